@@ -1,0 +1,73 @@
+package cbor
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"strconv"
+)
+
+// AppendJSON appends the item as JSON, for people to read and for comparison
+// (RFC 8949 section 6.1 gives advice, not a standard): integer keys become
+// text, byte strings become "h'…'", tags are dropped around their content,
+// undefined and numbers that JSON lacks become null.
+func (v Value) AppendJSON(dst []byte) []byte {
+	n := v.node()
+	switch v.Kind() {
+	case Uint:
+		return strconv.AppendUint(dst, n.num, 10)
+	case Negative:
+		if n.num == math.MaxUint64 {
+			return append(dst, "-18446744073709551616"...)
+		}
+		return strconv.AppendUint(append(dst, '-'), n.num+1, 10)
+	case Bytes:
+		return append(append(append(dst, `"h'`...), hex.EncodeToString([]byte(n.str))...), `'"`...)
+	case Text:
+		return appendJSONText(dst, n.str)
+	case Array:
+		dst = append(dst, '[')
+		first := true
+		for e := range v.Elements() {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = e.AppendJSON(dst)
+		}
+		return append(dst, ']')
+	case Map:
+		dst = append(dst, '{')
+		first := true
+		for k, val := range v.Pairs() {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			if s, ok := k.Text(); ok {
+				dst = appendJSONText(dst, s)
+			} else {
+				dst = appendJSONText(dst, string(k.AppendJSON(nil)))
+			}
+			dst = val.AppendJSON(append(dst, ':'))
+		}
+		return append(dst, '}')
+	case Tag:
+		return v.Untagged().AppendJSON(dst)
+	case Bool:
+		return strconv.AppendBool(dst, n.num == 1)
+	case Float:
+		f := math.Float64frombits(n.num)
+		if b, err := json.Marshal(f); err == nil {
+			return append(dst, b...)
+		}
+	case Simple:
+		return strconv.AppendUint(dst, n.num, 10)
+	}
+	return append(dst, "null"...)
+}
+
+func appendJSONText(dst []byte, s string) []byte {
+	b, _ := json.Marshal(s) // a string always marshals
+	return append(dst, b...)
+}

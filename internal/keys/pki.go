@@ -1,0 +1,320 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"time"
+
+	"ampoule/format"
+)
+
+// Defects of an order for a certificate.
+const (
+	ErrParticipant format.Defect = "bad-participant" // the country is not two upper-case letters, or a name is missing
+	ErrValidity    format.Defect = "bad-validity"    // the period is outside what the role allows, or beyond the issuer's
+	ErrAlgorithm   format.Defect = "bad-algorithm"   // the algorithm is not one for document signers
+	ErrNotCA       format.Defect = "not-an-authority"
+)
+
+// Role is what a certificate is for: a code of the GDHCN's KeyUsage code system.
+type Role string
+
+// The roles of a participant's certificates.
+const (
+	RoleSCA Role = "SCA" // signing certificate authority: issues document signers
+	RoleDSC Role = "DSC" // document signer: signs health certificates
+	RoleUP  Role = "UP"  // upload: signs what is sent to the gateway
+	RoleTLS Role = "TLS" // connects to the gateway
+)
+
+// Participant is who a certificate names as its subject.
+type Participant struct {
+	Country      string // two upper-case letters (ISO 3166-1), or XA to XZ for tests
+	Organization string
+	Name         string // common name of the SCA; others get theirs from it
+}
+
+func (p Participant) check() error {
+	if !alpha2(p.Country) {
+		return fmt.Errorf("keys: country %q, want two upper-case letters: %w", p.Country, ErrParticipant)
+	}
+	if p.Organization == "" || p.Name == "" {
+		return fmt.Errorf("keys: organization and name are required: %w", ErrParticipant)
+	}
+	return nil
+}
+
+func alpha2(s string) bool {
+	return len(s) == 2 && 'A' <= s[0] && s[0] <= 'Z' && 'A' <= s[1] && s[1] <= 'Z'
+}
+
+func (p Participant) subject(name string) pkix.Name {
+	return pkix.Name{Country: []string{p.Country}, Organization: []string{p.Organization}, CommonName: name}
+}
+
+// Usage is a kind of health certificate that a document signer is limited to,
+// as extended key usage (EU DCC certificate governance, section 4.2; taken over
+// by the GDHCN).
+type Usage int
+
+// The usages. A signer with none may sign any kind.
+const (
+	UsageTest        Usage = 1
+	UsageVaccination Usage = 2
+	UsageRecovery    Usage = 3
+)
+
+// usageArc is followed by the number of the usage.
+var usageArc = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 1847, 2021, 1}
+
+// OID returns the object identifier of the usage.
+func (u Usage) OID() asn1.ObjectIdentifier { return append(slices.Clone(usageArc), int(u)) }
+
+// Algorithm is what a document signer signs with.
+type Algorithm string
+
+// The algorithms of HCERT (section 3.3.2), PS256 with two lengths of its modulus.
+const (
+	ES256     Algorithm = "ES256"      // ECDSA on P-256, SHA-256: the primary one
+	PS256     Algorithm = "PS256"      // RSASSA-PSS of 2048 bits, SHA-256: the secondary one
+	PS256With Algorithm = "PS256-3072" // the same with 3072 bits
+)
+
+// DSCProfile orders a document signer. Its zero value is an ES256 signer for any
+// kind of certificate, valid for 2 years.
+type DSCProfile struct {
+	Algorithm Algorithm // "" means ES256
+	Usages    []Usage   // none means any
+	Years     int       // 0 means 2
+	Name      string    // common name; "" means the participant's with " DSC"
+}
+
+// SCA is a certificate authority of a participant.
+type SCA struct {
+	Key *Key
+}
+
+// The periods of the network's certificates, in years (GDHCN implementation
+// guide, "PKI certificate validity").
+const (
+	scaYears = 4
+	dscYears = 2
+	upYears  = 1
+)
+
+// NewSCA makes a self-signed certificate authority: P-256, valid for 4 years
+// from now, for one level of certificates below it.
+//
+// Of random only serial numbers are read; Go makes keys and ECDSA signatures
+// from the system's source. Nil stands for that source, too.
+func NewSCA(p Participant, now time.Time, random io.Reader) (*SCA, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	k, err := selfSigned(&x509.Certificate{
+		Subject:               p.subject(p.Name),
+		NotBefore:             now.UTC().Truncate(time.Second),
+		NotAfter:              years(now, scaYears),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}, random)
+	if err != nil {
+		return nil, err
+	}
+	return &SCA{Key: k}, nil
+}
+
+// OpenSCA takes up the work of an authority whose key was loaded from a file. It
+// returns ErrNotCA where the key's certificate cannot issue others.
+func OpenSCA(k *Key) (*SCA, error) {
+	c := k.Certificate()
+	if c == nil || !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0 || len(c.SubjectKeyId) == 0 {
+		return nil, fmt.Errorf("keys: the certificate is not that of a certificate authority: %w", ErrNotCA)
+	}
+	if len(c.Subject.Country) != 1 || !alpha2(c.Subject.Country[0]) {
+		return nil, fmt.Errorf("keys: the authority names no country: %w", ErrNotCA)
+	}
+	return &SCA{Key: k}, nil
+}
+
+// IssueDSC makes a document signer: a new key and its certificate, valid from
+// now. It returns ErrValidity where the signer would outlive the authority: a
+// verifier checks both at the time of verification (the shell model), so such a
+// signer's certificates would fail before their time.
+func (s *SCA) IssueDSC(profile DSCProfile, now time.Time, random io.Reader) (*Key, error) {
+	authority := s.Key.Certificate()
+	if authority == nil {
+		return nil, fmt.Errorf("keys: the authority has no certificate: %w", ErrNotCA)
+	}
+	if profile.Years == 0 {
+		profile.Years = dscYears
+	}
+	if profile.Name == "" {
+		profile.Name = authority.Subject.CommonName + " DSC"
+	}
+	start, end := now.UTC().Truncate(time.Second), years(now, profile.Years)
+	switch {
+	case profile.Years < 0:
+		return nil, fmt.Errorf("keys: %d years: %w", profile.Years, ErrValidity)
+	case start.Before(authority.NotBefore) || end.After(authority.NotAfter):
+		return nil, fmt.Errorf("keys: document signer from %s to %s, its authority from %s to %s: %w; order a shorter period or renew the authority",
+			start.Format(time.DateOnly), end.Format(time.DateOnly),
+			authority.NotBefore.Format(time.DateOnly), authority.NotAfter.Format(time.DateOnly), ErrValidity)
+	}
+	template := &x509.Certificate{
+		Subject:     authority.Subject,
+		NotBefore:   start,
+		NotAfter:    end,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: nil,
+	}
+	// The raw names are those of the authority; only the fields are wanted.
+	template.Subject = pkix.Name{
+		Country:      authority.Subject.Country,
+		Organization: authority.Subject.Organization,
+		CommonName:   profile.Name,
+	}
+	for _, u := range profile.Usages {
+		if u < UsageTest || u > UsageRecovery {
+			return nil, fmt.Errorf("keys: usage %d: %w", int(u), ErrAlgorithm)
+		}
+		template.UnknownExtKeyUsage = append(template.UnknownExtKeyUsage, u.OID())
+	}
+	signer, err := generate(profile.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	c, err := certify(template, authority, signer.Public(), s.Key.Signer, random)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{Signer: signer, Chain: append([]*x509.Certificate{c}, s.Key.Chain...)}, nil
+}
+
+// NewUP makes the self-signed certificate that signs uploads, P-256, valid for
+// a year from now.
+func NewUP(p Participant, now time.Time, random io.Reader) (*Key, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return selfSigned(&x509.Certificate{
+		Subject:   p.subject(p.Name + " UP"),
+		NotBefore: now.UTC().Truncate(time.Second),
+		NotAfter:  years(now, upYears),
+		KeyUsage:  x509.KeyUsageDigitalSignature,
+	}, random)
+}
+
+// NewTLS makes the self-signed certificate of a client of the gateway, P-256,
+// valid for a year from now.
+func NewTLS(p Participant, now time.Time, random io.Reader) (*Key, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return selfSigned(&x509.Certificate{
+		Subject:     p.subject(p.Name + " TLS"),
+		NotBefore:   now.UTC().Truncate(time.Second),
+		NotAfter:    years(now, upYears),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, random)
+}
+
+func years(now time.Time, n int) time.Time {
+	return now.UTC().Truncate(time.Second).AddDate(n, 0, 0)
+}
+
+// generate makes the key of an algorithm.
+func generate(a Algorithm) (crypto.Signer, error) {
+	switch a {
+	case "", ES256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case PS256:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case PS256With:
+		return rsa.GenerateKey(rand.Reader, 3072)
+	}
+	return nil, fmt.Errorf("keys: algorithm %q: %w", a, ErrAlgorithm)
+}
+
+// selfSigned makes a P-256 key and its own certificate.
+func selfSigned(template *x509.Certificate, random io.Reader) (*Key, error) {
+	signer, err := generate(ES256)
+	if err != nil {
+		return nil, err
+	}
+	c, err := certify(template, template, signer.Public(), signer, random)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{Signer: signer, Chain: []*x509.Certificate{c}}, nil
+}
+
+// certify fills in the serial number and key identifier, and signs.
+func certify(template, parent *x509.Certificate, public crypto.PublicKey, signer crypto.Signer, random io.Reader) (*x509.Certificate, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	var err error
+	if template.SerialNumber, err = serial(random); err != nil {
+		return nil, err
+	}
+	if template.SubjectKeyId, err = keyIdentifier(public); err != nil {
+		return nil, err
+	}
+	if template == parent { // self-signed
+		parent.AuthorityKeyId = template.SubjectKeyId
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
+	if err != nil {
+		return nil, fmt.Errorf("keys: signing the certificate: %w", err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("keys: reading the certificate back: %w", err)
+	}
+	return c, nil
+}
+
+// serial returns 16 random bytes as a positive number (RFC 5280, section
+// 4.1.2.2, asks for a positive one of at most 20 bytes). The highest bit is
+// cleared and the next one set, so that it always takes exactly 16 bytes.
+func serial(random io.Reader) (*big.Int, error) {
+	b := make([]byte, 16)
+	if _, err := io.ReadFull(random, b); err != nil {
+		return nil, fmt.Errorf("keys: serial number: %w", err)
+	}
+	b[0] = b[0]&0x7f | 0x40
+	return new(big.Int).SetBytes(b), nil
+}
+
+// keyIdentifier is the leftmost 160 bits of the SHA-256 of the public key bits
+// (RFC 7093, section 2, method 1).
+func keyIdentifier(public crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("keys: public key: %w", err)
+	}
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return nil, fmt.Errorf("keys: public key: %w", err)
+	}
+	sum := sha256.Sum256(info.Key.Bytes)
+	return sum[:20], nil
+}

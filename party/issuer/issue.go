@@ -1,0 +1,215 @@
+// Package issuer turns a dose that was given, a test or a recovery into a signed
+// certificate.
+//
+// [Issuer.Issue] is strict: what it signs obeys every rule of the format, so that
+// no verifier needs its lenient side for it. What is missing or wrong is named
+// by its place in the record.
+package issuer
+
+import (
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/format"
+	"ampoule/format/eudcc"
+	"ampoule/format/hcert"
+	"ampoule/format/icvp"
+)
+
+// Format is a kind of certificate that can be issued.
+type Format string
+
+// The formats.
+const (
+	ICVP  Format = "icvp"   // WHO Digital ICVP v0.3.0
+	EUDCC Format = "eu-dcc" // EU Digital COVID Certificate 1.3.2
+)
+
+// Issuer signs with one document signer key.
+type Issuer struct {
+	Signer crypto.Signer
+	KID    []byte // of the signer's certificate
+	// NotBefore and NotAfter are the validity of the signer's certificate.
+	NotBefore, NotAfter time.Time
+	// Participant is written as iss: the code under which trust lists name the key.
+	Participant string
+	Catalogue   *cert.Catalogue // of the products an ICVP may name
+	Now         func() time.Time
+	Rand        io.Reader // nil: crypto/rand
+}
+
+// Request is what to issue.
+type Request struct {
+	Format Format
+	Record *cert.Certificate
+	// Expires ends the validity; zero means for life, which only an ICVP may be.
+	Expires time.Time
+}
+
+// Issued is a signed certificate.
+type Issued struct {
+	Format Format
+	Text   string            // of the QR code
+	Record *cert.Certificate // as signed: with identifier and dates
+}
+
+// The defects of a request, besides those of the formats.
+const (
+	ErrFormat      = format.Defect("unsupported-format")
+	ErrKeyValidity = format.Defect("key-not-valid")
+	ErrExpiry      = format.Defect("bad-expiry")
+	ErrFuture      = format.Defect("date-in-future")
+	ErrNotInForce  = format.Defect("before-amendment")
+)
+
+// inForce is the day from which a certificate may be a digital one under the
+// 2024 amendments to the International Health Regulations (REQ-CC-09).
+var inForce = time.Date(2025, 9, 19, 0, 0, 0, 0, time.UTC)
+
+// yellowFeverDelay is the time from the vaccination to the day on which it
+// counts (International Health Regulations, annex 7; REQ-DE-20).
+const yellowFeverDelay = 10
+
+// Issue makes a certificate.
+func (i *Issuer) Issue(req Request) (*Issued, error) {
+	now := i.Now().UTC().Truncate(time.Second)
+
+	// Step 1: a signature outside the key's validity would be refused everywhere.
+	if now.Before(i.NotBefore) || now.After(i.NotAfter) {
+		return nil, fmt.Errorf("the signing key is valid from %s to %s: %w", i.NotBefore.Format(time.DateOnly), i.NotAfter.Format(time.DateOnly), ErrKeyValidity)
+	}
+	if req.Record == nil {
+		return nil, fmt.Errorf("there is no record: %w", format.RequiredMissing)
+	}
+	if err := i.checkExpiry(req, now); err != nil {
+		return nil, err
+	}
+
+	// Step 2: the content, after the rules of its format.
+	record := *req.Record
+	claims := hcert.Claims{Issuer: i.Participant, IssuedAt: now, ExpiresAt: req.Expires}
+	var subclaim hcert.Subclaim
+	var content []byte
+	var err error
+	switch req.Format {
+	case ICVP:
+		subclaim = hcert.SubclaimICVP
+		content, claims.NotBefore, err = i.buildICVP(&record, now)
+	case EUDCC:
+		subclaim = hcert.SubclaimDCC
+		content, err = i.buildDCC(&record, now)
+	default:
+		return nil, fmt.Errorf("format %q; there are %s and %s: %w", req.Format, ICVP, EUDCC, ErrFormat)
+	}
+	if err != nil {
+		return nil, err
+	}
+	record.Issued, record.ValidFrom, record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
+
+	// Step 3: sign. With randomness, since fingerprints are made of signatures
+	// and must not be guessed from the content.
+	random := i.Rand
+	if random == nil {
+		random = rand.Reader
+	}
+	payload := hcert.AppendClaims(make([]byte, 0, 512), claims, subclaim, content)
+	text, err := hcert.Encode(random, i.Signer, i.KID, payload)
+	if err != nil {
+		return nil, err
+	}
+	return &Issued{req.Format, text, &record}, nil
+}
+
+// checkExpiry keeps the end of the validity within the key's own: HCERT section
+// 2.6.3 forbids an exp that the signer's certificate does not live to see.
+func (i *Issuer) checkExpiry(req Request, now time.Time) error {
+	switch {
+	case req.Expires.IsZero() && req.Format == EUDCC:
+		return fmt.Errorf("an EU DCC must expire: %w", ErrExpiry)
+	case req.Expires.IsZero():
+		return nil
+	case !req.Expires.After(now):
+		return fmt.Errorf("expires %s, which is past: %w", req.Expires.Format(time.DateOnly), ErrExpiry)
+	case req.Expires.After(i.NotAfter):
+		return fmt.Errorf("expires %s, after the signing key (%s): %w", req.Expires.Format(time.DateOnly), i.NotAfter.Format(time.DateOnly), ErrExpiry)
+	}
+	return nil
+}
+
+// notInFuture checks a date of the record against the day of issue.
+func notInFuture(path string, d cert.Date, now time.Time) error {
+	t, err := time.Parse(time.DateOnly, string(d))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, format.BadDate)
+	}
+	// A calendar date has no zone: it may be tomorrow already where it was written.
+	if t.After(now.Add(14 * time.Hour)) {
+		return fmt.Errorf("%s: %s: %w", path, d, ErrFuture)
+	}
+	return nil
+}
+
+// buildICVP returns the payload and the day from which the vaccination counts.
+func (i *Issuer) buildICVP(record *cert.Certificate, now time.Time) ([]byte, time.Time, error) {
+	fail := func(err error) ([]byte, time.Time, error) { return nil, time.Time{}, err }
+	if now.Before(inForce) {
+		return fail(fmt.Errorf("a Digital ICVP may be issued from %s (REQ-CC-09): %w", inForce.Format(time.DateOnly), ErrNotInForce))
+	}
+	if record.Authority == "" {
+		record.Authority = i.Participant // REQ-DE-15: a GDHCN participant, which border verification needs
+	}
+	payload, err := record.ToICVP(i.Catalogue)
+	if err != nil {
+		return fail(err)
+	}
+	if err := notInFuture("vaccination.date", record.Vaccination.Date, now); err != nil {
+		return fail(err)
+	}
+	from, _ := time.Parse(time.DateOnly, payload.Dose.Date) // notInFuture has parsed it
+	if p, _ := i.Catalogue.Product(payload.Dose.Product); p.Disease == cert.DiseaseYellowFever {
+		from = from.AddDate(0, 0, yellowFeverDelay)
+	}
+	// The record is what a reader will see, derived fields included.
+	*record = *cert.FromICVP(payload, i.Catalogue)
+	return icvp.Append(make([]byte, 0, 384), payload), from, nil
+}
+
+func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, error) {
+	var errs []error
+	switch {
+	case record.Vaccination != nil:
+		errs = append(errs, notInFuture("vaccination.date", record.Vaccination.Date, now))
+	case record.Recovery != nil:
+		errs = append(errs, notInFuture("recovery.first_positive", record.Recovery.FirstPositive, now))
+	case record.Test != nil:
+		if t, err := eudcc.ParseDateTime(record.Test.Sampled); err == nil && t.After(now) {
+			errs = append(errs, fmt.Errorf("test.sampled: %s: %w", record.Test.Sampled, ErrFuture))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if record.ID == "" {
+		country := record.Country()
+		if country == "" {
+			return nil, fmt.Errorf("country: the identifier needs it: %w", format.RequiredMissing)
+		}
+		id, err := newUVCI(country, i.Rand)
+		if err != nil {
+			return nil, err
+		}
+		record.ID = id
+	}
+	payload, err := record.ToDCC()
+	if err != nil {
+		return nil, err
+	}
+	signed, _ := cert.FromDCC(payload)
+	*record = *signed
+	return eudcc.Append(make([]byte, 0, 384), payload), nil
+}

@@ -1,0 +1,155 @@
+package verifier
+
+import (
+	"encoding/hex"
+
+	"ampoule/cert"
+)
+
+// Outcome answers whether a certificate is authentic and in force.
+type Outcome string
+
+// The outcomes, worst first: where several checks fail, the worst is the whole.
+const (
+	Malformed     Outcome = "malformed"
+	Unsupported   Outcome = "unsupported"
+	BadSignature  Outcome = "bad-signature"
+	UnknownIssuer Outcome = "unknown-issuer"
+	UntrustedKey  Outcome = "untrusted-key"
+	Revoked       Outcome = "revoked"
+	Superseded    Outcome = "superseded"
+	Expired       Outcome = "expired"
+	NotYetValid   Outcome = "not-yet-valid"
+	SchemaInvalid Outcome = "schema-invalid"
+	ProofInvalid  Outcome = "proof-invalid"
+	NotHolder     Outcome = "not-holder"
+	RuleFailed    Outcome = "rule-failed"
+	Unknown       Outcome = "unknown"
+	Valid         Outcome = "valid"
+)
+
+var severity = map[Outcome]int{}
+
+func init() {
+	for i, o := range []Outcome{Malformed, Unsupported, BadSignature, UnknownIssuer, UntrustedKey, Revoked, Superseded,
+		Expired, NotYetValid, SchemaInvalid, ProofInvalid, NotHolder, RuleFailed, Unknown, Valid} {
+		severity[o] = i
+	}
+}
+
+func worse(a, b Outcome) bool { return severity[a] < severity[b] }
+
+// Result is the answer of one check.
+type Result string
+
+// The results of a check.
+const (
+	Pass          Result = "pass"
+	Fail          Result = "fail"
+	CannotTell    Result = "unknown"        // data is missing or too old
+	NotApplicable Result = "not-applicable" // this format or domain has no such thing
+	NotChecked    Result = "not-checked"    // not asked for, or an earlier check left nothing to look at
+)
+
+// Step numbers the checks in the order in which they are made.
+type Step int
+
+// The twelve steps.
+const (
+	StepRead Step = iota
+	StepDecode
+	StepKeys
+	StepSignature
+	StepKeyValidity
+	StepPeriod
+	StepSchema
+	StepStatus
+	StepDose
+	StepProof
+	StepRules
+	StepBinding
+	steps
+)
+
+var stepNames = [steps]string{"read", "decode", "keys", "signature", "key-validity", "period", "schema", "status", "dose", "proof", "rules", "binding"}
+
+func (s Step) String() string { return stepNames[s] }
+
+// Check is what one step found. Reason is a stable word; Detail is for people,
+// and holds nothing about a person.
+type Check struct {
+	Name   string `json:"name"`
+	Result Result `json:"outcome"`
+	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Advice answers whether anything is known against the dose itself. It never
+// changes the outcome.
+type Advice struct {
+	Value  AdviceValue `json:"value"`
+	Reason string      `json:"reason,omitempty"`
+}
+
+// AdviceValue is one of three.
+type AdviceValue string
+
+// The advices.
+const (
+	Concern   AdviceValue = "concern"
+	NoConcern AdviceValue = "no-concern"
+	NotKnown  AdviceValue = "not-known"
+)
+
+// Issuer is whose key signed. Participant is empty where no listed key did.
+type Issuer struct {
+	Participant string `json:"participant,omitempty"`
+	KID         string `json:"kid,omitempty"` // hexadecimal
+}
+
+// Verdict is all that is to be said about one code.
+type Verdict struct {
+	Format  string // eu-dcc, icvp, vhl, …; empty where it was not recognised
+	Outcome Outcome
+	Reason  string // of the check that decided
+	Decided Step   // which check that was; meaningless where it is Valid
+	Advice  Advice
+	Checks  [steps]Check
+	Issuer  Issuer
+
+	// Certificate is the content, as far as it could be read. It is shown after
+	// the verdict and only when that is Valid, unless a person asked for it: see
+	// [Verdict.Report].
+	Certificate *cert.Certificate
+}
+
+// Report is a verdict in the form that scripts, pages and terminals read.
+type Report struct {
+	File        string            `json:"file,omitempty"`
+	Format      string            `json:"format"`
+	Outcome     Outcome           `json:"outcome"`
+	Reason      string            `json:"reason"`
+	Advice      Advice            `json:"advice"`
+	Checks      []Check           `json:"checks"`
+	Issuer      Issuer            `json:"issuer"`
+	Certificate *cert.Certificate `json:"certificate,omitempty"`
+}
+
+// Report returns the verdict with the content where it may be shown: when it is
+// valid, or when show says that someone asked.
+func (v *Verdict) Report(show bool) Report {
+	r := Report{Format: v.Format, Outcome: v.Outcome, Reason: v.Reason, Advice: v.Advice, Checks: v.Checks[:], Issuer: v.Issuer}
+	if show || v.Outcome == Valid {
+		r.Certificate = v.Certificate
+	}
+	return r
+}
+
+// Check returns what a step found.
+func (v *Verdict) Check(s Step) Check { return v.Checks[s] }
+
+func (v *Verdict) set(s Step, r Result, reason, detail string) {
+	v.Checks[s] = Check{Name: stepNames[s], Result: r, Reason: reason, Detail: detail}
+}
+
+func kidText(kid []byte) string { return hex.EncodeToString(kid) }

@@ -1,0 +1,355 @@
+// Package verifier decides about certificates. It is the only place that does:
+// server, command line, browser and terminal run this code.
+//
+// [Verifier.Verify] takes the text of a code and makes twelve checks in order,
+// each leaving its result and a reason word. Two answers come out that are
+// never mixed: the outcome (is the certificate authentic and in force?) and the
+// dose advice (is anything known against the dose itself?). A verdict is a
+// value; nothing here returns an error, because a code that cannot be read is
+// an answer too.
+//
+// No check fetches anything: whatever is needed was loaded before.
+package verifier
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/format"
+	"ampoule/format/cose"
+	"ampoule/format/ddcc"
+	"ampoule/format/eudcc"
+	"ampoule/format/hcert"
+	"ampoule/format/icvp"
+	"ampoule/format/vhl"
+	"ampoule/trust"
+)
+
+// Verifier holds what is known beforehand. It is safe for concurrent use as
+// long as nothing is changed.
+type Verifier struct {
+	Trust     *trust.List
+	Status    *trust.Status   // nil: no status list was loaded
+	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
+	// Policies overrides the default policy of a domain.
+	Policies map[trust.Domain]Policy
+	Now      func() time.Time
+}
+
+func (v *Verifier) policy(d trust.Domain) Policy {
+	if p, ok := v.Policies[d]; ok {
+		return p
+	}
+	return DefaultPolicy(d)
+}
+
+// certificate is what the steps learn about one code on their way.
+type certificate struct {
+	msg    *hcert.Message
+	domain trust.Domain
+	usage  trust.Usage // what a key must be allowed to sign
+	policy Policy
+	now    time.Time
+	key    *trust.Key // whose signature it is, after step 4
+
+	record   *cert.Certificate
+	findings []format.Finding
+	remarks  []string // codes outside their value set
+	icvp     *icvp.Certificate
+	link     *vhl.Link
+	uci      string // unique certificate identifier of a DCC
+}
+
+// Verify judges the text of one code.
+func (v *Verifier) Verify(text string) *Verdict {
+	out := &Verdict{Advice: Advice{NotKnown, "no-lot-list"}}
+	for s := range steps {
+		out.set(s, NotChecked, "", "")
+	}
+	c := &certificate{now: v.Now()}
+
+	// Steps 1 and 2. The domain is not known before the content is, so the
+	// container is read as the field writes it and judged by the domain's
+	// profile afterwards.
+	if !v.decode(out, c, text) {
+		out.decide(&c.policy)
+		return out
+	}
+	v.findKeys(out, c)
+	v.checkKeyValidity(out, c)
+	v.checkPeriod(out, c)
+	v.checkSchema(out, c)
+	v.checkStatus(out, c)
+	out.set(StepDose, NotChecked, "no-lot-list", "")
+	out.set(StepProof, NotApplicable, "none-carried", "")
+	v.checkRules(out, c)
+	out.set(StepBinding, NotApplicable, "no-protocol", "")
+
+	out.Certificate = c.record
+	out.decide(&c.policy)
+	return out
+}
+
+// decide derives the outcome from the checks.
+func (v *Verdict) decide(p *Policy) {
+	v.Outcome, v.Reason = Valid, ""
+	for s, c := range v.Checks {
+		var o Outcome
+		switch {
+		case c.Result == Fail && (p.Required[s] || Step(s) == StepProof || Step(s) <= StepDecode):
+			o = failure(Step(s), c.Reason)
+		case p.Required[s] && (c.Result == CannotTell || c.Result == NotChecked):
+			o = Unknown
+		default:
+			continue
+		}
+		if worse(o, v.Outcome) {
+			v.Outcome, v.Reason, v.Decided = o, c.Reason, Step(s)
+		}
+	}
+	if v.Outcome == Valid {
+		v.Reason = "all-required-checks-passed"
+	}
+}
+
+// failure names the outcome of a failed check.
+func failure(s Step, reason string) Outcome {
+	switch s {
+	case StepRead:
+		if reason == reasonEmpty || reason == string(hcert.ErrLowercase) {
+			return Malformed
+		}
+		return Unsupported
+	case StepDecode:
+		switch format.Defect(reason) {
+		case cose.ErrWrongTag, cose.ErrCritical, hcert.ErrUnknownSubclaim, hcert.ErrSeveral, hcert.ErrNoHCERT:
+			return Unsupported
+		}
+		return Malformed
+	case StepKeys:
+		return UnknownIssuer
+	case StepSignature:
+		return BadSignature
+	case StepKeyValidity:
+		return UntrustedKey
+	case StepPeriod:
+		if reason == reasonNotYetIssued || reason == reasonNotYetValid {
+			return NotYetValid
+		}
+		return Expired
+	case StepSchema:
+		return SchemaInvalid
+	case StepStatus:
+		if reason == reasonSuperseded {
+			return Superseded
+		}
+		return Revoked
+	case StepProof:
+		return ProofInvalid
+	case StepBinding:
+		return NotHolder
+	}
+	return RuleFailed
+}
+
+// The reason words of this package; those of the codecs pass through.
+const (
+	reasonEmpty        = "empty"
+	reasonUnknown      = "unknown-format"
+	reasonNotRead      = "unsupported-format"
+	reasonKIDMissing   = "kid-missing"
+	reasonUnknownKID   = "unknown-kid"
+	reasonOtherDomain  = "other-domain"
+	reasonNotYetIssued = "not-yet-issued"
+	reasonNotYetValid  = "not-yet-valid"
+	reasonSuperseded   = "superseded"
+	reasonRevoked      = "revoked"
+	reasonNoSignature  = "no-signature"
+)
+
+// others are codes that a verifier may be shown and that are not HCERT. They
+// are told apart so that a person learns what it was.
+var others = []struct{ prefix, format, name string }{
+	{"shc:/", "shc", "a SMART Health Card"},
+	{"shlink:/", "shl", "a SMART Health Link"},
+	{"vhlink:/", "vhl", "a Verifiable Health Link without its signed container"},
+	{"NL2:", "nl2", "a Dutch domestic certificate"},
+	{"B64:", "divoc", "a DIVOC certificate"},
+	{"PK\x03\x04", "divoc", "a DIVOC certificate"},
+	{"{", "vds-nc", "JSON, perhaps an ICAO visible digital seal"},
+}
+
+// decode makes steps 1 and 2.
+func (v *Verifier) decode(out *Verdict, c *certificate, text string) bool {
+	text = hcert.TrimText(text)
+	if text == "" {
+		out.set(StepRead, Fail, reasonEmpty, "there is no text")
+		return false
+	}
+	msg, err := hcert.Decode(text, hcert.Field)
+	switch {
+	case errors.Is(err, hcert.ErrNoPrefix):
+		for _, o := range others {
+			if len(text) >= len(o.prefix) && strings.EqualFold(text[:len(o.prefix)], o.prefix) {
+				out.Format = o.format
+				out.set(StepRead, Fail, reasonNotRead, "this is "+o.name)
+				return false
+			}
+		}
+		out.set(StepRead, Fail, reasonUnknown, "no format begins like this text")
+		return false
+	case errors.Is(err, hcert.ErrUnsupported):
+		out.set(StepRead, Fail, string(hcert.ErrUnsupported), err.Error())
+		return false
+	}
+	out.set(StepRead, Pass, "hcert", "")
+	if err != nil {
+		out.set(StepDecode, Fail, format.Reason(err, "malformed"), err.Error())
+		return false
+	}
+	c.msg = msg
+	out.Issuer.KID = kidText(msg.Sign1.KID)
+	if err := v.readContent(out, c); err != nil {
+		out.set(StepDecode, Fail, format.Reason(err, "malformed"), err.Error())
+		return false
+	}
+	c.policy = v.policy(c.domain)
+	return c.judgeProfile(out)
+}
+
+// readContent turns the subclaim into its payload and the neutral record.
+func (v *Verifier) readContent(out *Verdict, c *certificate) error {
+	switch c.msg.Subclaim {
+	case hcert.SubclaimDCC:
+		out.Format, c.domain = "eu-dcc", trust.DCC
+		var d *eudcc.Certificate
+		d, c.findings = eudcc.Decode(c.msg.Certificate)
+		c.record, c.remarks = cert.FromDCC(d)
+		c.uci = c.record.ID
+		switch c.record.Kind {
+		case cert.KindVaccination:
+			c.usage = trust.UsageVaccination
+		case cert.KindTest:
+			c.usage = trust.UsageTest
+		case cert.KindRecovery:
+			c.usage = trust.UsageRecovery
+		}
+	case hcert.SubclaimICVP:
+		out.Format, c.domain, c.usage = "icvp", trust.ICVP, trust.UsageVaccination
+		c.icvp, c.findings = icvp.Decode(c.msg.Certificate)
+		c.record = cert.FromICVP(c.icvp, v.Catalogue)
+	case hcert.SubclaimDDCCVS, hcert.SubclaimDDCCTR:
+		out.Format, c.domain = "ddcc", trust.DDCC
+		var d *ddcc.Certificate
+		if c.msg.Subclaim == hcert.SubclaimDDCCVS {
+			c.usage = trust.UsageVaccination
+			d, c.findings = ddcc.DecodeVaccination(c.msg.Certificate)
+		} else {
+			c.usage = trust.UsageTest
+			d, c.findings = ddcc.DecodeTest(c.msg.Certificate)
+		}
+		c.record = cert.FromDDCC(d)
+	case hcert.SubclaimVHL:
+		out.Format, c.domain = "vhl", trust.PH4H
+		text, err := vhlText(c.msg)
+		if err != nil {
+			return err
+		}
+		if c.link, err = vhl.Parse(text); err != nil {
+			return err
+		}
+		c.record = cert.FromLink(c.link)
+	}
+	claims := c.msg.Claims
+	c.record.Issued, c.record.ValidFrom, c.record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
+	return nil
+}
+
+// vhlText finds the link: text since 2025, an array of {u: text} before.
+func vhlText(m *hcert.Message) (string, error) {
+	v := m.Certificate
+	if inner := v.Index(0).Get("u"); inner.Exists() {
+		v = inner
+	}
+	text, ok := v.Text()
+	if !ok {
+		return "", fmt.Errorf("claims: subclaim 5 is %s: %w", v.Kind(), hcert.ErrClaims)
+	}
+	return text, nil
+}
+
+// judgeProfile applies the strict profile to what the field's was lenient with.
+func (c *certificate) judgeProfile(out *Verdict) bool {
+	remarks := strings.Join(c.msg.Remarks, ", ")
+	if c.policy.Profile == hcert.Strict {
+		for _, r := range c.msg.Remarks {
+			switch r {
+			case string(hcert.ErrLowercase):
+				out.set(StepRead, Fail, r, "")
+				return false
+			case "kid-unprotected", "other-subclaims": // HCERT allows both
+			default:
+				out.set(StepDecode, Fail, r, "the strict profile refuses it")
+				return false
+			}
+		}
+	}
+	reason := "conforms"
+	if remarks != "" {
+		reason = "tolerated"
+	}
+	out.set(StepDecode, Pass, reason, remarks)
+	return true
+}
+
+// findKeys makes steps 3 and 4, which belong together: a key identifier may
+// lead to several keys, and the signature says which of them it was.
+func (v *Verifier) findKeys(out *Verdict, c *certificate) {
+	kid := trust.KeyID(c.msg.Sign1.KID)
+	if kid == "" {
+		// Trying every key of the issuer that the certificate claims would let the
+		// certificate choose how much work is done for it.
+		out.set(StepKeys, Fail, reasonKIDMissing, "")
+		out.set(StepSignature, NotChecked, reasonNoSignature, "")
+		return
+	}
+	keys := v.Trust.Keys(trust.Scope{Domain: c.domain}, kid)
+	if len(keys) == 0 {
+		reason, detail := reasonUnknownKID, ""
+		if elsewhere := v.Trust.Elsewhere(kid); len(elsewhere) > 0 {
+			reason, detail = reasonOtherDomain, fmt.Sprintf("the key is listed for %v, not for %s", elsewhere, c.domain)
+		}
+		out.set(StepKeys, Fail, reason, detail)
+		out.set(StepSignature, NotChecked, reasonNoSignature, "")
+		return
+	}
+	out.set(StepKeys, Pass, "found", "")
+
+	// HCERT 3.3.2: a verifier MUST try every key that carries this kid. Where the
+	// same key stands under two names, the one in good standing is meant.
+	var refused error
+	for _, k := range keys {
+		if err := c.msg.Sign1.Verify(k.Public); err != nil {
+			if refused == nil || errors.Is(err, cose.ErrSignature) {
+				refused = err
+			}
+			continue
+		}
+		if c.key == nil || keyProblem(c, c.key) != "" && keyProblem(c, k) == "" {
+			c.key = k
+		}
+	}
+	if c.key == nil {
+		detail := refused.Error()
+		if reason := format.Reason(refused, ""); detail == reason {
+			detail = ""
+		}
+		out.set(StepSignature, Fail, format.Reason(refused, string(cose.ErrSignature)), detail)
+		return
+	}
+	out.Issuer.Participant = c.key.Participant
+	out.set(StepSignature, Pass, "verified", "")
+}

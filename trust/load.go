@@ -1,0 +1,259 @@
+package trust
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+
+	"ampoule/format"
+	"ampoule/format/dcctrustlist"
+	"ampoule/format/didlist"
+)
+
+// The reasons for which a whole source is refused. Nothing of it is used then:
+// half a list, or a list that nobody vouches for, is worse than none.
+const (
+	ErrUnknownSource = format.Defect("unknown-trust-source")
+	ErrNoPin         = format.Defect("no-pinned-key")
+	ErrProof         = format.Defect("bad-proof")
+	ErrEmptySource   = format.Defect("no-keys")
+)
+
+// Source is one document of trusted keys.
+type Source struct {
+	Name string // for explanations
+	Data []byte
+	// Pins are the keys that may have signed it, where its kind is signed.
+	Pins []crypto.PublicKey
+}
+
+// Add reads a source of any known kind and inserts its keys: a GDHCN DID trust
+// list (its proof is checked under the pinned keys, and one must be given), an
+// EU trust list in JSON, or certificates in PEM or DER. The kind is seen from
+// the bytes, not from the name.
+//
+// An error means that nothing of the source was used. Entries that are refused
+// one by one are in [List.Drops].
+func (l *List) Add(s Source) error {
+	data := bytes.TrimSpace(bytes.TrimPrefix(s.Data, []byte("\ufeff")))
+	before := len(l.order)
+	var err error
+	switch {
+	case len(data) > 0 && data[0] == '{' && hasMember(data, "@context"):
+		err = l.addDIDList(s, data)
+	case len(data) > 0 && (data[0] == '{' || data[0] == '['), signatureLine.Match(data):
+		err = l.addEUList(s, data)
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		err = l.addPEM(s, data)
+	case len(s.Data) > 0 && s.Data[0] == 0x30: // a DER SEQUENCE, which may end in white space
+		l.addCertificate(s.Name, s.Name, s.Data)
+	default:
+		err = ErrUnknownSource
+	}
+	if err != nil {
+		return fmt.Errorf("trust source %s: %w", s.Name, err)
+	}
+	if len(l.order) == before && len(l.drops) == 0 {
+		return fmt.Errorf("trust source %s: %w", s.Name, ErrEmptySource)
+	}
+	return nil
+}
+
+// signatureLine begins an EU list that a national back end has signed.
+var signatureLine = regexp.MustCompile(`^[A-Za-z0-9+/=]{40,1000}\r?\n[\[{]`)
+
+// hasMember reports whether a JSON object has a member. Broken JSON has none,
+// and is refused by the reader it then goes to.
+func hasMember(data []byte, name string) bool {
+	var top map[string]json.RawMessage
+	return json.Unmarshal(data, &top) == nil && top[name] != nil
+}
+
+// addDIDList reads a WHO GDHCN DID trust list, version 2.
+func (l *List) addDIDList(s Source, data []byte) error {
+	if len(s.Pins) == 0 {
+		return fmt.Errorf("a DID trust list must be checked under a key that is pinned (--pin): %w", ErrNoPin)
+	}
+	doc, err := didlist.Parse(data)
+	if err != nil {
+		return err
+	}
+	err = ErrProof
+	for _, pin := range s.Pins {
+		if err = doc.VerifyProof(pin); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("proof of %s: %w: %w", doc.ID, ErrProof, err)
+	}
+	for _, e := range doc.Entries {
+		l.addDIDEntry(s.Name, e)
+	}
+	for _, ref := range doc.References {
+		l.drop(s.Name, ref, "", fmt.Errorf("another list is named; it must be loaded itself: %w", ErrReference))
+	}
+	return nil
+}
+
+func (l *List) addDIDEntry(source string, e didlist.Entry) {
+	switch {
+	case e.Err != nil:
+		l.drop(source, e.ID, e.Participant, e.Err)
+		return
+	case e.KeyUsage != "DSC":
+		// SCA, TLS, UP and the rest have their own work in the network.
+		l.drop(source, e.ID, e.Participant, fmt.Errorf("its usage is %s: %w", e.KeyUsage, ErrNotSigner))
+		return
+	}
+	var k *Key
+	if len(e.Chain) > 0 {
+		// The certificate is the key; the JWK beside it is a restatement.
+		var err error
+		if k, err = NewKey(e.Chain[0]); err != nil {
+			l.drop(source, e.ID, e.Participant, err)
+			return
+		}
+	} else {
+		k = newBareKey(e.Key)
+	}
+	k.Domain, k.Participant, k.Source = ParseDomain(e.Domain), e.Participant, source
+	if len(e.KID) > 0 {
+		k.ID = KeyID(e.KID) // a custom identifier stands beside the key as its owner wishes
+	}
+	for _, p := range e.Problems {
+		k.Notes = append(k.Notes, string(p))
+	}
+	l.Insert(k)
+}
+
+// addEUList reads an EU trust list in JSON.
+func (l *List) addEUList(s Source, data []byte) error {
+	doc, err := dcctrustlist.Parse(data)
+	if err != nil {
+		return err
+	}
+	if doc.Signature != nil {
+		if len(s.Pins) == 0 {
+			return fmt.Errorf("the list is signed, and must be checked under a key that is pinned (--pin): %w", ErrNoPin)
+		}
+		signed := func(pin crypto.PublicKey) bool { return doc.VerifySignature(pin) == nil }
+		if !slices.ContainsFunc(s.Pins, signed) {
+			return ErrProof
+		}
+	}
+	for i, e := range doc.Entries {
+		name := fmt.Sprintf("entry %d (%s %x)", i, e.Country, e.KID)
+		switch {
+		case e.Err != nil:
+			l.drop(s.Name, name, e.Country, e.Err)
+			continue
+		case e.Deleted:
+			l.drop(s.Name, name, e.Country, ErrDeleted)
+			continue
+		case e.Type != "DSC":
+			l.drop(s.Name, name, e.Country, fmt.Errorf("its type is %s: %w", e.Type, ErrNotSigner))
+			continue
+		}
+		k, err := NewKey(e.Raw)
+		if err != nil {
+			l.drop(s.Name, name, e.Country, err)
+			continue
+		}
+		k.Domain, k.Participant, k.Source = DCC, e.Country, s.Name
+		if len(e.KID) > 0 {
+			k.ID = KeyID(e.KID)
+		}
+		for _, p := range e.Problems {
+			k.Notes = append(k.Notes, string(p))
+		}
+		l.Insert(k)
+	}
+	return nil
+}
+
+func (l *List) addPEM(s Source, data []byte) error {
+	for i := 1; ; i++ {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			if i == 1 {
+				return fmt.Errorf("no PEM block can be read: %w", ErrUnknownSource)
+			}
+			return nil
+		}
+		name := fmt.Sprintf("%s, block %d", s.Name, i)
+		if block.Type != "CERTIFICATE" {
+			l.drop(s.Name, name, "", fmt.Errorf("the block is a %s, and a key identifier needs a CERTIFICATE: %w", block.Type, ErrNotSigner))
+		} else {
+			l.addCertificate(s.Name, name, block.Bytes)
+		}
+		data = rest
+	}
+}
+
+// addCertificate inserts a key that an operator trusts by having its file: in
+// every domain, under the country it names.
+func (l *List) addCertificate(source, entry string, der []byte) {
+	k, err := NewKey(der)
+	if err != nil {
+		l.drop(source, entry, "", err)
+		return
+	}
+	k.Domain, k.Participant, k.Source = AnyDomain, k.Country, source
+	l.Insert(k)
+}
+
+// AddFolder adds every file below the root of a folder, in the order of their
+// names. A file that is no trust source leaves a drop; one that is and cannot
+// be used is an error, since its absence would go unnoticed.
+func (l *List) AddFolder(fsys fs.FS, name string, pins []crypto.PublicKey) error {
+	return fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(fsys, p)
+		if err != nil {
+			return err
+		}
+		s := Source{Name: path.Join(name, p), Data: data, Pins: pins}
+		if err := l.Add(s); errors.Is(err, ErrUnknownSource) {
+			l.drop(s.Name, p, "", ErrUnknownSource)
+		} else if err != nil {
+			return err
+		}
+		return nil
+	})
+}
+
+// ParsePin reads a key to pin: a certificate or public key in PEM, a
+// certificate in DER, or the DID document that publishes a list's signing key.
+func ParsePin(data []byte) ([]crypto.PublicKey, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) > 0 && data[0] == '{' {
+		keys, err := didlist.ParseKeyDocument(data)
+		if err != nil {
+			return nil, err
+		}
+		var pins []crypto.PublicKey
+		for _, k := range keys {
+			pins = append(pins, k.Key)
+		}
+		return pins, nil
+	}
+	return parsePinnedCertificates(data)
+}
+
+// IsECDSA reports whether a key makes ECDSA signatures, of which only the first
+// half is hashed for revocation.
+func (k *Key) IsECDSA() bool {
+	_, ok := k.Public.(*ecdsa.PublicKey)
+	return ok
+}

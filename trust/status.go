@@ -1,0 +1,105 @@
+package trust
+
+import (
+	"fmt"
+
+	"ampoule/format/dccrevocation"
+)
+
+// Status knows which certificates were revoked one by one, by the hashes of the
+// EU DCC scheme: 128 bits over an identifier or the signature. It is filled
+// first and then read.
+type Status struct {
+	entries map[statusKey]statusEntry
+}
+
+type statusKey struct {
+	kid  KeyID // empty where the batch does not name the key
+	kind dccrevocation.HashType
+	hash dccrevocation.Hash128
+}
+
+type statusEntry struct {
+	country string // of the batch; empty if it named none
+	source  string
+}
+
+// Revoke inserts one hash. country is the issuer of the batch and kid the key it
+// names; either may be empty for unknown.
+func (s *Status) Revoke(source, country string, kid KeyID, kind dccrevocation.HashType, hash dccrevocation.Hash128) {
+	if s.entries == nil {
+		s.entries = make(map[statusKey]statusEntry)
+	}
+	s.entries[statusKey{kid, kind, hash}] = statusEntry{country, source}
+}
+
+// AddBatches reads EU DCC revocation batches.
+func (s *Status) AddBatches(source string, data []byte) error {
+	batches, err := dccrevocation.Parse(data)
+	if err != nil {
+		return fmt.Errorf("status source %s: %w", source, err)
+	}
+	for _, b := range batches {
+		for _, h := range b.Hashes {
+			s.Revoke(source, b.Country, KeyID(b.KID), b.Type, h)
+		}
+	}
+	return nil
+}
+
+// Len returns the number of hashes.
+func (s *Status) Len() int { return len(s.entries) }
+
+// StatusQuery is what a certificate offers for look-up.
+type StatusQuery struct {
+	Signature []byte // of the COSE message
+	UCI       string // unique certificate identifier; empty if the format has none
+	Issuer    string // iss
+	Country   string // of the event
+}
+
+// StatusHit is a revocation that was found.
+type StatusHit struct {
+	Kind   dccrevocation.HashType
+	Source string
+	Detail string
+}
+
+// Find looks a certificate up. The key must be the one that signed it: a
+// revocation by one country does not touch another's certificates, although
+// they may share a key identifier.
+func (s *Status) Find(k *Key, q StatusQuery) (StatusHit, bool) {
+	try := func(kind dccrevocation.HashType, hash dccrevocation.Hash128) (StatusHit, bool) {
+		for _, kid := range [...]KeyID{k.ID, ""} {
+			e, ok := s.entries[statusKey{kid, kind, hash}]
+			if ok && (e.country == "" || e.country == k.Country || e.country == k.Participant) {
+				return StatusHit{kind, e.source, fmt.Sprintf("by %s hash, in %s", kind, e.source)}, true
+			}
+		}
+		return StatusHit{}, false
+	}
+	// For ECDSA only r is hashed: (r, n-s) verifies too, and must not be a way
+	// around the list.
+	if hash, err := dccrevocation.Signature(q.Signature, k.IsECDSA()); err == nil {
+		if hit, ok := try(dccrevocation.TypeSignature, hash); ok {
+			return hit, true
+		}
+	}
+	if q.UCI == "" {
+		return StatusHit{}, false
+	}
+	if hit, ok := try(dccrevocation.TypeUCI, dccrevocation.UCI(q.UCI)); ok {
+		return hit, true
+	}
+	// The specification says the issuer's country code; implementations hash the
+	// country of the event. They differ for territories, so both are looked up.
+	for i, country := range [...]string{q.Issuer, q.Country} {
+		if country == "" || i == 1 && country == q.Issuer {
+			continue
+		}
+		if hit, ok := try(dccrevocation.TypeCountryUCI, dccrevocation.CountryUCI(country, q.UCI)); ok {
+			return hit, true
+		}
+	}
+	return StatusHit{}, false
+}
