@@ -33,6 +33,9 @@ import (
 // empty, and ask a person when unmapped is not: Hebrew, Armenian, Georgian,
 // Chinese and other scripts without a table end there.
 func Transliterate(s string) (mrz string, unmapped []rune) {
+	if plain, ok := transliterateLatin(s); ok {
+		return plain, nil
+	}
 	// Apostrophes go first: compatibility forms would turn some of them into a
 	// space with a mark, and O´NEIL into two names.
 	s = strings.Map(dropApostrophe, s)
@@ -154,6 +157,27 @@ func mrzLetters(r rune) (string, bool) {
 		fewer := []rune(norm.NFC.String(string(parts[:len(parts)-1])))
 		r = fewer[0]
 	}
+}
+
+// transliterateLatin serves most names: letters from A to Z, spaces and hyphens.
+// It leaves everything else to the tables.
+func transliterateLatin(s string) (mrz string, ok bool) {
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'A' <= c && c <= 'Z':
+			out = append(out, c)
+		case 'a' <= c && c <= 'z':
+			out = append(out, c-'a'+'A')
+		case c == ' ' || c == '-':
+			if len(out) > 0 && out[len(out)-1] != '<' {
+				out = append(out, '<')
+			}
+		default:
+			return "", false
+		}
+	}
+	return strings.TrimRight(string(out), "<"), true
 }
 
 // latinTable lists the letters of Doc 9303 part 3 section 6.A that do not

@@ -49,19 +49,14 @@ func NFC(s string) string {
 // is: control characters, bidirectional overrides and isolates, invisible
 // separators. Joiners (U+200C, U+200D) are letters' business in Persian and
 // Indic names, and direction marks (U+200E, U+200F) occur in Arabic ones.
-func Suspicious(s string) bool {
-	for _, r := range s {
-		if suspicious(r) {
-			return true
-		}
-	}
-	return false
-}
+func Suspicious(s string) bool { return strings.ContainsFunc(s, suspicious) }
 
 func suspicious(r rune) bool {
 	switch {
 	case r < utf8.RuneSelf:
 		return r < 0x20 || r == 0x7f
+	case r < 0x2000:
+		return unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Cc, r)
 	case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
 		return true
 	case r == 0x200c || r == 0x200d || r == 0x200e || r == 0x200f:

@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
+	"sync"
 	"unicode/utf8"
 
 	"ampoule/format"
@@ -99,26 +101,55 @@ type Value struct {
 // Parse reads exactly one item that fills data. Values keep a private copy of
 // the bytes.
 func Parse(data []byte, lim Limits) (Value, error) {
-	if len(data) > maxData {
-		return Value{}, fmt.Errorf("cbor: %d bytes: %w", len(data), ErrTooLarge)
+	// Judged before the copy, which costs as much as the input.
+	if err := checkSize(len(data)); err != nil {
+		return Value{}, err
 	}
-	p := parser{src: string(data), lim: lim}
-	// Real certificates have one item per eight to ten bytes.
-	p.nodes = make([]node, 0, min(len(data)/8+8, lim.Items))
+	return ParseString(string(data), lim)
+}
+
+func checkSize(n int) error {
+	if n > maxData {
+		return fmt.Errorf("cbor: %d bytes: %w", n, ErrTooLarge)
+	}
+	return nil
+}
+
+// ParseString is Parse for bytes that cannot change, which it does not copy.
+func ParseString(src string, lim Limits) (Value, error) {
+	if err := checkSize(len(src)); err != nil {
+		return Value{}, err
+	}
+	p := parsers.Get().(*parser)
+	p.src, p.off, p.lim, p.nodes = src, 0, lim, p.nodes[:0]
+	defer p.release()
 	if err := p.item(0); err != nil {
 		return Value{}, err
 	}
 	if p.off != len(p.src) {
 		return Value{}, p.fail(p.off, ErrTrailing)
 	}
-	return Value{doc: &document{source: p.src, nodes: p.nodes}}, nil
+	return Value{doc: &document{source: src, nodes: slices.Clone(p.nodes)}}, nil
 }
 
 type parser struct {
 	src   string
 	off   int
 	lim   Limits
-	nodes []node
+	nodes []node // scratch: how many there will be is known at the end
+}
+
+var parsers = sync.Pool{New: func() any { return &parser{nodes: make([]node, 0, 128)} }}
+
+// release returns the scratch to the pool, unless a hostile input has made it
+// large, and without what it points to.
+func (p *parser) release() {
+	if cap(p.nodes) > 1024 {
+		return
+	}
+	clear(p.nodes)
+	p.src = ""
+	parsers.Put(p)
 }
 
 func (p *parser) fail(at int, err error) error {
@@ -293,19 +324,24 @@ func (p *parser) pairs(i, depth int, info byte, arg uint64) error {
 	}
 }
 
-// same tells whether two keys are the same value, however they are encoded.
+// same tells whether two keys are the same value, however they are encoded. A
+// map as a key is compared in the order of its pairs.
 func (p *parser) same(a, b int) bool {
-	x, y := &p.nodes[a], &p.nodes[b]
-	if x.kind != y.kind {
-		return false
+	// The nodes of equal trees are equal one by one, and end together.
+	for end := int(p.nodes[a].next); a < end; a, b = a+1, b+1 {
+		x, y := &p.nodes[a], &p.nodes[b]
+		if x.kind != y.kind || x.count != y.count || x.str != y.str {
+			return false
+		}
+		switch x.kind {
+		case Bytes, Text, Array, Map: // num is the head's argument, one of several forms
+		default:
+			if x.num != y.num {
+				return false
+			}
+		}
 	}
-	switch x.kind {
-	case Uint, Negative, Bool, Null, Undefined, Simple, Float:
-		return x.num == y.num
-	case Text, Bytes:
-		return x.str == y.str
-	}
-	return p.src[x.start:x.end] == p.src[y.start:y.end]
+	return true
 }
 
 // simple reads floats and simple values (section 3.3).
@@ -511,22 +547,34 @@ func (v Value) Pairs() iter.Seq2[Value, Value] {
 
 // Get returns the value under a text key of a map, or the zero Value.
 func (v Value) Get(key string) Value {
-	for k, val := range v.Pairs() {
-		if n := k.node(); n.kind == Text && n.str == key {
-			return val
+	return v.find(func(k *node) bool { return k.kind == Text && k.str == key })
+}
+
+// find returns the value under the first key that fits. It is a plain loop: a
+// certificate is read by some forty look-ups.
+func (v Value) find(fits func(key *node) bool) Value {
+	n := v.node()
+	if n == nil || n.kind != Map {
+		return Value{}
+	}
+	nodes, at := v.doc.nodes, v.i+1
+	for range n.count / 2 {
+		k := &nodes[at]
+		if fits(k) {
+			return Value{v.doc, k.next}
 		}
+		at = nodes[k.next].next
 	}
 	return Value{}
 }
 
 // GetInt returns the value under an integer key of a map, or the zero Value.
 func (v Value) GetInt(key int64) Value {
-	for k, val := range v.Pairs() {
-		if n, ok := k.Int(); ok && n == key {
-			return val
-		}
+	kind, num := Uint, uint64(key)
+	if key < 0 {
+		kind, num = Negative, uint64(-1-key)
 	}
-	return Value{}
+	return v.find(func(k *node) bool { return k.kind == kind && k.num == num })
 }
 
 // Encoded returns the bytes of the item as they were received.

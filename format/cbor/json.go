@@ -10,7 +10,9 @@ import (
 // AppendJSON appends the item as JSON, for people to read and for comparison
 // (RFC 8949 section 6.1 gives advice, not a standard): integer keys become
 // text, byte strings become "h'…'", tags are dropped around their content,
-// undefined and numbers that JSON lacks become null.
+// undefined and numbers that JSON lacks become null. A key that is itself an
+// array, a map or tagged becomes the hex of its encoding: as JSON within JSON it
+// would double with every level of such keys.
 func (v Value) AppendJSON(dst []byte) []byte {
 	n := v.node()
 	switch v.Kind() {
@@ -22,7 +24,7 @@ func (v Value) AppendJSON(dst []byte) []byte {
 		}
 		return strconv.AppendUint(append(dst, '-'), n.num+1, 10)
 	case Bytes:
-		return append(append(append(dst, `"h'`...), hex.EncodeToString([]byte(n.str))...), `'"`...)
+		return appendHex(dst, []byte(n.str))
 	case Text:
 		return appendJSONText(dst, n.str)
 	case Array:
@@ -44,9 +46,12 @@ func (v Value) AppendJSON(dst []byte) []byte {
 				dst = append(dst, ',')
 			}
 			first = false
-			if s, ok := k.Text(); ok {
-				dst = appendJSONText(dst, s)
-			} else {
+			switch k.Kind() {
+			case Text:
+				dst = k.AppendJSON(dst)
+			case Array, Map, Tag:
+				dst = appendHex(dst, k.Encoded())
+			default:
 				dst = appendJSONText(dst, string(k.AppendJSON(nil)))
 			}
 			dst = val.AppendJSON(append(dst, ':'))
@@ -65,6 +70,10 @@ func (v Value) AppendJSON(dst []byte) []byte {
 		return strconv.AppendUint(dst, n.num, 10)
 	}
 	return append(dst, "null"...)
+}
+
+func appendHex(dst, b []byte) []byte {
+	return append(hex.AppendEncode(append(dst, `"h'`...), b), `'"`...)
 }
 
 func appendJSONText(dst []byte, s string) []byte {

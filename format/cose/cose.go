@@ -93,11 +93,18 @@ type Sign1 struct {
 	// KID is the key identifier. The protected one wins (HCERT section 3.3.2).
 	KID            []byte
 	KIDUnprotected bool
+
+	payload string
+}
+
+// ParsePayload reads the payload as one item, without copying it.
+func (m *Sign1) ParsePayload(lim cbor.Limits) (cbor.Value, error) {
+	return cbor.ParseString(m.payload, lim)
 }
 
 // Parse reads one message that fills data, within the limits.
 func Parse(data []byte, lim cbor.Limits) (*Sign1, error) {
-	v, err := cbor.Parse(data, lim)
+	v, err := cbor.ParseString(string(data), lim)
 	if err != nil {
 		return nil, fmt.Errorf("COSE: %w", err)
 	}
@@ -122,17 +129,27 @@ func Parse(data []byte, lim cbor.Limits) (*Sign1, error) {
 		field[i] = e
 		i++
 	}
-	var ok0, ok2, ok3 bool
-	m.Protected, ok0 = field[0].Bytes()
+	protected, ok0 := field[0].ByteString()
 	m.Unprotected = field[1]
-	m.Payload, ok2 = field[2].Bytes()
-	m.Signature, ok3 = field[3].Bytes()
+	payload, ok2 := field[2].ByteString()
+	signature, ok3 := field[3].ByteString()
 	if !ok0 || m.Unprotected.Kind() != cbor.Map || !ok2 && !field[2].IsNull() || !ok3 {
 		return nil, fmt.Errorf("COSE: elements are %s, %s, %s, %s: %w",
 			field[0].Kind(), field[1].Kind(), field[2].Kind(), field[3].Kind(), ErrNotSign1)
 	}
-	if len(m.Protected) > 0 {
-		if m.Header, err = cbor.Parse(m.Protected, lim); err != nil {
+	m.payload = payload
+	// One allocation for the three that leave as bytes.
+	all := make([]byte, 0, len(protected)+len(payload)+len(signature))
+	part := func(s string) []byte {
+		all = append(all, s...)
+		return all[len(all)-len(s) : len(all) : len(all)]
+	}
+	m.Protected, m.Signature = part(protected), part(signature)
+	if ok2 {
+		m.Payload = part(payload)
+	}
+	if len(protected) > 0 {
+		if m.Header, err = cbor.ParseString(protected, lim); err != nil {
 			return nil, fmt.Errorf("COSE: protected header: %w", err)
 		}
 		if m.Header.Kind() != cbor.Map {
@@ -142,7 +159,10 @@ func Parse(data []byte, lim cbor.Limits) (*Sign1, error) {
 	if err := m.checkCritical(); err != nil {
 		return nil, err
 	}
-	return m, m.readHeaders()
+	if err := m.readHeaders(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func knownTags(tags []uint64) bool {
@@ -168,7 +188,7 @@ func (m *Sign1) checkCritical() error {
 	if !crit.Exists() {
 		return nil
 	}
-	if crit.Len() == 0 {
+	if crit.Kind() != cbor.Array || crit.Len() == 0 {
 		return fmt.Errorf("COSE: crit names no label: %w", ErrCritical)
 	}
 	for label := range crit.Elements() {
@@ -245,11 +265,15 @@ func KeyAlgorithm(pub crypto.PublicKey) Algorithm {
 
 // Verify checks the signature under a key. A message whose algorithm is not
 // the key's own fails with ErrAlgNotAllowed, a signature that does not fit with
-// ErrSignature.
+// ErrSignature. A detached payload must be put into Payload before: without one
+// there is nothing that a signature could speak for.
 func (m *Sign1) Verify(pub crypto.PublicKey) error {
 	alg := KeyAlgorithm(pub)
 	if alg == NoAlgorithm || m.Alg != alg {
 		return fmt.Errorf("COSE: %s with a key for %s: %w", m.Alg, describe(pub), ErrAlgNotAllowed)
+	}
+	if m.Payload == nil {
+		return fmt.Errorf("COSE: no payload: %w", ErrSignature)
 	}
 	digest := m.Digest()
 	switch k := pub.(type) {
@@ -326,6 +350,9 @@ func splitECDSASignature(der []byte) ([]byte, error) {
 			return nil, fmt.Errorf("COSE: the signer's numbers exceed P-256: %w", ErrSignature)
 		}
 		copy(out[32*(half+1)-len(n):], n)
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("COSE: the signer returned more than two numbers: %w", ErrSignature)
 	}
 	return out, nil
 }

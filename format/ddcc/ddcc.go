@@ -81,7 +81,7 @@ func DecodeVaccination(v cbor.Value) (*Certificate, []format.Finding) {
 		Vaccine:      r.coding(g, "vaccine", required),
 		Brand:        r.coding(g, "brand", due),
 		Manufacturer: r.coding(g, "manufacturer", optional),
-		Holder:       r.coding(either(g, "maholder", "ma_holder"), "", optional),
+		Holder:       r.codingOf(either(g, "maholder", "ma_holder"), "maholder", optional),
 		Disease:      r.coding(g, "disease", optional),
 		Lot:          r.text(g, "lot", due),
 		Date:         r.date(g, "date", required),
@@ -89,7 +89,7 @@ func DecodeVaccination(v cbor.Value) (*Certificate, []format.Finding) {
 		Doses:        r.count(either(g, "total_doses", "totalDoses"), "total_doses"),
 		Country:      r.coding(g, "country", due),
 		Centre:       r.text(g, "centre", optional),
-		Practitioner: r.text(either(g, "practitioner", "hw"), "", optional),
+		Practitioner: r.textOf(either(g, "practitioner", "hw"), "practitioner", optional),
 	}
 	return c, r.findings
 }
@@ -166,23 +166,21 @@ func firstOf(values ...cbor.Value) cbor.Value {
 // either wraps two spellings of one element.
 func either(m cbor.Value, a, b string) cbor.Value { return firstOf(m.Get(a), m.Get(b)) }
 
-// element is a member of m, or m itself where the key is empty.
-func element(m cbor.Value, key string) cbor.Value {
-	if key == "" {
-		return m
-	}
-	return m.Get(key)
-}
-
 func (r *reader) absent(key string, n need) {
 	if n != optional {
 		r.find(n == due, format.RequiredMissing, key)
 	}
 }
 
-// text reads a text, or what a FHIR Identifier or Reference shows of itself.
-func (r *reader) text(m cbor.Value, key string, n need) string {
-	p := element(m, key).Untagged()
+func (r *reader) text(m cbor.Value, key string, n need) string { return r.textOf(m.Get(key), key, n) }
+
+func (r *reader) coding(m cbor.Value, key string, n need) Coding {
+	return r.codingOf(m.Get(key), key, n)
+}
+
+// textOf reads a text, or what a FHIR Identifier or Reference shows of itself.
+func (r *reader) textOf(p cbor.Value, key string, n need) string {
+	p = p.Untagged()
 	if p.Kind() == cbor.Map {
 		p = firstOf(p.Get("value"), p.Get("display"), p.Get("identifier"), p.Get("reference"))
 	}
@@ -205,36 +203,31 @@ func (r *reader) text(m cbor.Value, key string, n need) string {
 	return s
 }
 
-func (r *reader) coding(m cbor.Value, key string, n need) Coding {
-	p := element(m, key)
-	if s, ok := p.Text(); ok {
-		return Coding{Code: format.NFC(s)}
-	}
+// codingOf reads a Coding, or a code alone.
+func (r *reader) codingOf(p cbor.Value, key string, n need) Coding {
 	if p.Kind() != cbor.Map {
-		if p.Exists() && !p.IsNull() {
-			r.find(n != required, format.BadType, key)
-		} else {
-			r.absent(key, n)
-		}
-		return Coding{}
+		return Coding{Code: r.textOf(p, key, n)}
 	}
-	var c Coding
-	c.Code, _ = p.Get("code").Text()
-	c.System, _ = p.Get("system").Text()
-	c.Display, _ = p.Get("display").Text()
-	if c.Code == "" {
-		r.absent(key+".code", n)
+	return Coding{
+		Code:    r.textOf(p.Get("code"), key+".code", n),
+		System:  r.textOf(p.Get("system"), key+".system", optional),
+		Display: r.textOf(p.Get("display"), key+".display", optional),
 	}
-	return c
 }
 
 // date reads a date or date-time.
 func (r *reader) date(m cbor.Value, key string, n need) string {
 	s := r.text(m, key, n)
-	if s != "" && !(len(s) >= 10 && format.IsDate(s[:10])) {
+	if s != "" && !startsWithDate(s) {
 		r.find(format.IsPartialDate(s), format.BadDate, key)
 	}
 	return s
+}
+
+// startsWithDate reports whether s is a date, alone or with a time after it,
+// which is not judged: nothing here is decided by the hour.
+func startsWithDate(s string) bool {
+	return len(s) >= 10 && format.IsDate(s[:10]) && (len(s) == 10 || s[10] == 'T' || s[10] == ' ')
 }
 
 func (r *reader) count(v cbor.Value, key string) int64 {

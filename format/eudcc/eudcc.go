@@ -311,9 +311,10 @@ func (r *reader) test(e cbor.Value) *Test {
 		ID:         r.text(e, at, "ci", required, r.maxText),
 	}
 	// Later versions do not define dr, and issuers went on writing it.
-	t.ResultTime, _ = e.Get("dr").Untagged().Text()
 	if r.resultTime {
 		t.ResultTime = r.dateTime(e, at, "dr", optional)
+	} else if _, ok := e.Get("dr").Untagged().Text(); ok {
+		t.ResultTime = r.text(e, at, "dr", optional, 0)
 	}
 	return t
 }
@@ -354,7 +355,8 @@ func (r *reader) dose(e cbor.Value, at, key string) int64 {
 
 func (r *reader) country(e cbor.Value, at string) string {
 	s := r.text(e, at, "co", required, 0)
-	if s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c >= 'A' && c <= 'Z' }) {
+	_, isText := e.Get("co").Untagged().Text()
+	if isText && !strings.ContainsFunc(s, func(c rune) bool { return c >= 'A' && c <= 'Z' }) {
 		r.find(false, format.BadCode, at, "co")
 	}
 	return s
@@ -381,10 +383,12 @@ func (r *reader) dateTime(e cbor.Value, at, key string, must bool) string {
 	return s
 }
 
-// IsDateTime reports whether s is a date-time of RFC 3339 section 5.6.
+// IsDateTime reports whether s is a date-time of RFC 3339 section 5.6. The leap
+// second is not known here.
 func IsDateTime(s string) bool {
-	_, err := time.Parse(time.RFC3339, strings.ToUpper(s))
-	return err == nil
+	// Unlike time.Parse, this refuses the hour of one digit and the decimal comma.
+	var t time.Time
+	return t.UnmarshalText([]byte(strings.ToUpper(s))) == nil
 }
 
 // ParseDateTime reads a date-time as issuers write it: after RFC 3339, or with
@@ -401,32 +405,32 @@ func ParseDateTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("date-time: %w", format.BadDate)
 }
 
-// Check applies the schema to a payload that is about to be written. Nothing is
-// tolerable in it.
-func Check(c *Certificate) []format.Finding {
-	v, err := cbor.Parse(Append(nil, c), cbor.DefaultLimits)
-	if err != nil {
-		return []format.Finding{{Reason: format.BadValue}}
+// Encode writes the payload and reads it again: the findings are what the schema
+// has against it, and nothing is tolerable in what is about to be signed.
+func Encode(c *Certificate) ([]byte, []format.Finding) {
+	data := Append(make([]byte, 0, 384), c)
+	v, err := cbor.Parse(data, cbor.DefaultLimits)
+	if err != nil { // a text that is not UTF-8
+		return nil, []format.Finding{{Reason: format.BadValue}}
 	}
 	_, findings := Decode(v)
-	return findings
+	return data, findings
 }
 
 // Append writes the payload in deterministic CBOR. Optional texts that are
 // empty are left out.
 func Append(dst []byte, c *Certificate) []byte {
-	group, entry := byte('v'), []byte(nil)
-	switch {
-	case c.Vaccination != nil:
-		entry = appendVaccination(nil, c.Vaccination)
-	case c.Test != nil:
-		group, entry = 't', appendTest(nil, c.Test)
-	case c.Recovery != nil:
-		group, entry = 'r', appendRecovery(nil, c.Recovery)
-	}
 	dst = cbor.AppendMap(dst, 4)
-	dst = cbor.AppendArray(cbor.AppendText(dst, string(group)), 1)
-	dst = append(dst, entry...)
+	switch {
+	case c.Test != nil:
+		dst = appendTest(cbor.AppendArray(cbor.AppendText(dst, "t"), 1), c.Test)
+	case c.Recovery != nil:
+		dst = appendRecovery(cbor.AppendArray(cbor.AppendText(dst, "r"), 1), c.Recovery)
+	case c.Vaccination != nil:
+		dst = appendVaccination(cbor.AppendArray(cbor.AppendText(dst, "v"), 1), c.Vaccination)
+	default:
+		dst = cbor.AppendArray(cbor.AppendText(dst, "v"), 0)
+	}
 	dst = cbor.AppendText(cbor.AppendText(dst, "dob"), c.DateOfBirth)
 	dst = appendTexts(cbor.AppendText(dst, "nam"), []pair{
 		{"fn", c.Name.Surname}, {"gn", c.Name.Forename},

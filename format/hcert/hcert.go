@@ -91,6 +91,22 @@ const (
 	SubclaimICVP   Subclaim = -6 // Digital ICVP
 )
 
+func (s Subclaim) String() string {
+	switch s {
+	case SubclaimDCC:
+		return "EU Digital COVID Certificate"
+	case SubclaimDDCCVS:
+		return "WHO DDCC vaccination status"
+	case SubclaimDDCCTR:
+		return "WHO DDCC test result"
+	case SubclaimVHL:
+		return "Verifiable Health Link"
+	case SubclaimICVP:
+		return "WHO Digital ICVP"
+	}
+	return fmt.Sprintf("subclaim %d", int64(s))
+}
+
 var knownSubclaims = [...]Subclaim{SubclaimDCC, SubclaimDDCCVS, SubclaimDDCCTR, SubclaimVHL, SubclaimICVP}
 
 // CWT claim keys (RFC 8392 section 4, HCERT section 2.6).
@@ -152,12 +168,13 @@ func Decode(text string, p Profile) (*Message, error) {
 	if len(text) > MaxText {
 		return nil, fmt.Errorf("HCERT: %d characters, more than a QR code holds (%d): %w", len(text), MaxText, ErrTextTooLong)
 	}
-	var buf [2 * MaxText / 3]byte
-	compressed, err := appendBase45Decoded(buf[:0], body)
+	buf := compressed.Get().(*[2 * MaxText / 3]byte)
+	defer compressed.Put(buf)
+	packed, err := appendBase45Decoded(buf[:0], body)
 	if err != nil {
 		return nil, err
 	}
-	data, err := Inflate(compressed)
+	data, err := Inflate(packed)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +205,7 @@ func DecodeCOSE(data []byte, p Profile) (*Message, error) {
 		// Section 3.3.2 lets the issuer choose; verifiers MUST accept both.
 		m.Remarks = append(m.Remarks, "kid-unprotected")
 	}
-	if m.ClaimSet, err = cbor.Parse(m.Sign1.Payload, cbor.DefaultLimits); err != nil {
+	if m.ClaimSet, err = m.Sign1.ParsePayload(cbor.DefaultLimits); err != nil {
 		return nil, fmt.Errorf("claims: %w", err)
 	}
 	if m.ClaimSet.Kind() != cbor.Map {
@@ -197,7 +214,10 @@ func DecodeCOSE(data []byte, p Profile) (*Message, error) {
 	if err := m.readClaims(p); err != nil {
 		return nil, err
 	}
-	return m, m.readSubclaim()
+	if err := m.readSubclaim(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // irregular notes a deviation under Field and refuses it under Strict.
@@ -285,7 +305,7 @@ func (m *Message) readSubclaim() error {
 			continue
 		}
 		if m.Certificate.Exists() {
-			return fmt.Errorf("claims: subclaims %d and %d: %w", m.Subclaim, s, ErrSeveral)
+			return fmt.Errorf("claims: subclaims %d and %d: %w", int64(m.Subclaim), int64(s), ErrSeveral)
 		}
 		m.Subclaim, m.Certificate = s, c
 	}
@@ -338,6 +358,9 @@ func Encode(random io.Reader, signer crypto.Signer, kid, claims []byte) (string,
 
 // EncodeCOSE wraps a finished COSE_Sign1 message as text.
 func EncodeCOSE(msg []byte) (string, error) {
+	if len(msg) > maxInflated { // however small it gets, Decode would refuse it
+		return "", fmt.Errorf("HCERT: %d bytes: %w", len(msg), ErrInflatedTooLarge)
+	}
 	compressed, err := deflate(msg)
 	if err != nil {
 		return "", fmt.Errorf("HCERT: %w", err)

@@ -21,6 +21,9 @@ type inflater struct {
 	out   [maxInflated + 1]byte
 }
 
+// compressed are buffers for what base45 yields.
+var compressed = sync.Pool{New: func() any { return new([2 * MaxText / 3]byte) }}
+
 var inflaters = sync.Pool{New: func() any {
 	f := new(inflater)
 	f.flate = flate.NewReader(&f.in)

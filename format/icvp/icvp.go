@@ -205,12 +205,13 @@ func (r *reader) text(m cbor.Value, at, key string, must bool) string {
 		return ""
 	}
 	s = format.NFC(s)
-	switch {
-	case must && strings.TrimSpace(s) == "":
+	if must && strings.TrimSpace(s) == "" {
 		r.find(false, format.RequiredMissing, path(at, key))
-	case len(s) > maxText && utf8.RuneCountInString(s) > maxText:
+	}
+	if len(s) > maxText && utf8.RuneCountInString(s) > maxText {
 		r.find(true, format.TooLong, path(at, key))
-	case format.Suspicious(s):
+	}
+	if format.Suspicious(s) {
 		r.find(true, format.SuspiciousText, path(at, key))
 	}
 	return s
@@ -251,15 +252,17 @@ func isAlpha3(s string) bool {
 	return len(s) == 3 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
-// Check applies the model of generation 3 to a certificate that is about to be
-// written. Nothing is tolerable in it.
-func Check(c *Certificate) []format.Finding {
-	v, err := cbor.Parse(Append(nil, c), cbor.DefaultLimits)
-	if err != nil {
-		return []format.Finding{{Reason: format.BadValue}}
+// Encode writes the certificate as generation 3 and reads it again: the findings
+// are what the model has against it, and nothing is tolerable in what is about
+// to be signed.
+func Encode(c *Certificate) ([]byte, []format.Finding) {
+	data := Append(make([]byte, 0, 384), c)
+	v, err := cbor.Parse(data, cbor.DefaultLimits)
+	if err != nil { // a text that is not UTF-8
+		return nil, []format.Finding{{Reason: format.BadValue}}
 	}
 	_, findings := Decode(v)
-	return findings
+	return data, findings
 }
 
 type pair struct{ key, val string }

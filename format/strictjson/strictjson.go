@@ -66,6 +66,20 @@ func Unmarshal(data []byte, v any, lim Limits) error {
 	return nil
 }
 
+// UnmarshalKnown is [Unmarshal] for a document of our own form: a member that v
+// has no field for is refused, since a misspelt name would otherwise be lost.
+func UnmarshalKnown(data []byte, v any, lim Limits) error {
+	if err := check(data, lim, true); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
 // Decode checks data and returns it as map[string]any, []any, string,
 // [json.Number], bool or nil. Names keep their case, so this is the form for
 // documents whose signature covers every name.

@@ -208,9 +208,10 @@ func open(data []byte, lock Lock) (*Key, error) {
 
 // Save writes a key to a new file. When it returns nil the file is on the disk,
 // whole; when it fails, or the machine stops, there is no file of that name, at
-// most a temporary one, encrypted like the other. The error wraps ErrExists,
-// ErrEmptySecret, ErrKeyType, ErrMismatch or ErrNotExportable, or is that of the
-// file system.
+// most a temporary one with the same content (see Leftovers). The one exception
+// is a temporary file that cannot be removed, which the error tells. The error
+// wraps ErrExists, ErrEmptySecret, ErrKeyType, ErrMismatch or ErrNotExportable,
+// or is that of the file system.
 func Save(path string, k *Key, lock Lock) error {
 	if len(lock.recipients) == 0 && !lock.plain {
 		return fmt.Errorf("keys: %s: %w", path, ErrEmptySecret)
@@ -286,7 +287,11 @@ func writeFile(path string, data []byte) (err error) {
 		}
 		return fmt.Errorf("keys: %w", err)
 	}
-	return syncDir(dir)
+	if err := syncDir(dir); err != nil {
+		// Not durable, so not there: the caller is told that it failed.
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // syncDir makes the new name durable. Without it the file can be on the disk

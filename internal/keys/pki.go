@@ -21,10 +21,11 @@ import (
 
 // Defects of an order for a certificate.
 const (
-	ErrParticipant format.Defect = "bad-participant" // the country is not two upper-case letters, or a name is missing
-	ErrValidity    format.Defect = "bad-validity"    // the period is outside what the role allows, or beyond the issuer's
-	ErrAlgorithm   format.Defect = "bad-algorithm"   // the algorithm is not one for document signers
-	ErrNotCA       format.Defect = "not-an-authority"
+	ErrParticipant format.Defect = "bad-participant"  // the country is not two upper-case letters, or a name is missing
+	ErrValidity    format.Defect = "bad-validity"     // the period is outside what the role allows, or beyond the issuer's
+	ErrAlgorithm   format.Defect = "bad-algorithm"    // the algorithm is not one for document signers
+	ErrUsage       format.Defect = "bad-usage"        // the usage is none of test, vaccination and recovery
+	ErrNotCA       format.Defect = "not-an-authority" // the key's certificate cannot issue others
 )
 
 // Role is what a certificate is for: a code of the GDHCN's KeyUsage code system.
@@ -64,8 +65,8 @@ func (p Participant) subject(name string) pkix.Name {
 }
 
 // Usage is a kind of health certificate that a document signer is limited to,
-// as extended key usage (EU DCC certificate governance, section 4.2; taken over
-// by the GDHCN).
+// as extended key usage. The EU's digital COVID certificate defined them, and
+// the GDHCN took them over.
 type Usage int
 
 // The usages. A signer with none may sign any kind.
@@ -88,7 +89,7 @@ type Algorithm string
 const (
 	ES256     Algorithm = "ES256"      // ECDSA on P-256, SHA-256: the primary one
 	PS256     Algorithm = "PS256"      // RSASSA-PSS of 2048 bits, SHA-256: the secondary one
-	PS256With Algorithm = "PS256-3072" // the same with 3072 bits
+	PS256Long Algorithm = "PS256-3072" // the same with 3072 bits
 )
 
 // DSCProfile orders a document signer. Its zero value is an ES256 signer for any
@@ -105,8 +106,8 @@ type SCA struct {
 	Key *Key
 }
 
-// The periods of the network's certificates, in years (GDHCN implementation
-// guide, "PKI certificate validity").
+// The periods of the network's certificates, in years. Its implementation guide
+// asks for 4, 2, and 1 to 2.
 const (
 	scaYears = 4
 	dscYears = 2
@@ -175,21 +176,18 @@ func (s *SCA) IssueDSC(profile DSCProfile, now time.Time, random io.Reader) (*Ke
 			authority.NotBefore.Format(time.DateOnly), authority.NotAfter.Format(time.DateOnly), ErrValidity)
 	}
 	template := &x509.Certificate{
-		Subject:     authority.Subject,
-		NotBefore:   start,
-		NotAfter:    end,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: nil,
-	}
-	// The raw names are those of the authority; only the fields are wanted.
-	template.Subject = pkix.Name{
-		Country:      authority.Subject.Country,
-		Organization: authority.Subject.Organization,
-		CommonName:   profile.Name,
+		Subject: pkix.Name{
+			Country:      authority.Subject.Country,
+			Organization: authority.Subject.Organization,
+			CommonName:   profile.Name,
+		},
+		NotBefore: start,
+		NotAfter:  end,
+		KeyUsage:  x509.KeyUsageDigitalSignature,
 	}
 	for _, u := range profile.Usages {
 		if u < UsageTest || u > UsageRecovery {
-			return nil, fmt.Errorf("keys: usage %d: %w", int(u), ErrAlgorithm)
+			return nil, fmt.Errorf("keys: usage %d: %w", int(u), ErrUsage)
 		}
 		template.UnknownExtKeyUsage = append(template.UnknownExtKeyUsage, u.OID())
 	}
@@ -244,7 +242,7 @@ func generate(a Algorithm) (crypto.Signer, error) {
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case PS256:
 		return rsa.GenerateKey(rand.Reader, 2048)
-	case PS256With:
+	case PS256Long:
 		return rsa.GenerateKey(rand.Reader, 3072)
 	}
 	return nil, fmt.Errorf("keys: algorithm %q: %w", a, ErrAlgorithm)

@@ -47,9 +47,9 @@ type view struct {
 // first that leaves nothing unread. When it cannot return a text the error wraps
 // ErrNotPicture, ErrTooLarge, ErrNoCode, ErrUnreadable or ErrIncomplete.
 func Read(data []byte) (texts []string, err error) {
-	// The library that looks for patterns indexes its bit matrix without checks
-	// in places, so a picture made for it could reach outside. Such a picture
-	// must cost its sender an error, not everybody the process.
+	// The library below, a port from Java, was not written against hostile
+	// pictures: what is an exception there is an index out of range here. Such a
+	// picture must cost its sender an error, not everybody the process.
 	defer func() {
 		if r := recover(); r != nil {
 			texts, err = nil, fmt.Errorf("qr: reading failed: %v: %w", r, ErrUnreadable)

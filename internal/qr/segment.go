@@ -61,8 +61,8 @@ func (m mode) segment(text string) coding.Encoding {
 
 // split packs text into segments for a class of versions.
 //
-// A text that one of the denser modes carries whole stays one segment, as
-// HCERT asks for ("Alphanumeric mode", section 4.2.2 of its transport part).
+// A text that one of the denser modes carries whole stays one segment: HCERT
+// prescribes alphanumeric mode for its base45, and would gain little elsewhere.
 // Any other text is cut where that saves bits: "shc:/" followed by digits
 // becomes a byte segment and a numeric one, as SMART Health Cards prescribe.
 func split(text string, class int) []coding.Encoding {

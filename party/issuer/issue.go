@@ -174,9 +174,22 @@ func (i *Issuer) buildICVP(record *cert.Certificate, now time.Time) ([]byte, tim
 	if p, _ := i.Catalogue.Product(payload.Dose.Product); p.Disease == cert.DiseaseYellowFever {
 		from = from.AddDate(0, 0, yellowFeverDelay)
 	}
+	content, findings := icvp.Encode(payload)
+	if err := findingsError(findings); err != nil {
+		return fail(fmt.Errorf("ICVP: %w", err))
+	}
 	// The record is what a reader will see, derived fields included.
 	*record = *cert.FromICVP(payload, i.Catalogue)
-	return icvp.Append(make([]byte, 0, 384), payload), from, nil
+	return content, from, nil
+}
+
+// findingsError turns findings into one error that names each place.
+func findingsError(findings []format.Finding) error {
+	var errs []error
+	for _, f := range findings {
+		errs = append(errs, fmt.Errorf("%s: %w", f.Path, f.Reason))
+	}
+	return errors.Join(errs...)
 }
 
 func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, error) {
@@ -209,7 +222,11 @@ func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
+	content, findings := eudcc.Encode(payload)
+	if err := findingsError(findings); err != nil {
+		return nil, fmt.Errorf("EU DCC: %w", err)
+	}
 	signed, _ := cert.FromDCC(payload)
 	*record = *signed
-	return eudcc.Append(make([]byte, 0, 384), payload), nil
+	return content, nil
 }

@@ -153,3 +153,13 @@ func (v *Verdict) set(s Step, r Result, reason, detail string) {
 }
 
 func kidText(kid []byte) string { return hex.EncodeToString(kid) }
+
+// ParseStep finds the step with a check's name.
+func ParseStep(name string) (Step, bool) {
+	for s, n := range stepNames {
+		if n == name {
+			return Step(s), true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/format/eudcc"
+	"ampoule/format/hcert"
+	"ampoule/internal/keys"
+	"ampoule/internal/qr"
+	"ampoule/party/issuer"
+	"ampoule/party/verifier"
+	"ampoule/trust"
+)
+
+// newCases issues the certificates to be measured with, under keys of its own.
+func newCases() ([]bench, error) {
+	now := time.Now()
+	sca, err := keys.NewSCA(keys.Participant{Country: "XA", Organization: "Benchmark", Name: "Benchmark SCA"}, now, nil)
+	if err != nil {
+		return nil, err
+	}
+	dsc, err := sca.IssueDSC(keys.DSCProfile{}, now, nil)
+	if err != nil {
+		return nil, err
+	}
+	list, err := crowdedList(dsc, 400)
+	if err != nil {
+		return nil, err
+	}
+	c := dsc.Certificate()
+	i := &issuer.Issuer{
+		Signer: dsc.Signer, KID: dsc.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		Participant: "XXA", Catalogue: cert.DemoCatalogue(), Now: time.Now,
+	}
+	dccRequest := issuer.Request{Format: issuer.EUDCC, Record: dccRecord(now), Expires: now.AddDate(1, 0, 0)}
+	icvpRequest := issuer.Request{Format: issuer.ICVP, Record: icvpRecord(now)}
+	dcc, err := i.Issue(dccRequest)
+	if err != nil {
+		return nil, err
+	}
+	icvp, err := i.Issue(icvpRequest)
+	if err != nil {
+		return nil, err
+	}
+	dynamic, err := dynamicHuffman(i, dccRequest)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier.Verifier{Trust: list, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return now.Add(time.Hour) }}
+	bare, err := bareVerify(dcc.Text, dsc)
+	if err != nil {
+		return nil, err
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256([]byte("a digest"))
+	symbol, err := qr.Encode(icvp.Text, qr.Q)
+	if err != nil {
+		return nil, err
+	}
+	claims := func(text string) func() error {
+		return func() error { return textToClaims(list, text) }
+	}
+	whole := func(text string) func() error {
+		return func() error {
+			if got := v.Verify(text); got.Outcome != verifier.Valid {
+				return fmt.Errorf("%s: %s", got.Outcome, got.Reason)
+			}
+			return nil
+		}
+	}
+	return []bench{
+		{name: "ecdsa-verify", run: bare},
+		{name: "claims", base: "ecdsa-verify", goal: 1.15, run: claims(dcc.Text)},
+		{name: "claims-dynamic", base: "ecdsa-verify", goal: 1.22, run: claims(dynamic)},
+		{name: "verify", base: "ecdsa-verify", goal: 1.35, run: whole(dcc.Text)},
+		{name: "verify-icvp", base: "ecdsa-verify", goal: 1.35, run: whole(icvp.Text)},
+		{name: "ecdsa-sign", run: func() error {
+			_, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
+			return err
+		}},
+		{name: "issue", base: "ecdsa-sign", goal: 1.25, run: func() error { _, err := i.Issue(icvpRequest); return err }},
+		{name: "issue-dcc", base: "ecdsa-sign", goal: 1.25, run: func() error { _, err := i.Issue(dccRequest); return err }},
+		{name: "png", run: func() error {
+			s, err := qr.Encode(icvp.Text, qr.Q)
+			if err != nil {
+				return err
+			}
+			_, err = s.PNG(qr.Options{})
+			return err
+		}},
+		{name: "svg-drawing", run: func() error { _, err := symbol.SVG(qr.Options{}); return err }},
+	}, nil
+}
+
+// crowdedList surrounds one key with others, as a real trust list does.
+func crowdedList(dsc *keys.Key, others int) (*trust.List, error) {
+	list := new(trust.List)
+	for n := range others {
+		k, err := trust.NewKey(dsc.Certificate().Raw)
+		if err != nil {
+			return nil, err
+		}
+		k.ID = trust.KeyID(fmt.Sprintf("other%03d", n))
+		list.Insert(k)
+	}
+	k, err := trust.NewKey(dsc.Certificate().Raw)
+	if err != nil {
+		return nil, err
+	}
+	k.Participant = "XXA"
+	list.Insert(k)
+	return list, nil
+}
+
+// bareVerify is the least that any verifier must do: the standard library's
+// signature check over a digest that is there already.
+func bareVerify(text string, dsc *keys.Key) (func() error, error) {
+	m, err := hcert.Decode(text, hcert.Strict)
+	if err != nil {
+		return nil, err
+	}
+	public, ok := dsc.Signer.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the signer is not ECDSA")
+	}
+	private, ok := dsc.Signer.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the signer is not in this process")
+	}
+	digest := m.Sign1.Digest()
+	signature, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if !ecdsa.VerifyASN1(public, digest[:], signature) {
+			return errors.New("the signature does not fit")
+		}
+		return nil
+	}, nil
+}
+
+// textToClaims decodes, finds the key, checks the signature and reads the
+// payload: no policy, no neutral record.
+func textToClaims(list *trust.List, text string) error {
+	m, err := hcert.Decode(text, hcert.Field)
+	if err != nil {
+		return err
+	}
+	keys := list.Keys(trust.Scope{Domain: trust.DCC}, trust.KeyID(m.Sign1.KID))
+	if len(keys) != 1 {
+		return fmt.Errorf("%d keys", len(keys))
+	}
+	if err := m.Sign1.Verify(keys[0].Public); err != nil {
+		return err
+	}
+	if _, findings := eudcc.Decode(m.Certificate); len(findings) > 0 {
+		return fmt.Errorf("%v", findings)
+	}
+	return nil
+}
+
+// dynamicHuffman issues a certificate with so much text that its compression
+// has Huffman tables of its own, which cost a reader more than the fixed ones.
+func dynamicHuffman(i *issuer.Issuer, req issuer.Request) (string, error) {
+	record := *req.Record
+	record.Person.Name.Family = "Specimen-Oberhausen-Unterhaching Zumberge von Langenhagen"
+	record.Person.Name.FamilyMRZ = "SPECIMEN<OBERHAUSEN<UNTERHACHING<ZUMBERGE<VON<LANGENHAGEN"
+	record.Authority = "Benchmark Ministry of Public Health and Social Affairs, Department of Vaccination"[:80]
+	req.Record = &record
+	issued, err := i.Issue(req)
+	if err != nil {
+		return "", err
+	}
+	body, _, err := hcert.Unprefix(issued.Text, hcert.Strict)
+	if err != nil {
+		return "", err
+	}
+	compressed, err := hcert.DecodeBase45(body)
+	if err != nil {
+		return "", err
+	}
+	// RFC 1951 section 3.2.3: the type of the first block, after the zlib header.
+	if kind := compressed[2] >> 1 & 3; kind != 2 {
+		return "", fmt.Errorf("block type %d is not dynamic", kind)
+	}
+	return issued.Text, nil
+}
+
+func dccRecord(now time.Time) *cert.Certificate {
+	return &cert.Certificate{
+		ID: "URN:UVCI:01:XA:BENCHMARK0001#0", Authority: "Benchmark Health Authority",
+		Person: cert.Person{Name: cert.Name{Family: "Specimen", FamilyMRZ: "SPECIMEN", Given: "Benchmark", GivenMRZ: "BENCHMARK"}, BirthDate: "1990-02-03"},
+		Vaccination: &cert.Vaccination{
+			Disease: cert.Code{Code: "840539006"}, Vaccine: cert.Code{Code: "1119349007"}, Product: cert.Code{Code: "EU/1/20/1528"},
+			Manufacturer: cert.Code{Code: "ORG-100030215"}, Date: cert.Date(now.AddDate(0, -1, 0).Format(time.DateOnly)), Dose: 2, Doses: 2, Country: "AT",
+		},
+	}
+}
+
+func icvpRecord(now time.Time) *cert.Certificate {
+	return &cert.Certificate{
+		Person: cert.Person{
+			Name: cert.Name{Full: "SPECIMEN BENCHMARK"}, BirthDate: "1990-02-03", Sex: "female", Nationality: "XXA",
+			Document: cert.Document{Number: "SPEC0001", Type: "PPN"},
+		},
+		Vaccination: &cert.Vaccination{
+			Product: cert.Code{Code: "DEMO-YF-0001"}, Lot: "LOT-1", Clinician: "Benchmark clinic",
+			Date: cert.Date(now.AddDate(0, -1, 0).Format(time.DateOnly)),
+		},
+	}
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ampoule/format/didlist"
+	"ampoule/internal/keys"
+	"ampoule/trust"
+)
+
+type keysCmd struct {
+	Make keysMakeCmd `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them."`
+	Show keysShowCmd `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find."`
+}
+
+type keysMakeCmd struct {
+	secretFlags
+	Dir          string   `arg:"" name:"folder" help:"Folder to make; it must not exist."`
+	Country      string   `default:"XA" help:"Two letters; XA to XZ are for demonstrations."`
+	Participant  string   `default:"XXA" help:"Code of the participant in the trust network."`
+	Organization string   `default:"Demonstration Health Authority" help:"Name in the certificates."`
+	Domain       []string `default:"DCC,DDCC,ICVP,PH4H" help:"Domains of the trust network to list the signers in."`
+}
+
+// Run makes the material of the WHO's participant template: SCA, UP and TLS
+// certificates by domain, and document signers with their private keys.
+func (c *keysMakeCmd) Run(t terminal) error {
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(c.Dir); err == nil {
+		return usageError("%s exists, and keys are never overwritten", c.Dir)
+	}
+	set, err := newKeySet(keys.Participant{Country: c.Country, Organization: c.Organization, Name: c.Organization + " SCA"}, c.Participant, time.Now())
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	if err := set.save(c.Dir, c.Domain, lock); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "%s\n", strings.TrimSpace(fmt.Sprintf(`
+%[1]s/private/          private keys: sca, dsc-vaccination, dsc-test, dsc-recovery, dsc-any, up, tls, list
+%[1]s/onboarding/       certificates as the participant template has them
+%[1]s/DSC/              certificates of the document signers
+%[1]s/trustlist/        did.json, and pin.pem that it is checked with
+
+issue:   ampoule issue --key %[1]s/private/dsc-vaccination.key --participant %[2]s --catalogue demo ...
+verify:  ampoule verify --trust %[1]s/trustlist/did.json --pin %[1]s/trustlist/pin.pem --catalogue demo FILE`, c.Dir, c.Participant)))
+	return nil
+}
+
+// keySet is the material of one participant.
+type keySet struct {
+	participant string
+	sca         *keys.SCA
+	signers     map[string]*keys.Key // document signers, by name
+	others      map[string]*keys.Key // up, tls and the key that signs the list
+}
+
+// signerNames are in the order in which they are listed.
+var signerNames = []string{"dsc-vaccination", "dsc-test", "dsc-recovery", "dsc-any"}
+
+var signerUsages = map[string][]keys.Usage{
+	"dsc-vaccination": {keys.UsageVaccination},
+	"dsc-test":        {keys.UsageTest},
+	"dsc-recovery":    {keys.UsageRecovery},
+	"dsc-any":         nil,
+}
+
+func newKeySet(p keys.Participant, participant string, now time.Time) (*keySet, error) {
+	sca, err := keys.NewSCA(p, now, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	s := &keySet{participant: participant, sca: sca, signers: map[string]*keys.Key{}, others: map[string]*keys.Key{}}
+	for _, name := range signerNames {
+		profile := keys.DSCProfile{Usages: signerUsages[name], Name: p.Organization + " " + name}
+		if s.signers[name], err = sca.IssueDSC(profile, now, rand.Reader); err != nil {
+			return nil, err
+		}
+	}
+	if s.others["up"], err = keys.NewUP(p, now, rand.Reader); err != nil {
+		return nil, err
+	}
+	if s.others["tls"], err = keys.NewTLS(p, now, rand.Reader); err != nil {
+		return nil, err
+	}
+	// The network's own list is signed by the WHO; here the participant signs.
+	list := keys.DSCProfile{Name: p.Organization + " trust list"}
+	s.others["list"], err = sca.IssueDSC(list, now, rand.Reader)
+	return s, err
+}
+
+// trustList signs the public side of the set as a GDHCN DID trust list.
+func (s *keySet) trustList(domains []string, now time.Time) ([]byte, error) {
+	const host = "did:web:trust.ampoule.invalid:v2:trustlist"
+	var entries []didlist.Entry
+	for _, domain := range domains {
+		for _, name := range signerNames {
+			var chain [][]byte
+			for _, c := range s.signers[name].Chain {
+				chain = append(chain, c.Raw)
+			}
+			entries = append(entries, didlist.Entry{Domain: domain, Participant: s.participant, KeyUsage: "DSC", Chain: chain})
+		}
+		entries = append(entries, didlist.Entry{Domain: domain, Participant: s.participant, KeyUsage: "SCA", Chain: [][]byte{s.sca.Key.Certificate().Raw}})
+	}
+	doc, err := didlist.New(didlist.ContextDevelop, host, host, host+":signer", entries, nil)
+	if err != nil {
+		return nil, err
+	}
+	var nonce [16]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return nil, err
+	}
+	return doc.Sign(s.others["list"].Signer, rand.Reader, now, hex.EncodeToString(nonce[:]), didlist.FormDER)
+}
+
+// pin is the public key that signs the list, in PEM.
+func (s *keySet) pin() ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(s.others["list"].Signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+func certificatePEM(k *keys.Key) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.Certificate().Raw})
+}
+
+// save writes the set into a new folder.
+func (s *keySet) save(dir string, domains []string, lock keys.Lock) error {
+	public := map[string][]byte{}
+	for _, d := range domains {
+		public[filepath.Join("onboarding", d, "SCA", "SCA.pem")] = certificatePEM(s.sca.Key)
+		public[filepath.Join("onboarding", d, "UP", "UP.pem")] = certificatePEM(s.others["up"])
+		public[filepath.Join("onboarding", d, "TLS", "TLS.pem")] = certificatePEM(s.others["tls"])
+	}
+	for name, k := range s.signers {
+		public[filepath.Join("DSC", name+".pem")] = certificatePEM(k)
+	}
+	list, err := s.trustList(domains, time.Now())
+	if err != nil {
+		return err
+	}
+	pin, err := s.pin()
+	if err != nil {
+		return err
+	}
+	public[filepath.Join("trustlist", "did.json")] = list
+	public[filepath.Join("trustlist", "pin.pem")] = pin
+
+	private := map[string]*keys.Key{"sca": s.sca.Key}
+	for _, group := range []map[string]*keys.Key{s.signers, s.others} {
+		for name, k := range group {
+			private[name] = k
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "private"), 0o700); err != nil {
+		return exitError{exitUsage, err}
+	}
+	for name, k := range private {
+		if err := keys.Save(filepath.Join(dir, "private", name+".key"), k, lock); err != nil {
+			return err
+		}
+	}
+	for name, data := range public {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type keysShowCmd struct {
+	secretFlags
+	File string `arg:"" name:"file" help:"Key file, or a certificate in PEM."`
+	Role string `enum:"SCA,DSC,UP,TLS," default:"" help:"Check it against the rules for this role: SCA, DSC, UP or TLS."`
+}
+
+func (c *keysShowCmd) Run(t terminal) error {
+	certificate, err := c.certificate()
+	if err != nil {
+		return err
+	}
+	line := func(name string, value any) { fmt.Fprintf(t.out, "%-10s %v\n", name, value) }
+	line("kid", hex.EncodeToString([]byte(trust.DeriveKeyID(certificate.Raw))))
+	line("subject", certificate.Subject)
+	line("issuer", certificate.Issuer)
+	line("from", certificate.NotBefore.UTC().Format(time.RFC3339))
+	line("until", certificate.NotAfter.UTC().Format(time.RFC3339))
+	if k, err := trust.NewKey(certificate.Raw); err == nil {
+		line("algorithm", k.Algorithm)
+		line("may sign", k.Usages)
+	}
+	if c.Role == "" {
+		return nil
+	}
+	findings := keys.Lint(certificate, keys.Role(c.Role))
+	for _, f := range findings {
+		line("finding", f)
+	}
+	if len(findings) > 0 {
+		return exitError{code: exitNotValid}
+	}
+	line("rules", "an onboarding check as "+c.Role+" finds nothing")
+	return nil
+}
+
+func (c *keysShowCmd) certificate() (*x509.Certificate, error) {
+	data, err := readInput(c.File, nil)
+	if err != nil {
+		return nil, exitError{exitUsage, err}
+	}
+	if block, _ := pem.Decode(data); block != nil && block.Type == "CERTIFICATE" {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, usageError("%s: %w", c.File, err)
+		}
+		return certificate, nil
+	}
+	lock, err := c.lock()
+	if err != nil {
+		return nil, err
+	}
+	key, err := keys.Load(c.File, lock)
+	if err != nil {
+		return nil, exitError{exitUsage, err}
+	}
+	if key.Certificate() == nil {
+		return nil, usageError("%s: the key has no certificate", c.File)
+	}
+	return key.Certificate(), nil
+}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/format/hcert"
+	"ampoule/format/strictjson"
+	"ampoule/internal/keys"
+	"ampoule/internal/qr"
+	"ampoule/party/verifier"
+	"ampoule/trust"
+)
+
+// trustFlags are the files that a verifier decides by.
+type trustFlags struct {
+	Trust     []string `placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, PEM or DER certificates, or a folder of them."`
+	Pin       []string `placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
+	Status    []string `placeholder:"P" help:"Revoked certificates: EU DCC revocation batches."`
+	Catalogue []string `placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
+	Policy    string   `placeholder:"F" help:"What is asked of the certificates of each domain, in JSON."`
+	At        string   `placeholder:"T" help:"Judge as of this time (RFC 3339) instead of now."`
+}
+
+// verifier loads the files.
+func (f *trustFlags) verifier() (*verifier.Verifier, error) {
+	v := &verifier.Verifier{Now: time.Now}
+	var err error
+	if v.Trust, err = f.list(); err != nil {
+		return nil, err
+	}
+	for _, path := range f.Status {
+		data, err := readInput(path, nil)
+		if err != nil {
+			return nil, usageError("--status: %w", err)
+		}
+		if v.Status == nil {
+			v.Status = new(trust.Status)
+		}
+		if err := v.Status.AddBatches(path, data); err != nil {
+			return nil, usageError("--status: %w", err)
+		}
+	}
+	if v.Catalogue, err = loadCatalogue(f.Catalogue); err != nil {
+		return nil, err
+	}
+	if f.Policy != "" {
+		if v.Policies, err = loadPolicies(f.Policy); err != nil {
+			return nil, err
+		}
+	}
+	if f.At != "" {
+		at, err := time.Parse(time.RFC3339, f.At)
+		if err != nil {
+			return nil, usageError("--at %q: a time looks like 2026-11-22T10:00:00Z", f.At)
+		}
+		v.Now = func() time.Time { return at }
+	}
+	return v, nil
+}
+
+// list loads the trusted keys.
+func (f *trustFlags) list() (*trust.List, error) {
+	var pins []crypto.PublicKey
+	for _, path := range f.Pin {
+		data, err := readInput(path, nil)
+		if err != nil {
+			return nil, usageError("--pin: %w", err)
+		}
+		keys, err := trust.ParsePin(data)
+		if err != nil {
+			return nil, usageError("--pin %s: %w", path, err)
+		}
+		pins = append(pins, keys...)
+	}
+	list := new(trust.List)
+	for _, path := range f.Trust {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, usageError("--trust: %w", err)
+		}
+		if info.IsDir() {
+			err = list.AddFolder(os.DirFS(path), path, pins)
+		} else {
+			var data []byte
+			if data, err = readInput(path, nil); err == nil {
+				err = list.Add(trust.Source{Name: path, Data: data, Pins: pins})
+			}
+		}
+		if err != nil {
+			return nil, usageError("--trust: %w", err)
+		}
+	}
+	return list, nil
+}
+
+func loadCatalogue(paths []string) (*cert.Catalogue, error) {
+	var all *cert.Catalogue
+	for _, path := range paths {
+		c := cert.DemoCatalogue()
+		if path != "demo" {
+			data, err := readInput(path, nil)
+			if err != nil {
+				return nil, usageError("--catalogue: %w", err)
+			}
+			if c, err = cert.ReadCatalogue(data); err != nil {
+				return nil, usageError("--catalogue %s: %w", path, err)
+			}
+		}
+		if all == nil {
+			all = c
+			continue
+		}
+		var err error
+		if all, err = all.Merge(c); err != nil {
+			return nil, usageError("--catalogue %s: %w", path, err)
+		}
+	}
+	return all, nil
+}
+
+// policyFile is one domain's part of a policy file. What it leaves out stays as
+// the domain's default.
+type policyFile struct {
+	Profile        *string           `json:"profile"`
+	Model          *string           `json:"model"`
+	AcceptIssuedAt *bool             `json:"accept-issued-at"`
+	RequireExpiry  *bool             `json:"require-expiry"`
+	ClockSkew      *string           `json:"clock-skew"`
+	Require        []string          `json:"require"`
+	Waive          []string          `json:"waive"`
+	StatusSchemes  map[string]string `json:"status-schemes"`
+}
+
+var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "require", "waive", "status-schemes"}
+
+// loadPolicies reads {"ICVP": {"accept-issued-at": true, …}, …}.
+func loadPolicies(path string) (map[trust.Domain]verifier.Policy, error) {
+	data, err := readInput(path, nil)
+	if err != nil {
+		return nil, usageError("--policy: %w", err)
+	}
+	var members map[string]map[string]any
+	var file map[string]policyFile
+	if err := strictjson.Unmarshal(data, &members, strictjson.Limits{}); err != nil {
+		return nil, usageError("--policy %s: %w", path, err)
+	}
+	for domain, m := range members {
+		for name := range m {
+			if !slices.Contains(policyMembers, name) {
+				return nil, usageError("--policy %s: %s.%s is no setting; there are %s", path, domain, name, strings.Join(policyMembers, ", "))
+			}
+		}
+	}
+	if err := strictjson.Unmarshal(data, &file, strictjson.Limits{}); err != nil {
+		return nil, usageError("--policy %s: %w", path, err)
+	}
+	policies := make(map[trust.Domain]verifier.Policy)
+	for name, f := range file {
+		domain := trust.ParseDomain(name)
+		p := verifier.DefaultPolicy(domain)
+		if err := f.apply(&p); err != nil {
+			return nil, usageError("--policy %s: %s: %w", path, name, err)
+		}
+		policies[domain] = p
+	}
+	return policies, nil
+}
+
+func (f policyFile) apply(p *verifier.Policy) error {
+	if f.Profile != nil {
+		switch *f.Profile {
+		case "field":
+			p.Profile = hcert.Field
+		case "strict":
+			p.Profile = hcert.Strict
+		default:
+			return fmt.Errorf("profile %q: there are field and strict", *f.Profile)
+		}
+	}
+	if f.Model != nil {
+		switch m := verifier.Model(*f.Model); m {
+		case verifier.Shell, verifier.Chain:
+			p.Model = m
+		default:
+			return fmt.Errorf("model %q: there are shell and chain", *f.Model)
+		}
+	}
+	if f.AcceptIssuedAt != nil {
+		p.AcceptIssuedAt = *f.AcceptIssuedAt
+	}
+	if f.RequireExpiry != nil {
+		p.RequireExpiry = *f.RequireExpiry
+	}
+	if f.ClockSkew != nil {
+		skew, err := time.ParseDuration(*f.ClockSkew)
+		if err != nil || skew < 0 || skew > time.Hour {
+			return fmt.Errorf("clock-skew %q: a time such as 60s, up to 1h", *f.ClockSkew)
+		}
+		p.ClockSkew = skew
+	}
+	for _, change := range []struct {
+		names []string
+		to    bool
+	}{{f.Require, true}, {f.Waive, false}} {
+		for _, name := range change.names {
+			step, ok := verifier.ParseStep(name)
+			switch {
+			case !ok:
+				return fmt.Errorf("%q is no check", name)
+			case step == verifier.StepDose:
+				return errors.New("the dose check gives advice and never decides")
+			case !change.to && step <= verifier.StepSignature:
+				return fmt.Errorf("without %s nothing is verified; it cannot be waived", name)
+			}
+			p.Required[step] = change.to
+		}
+	}
+	p.StatusSchemes = f.StatusSchemes
+	return nil
+}
+
+// maxInput bounds a file: the largest picture and the largest trust list are
+// well below.
+const maxInput = 32 << 20
+
+// readInput reads a file, or standard input for "-".
+func readInput(path string, stdin io.Reader) ([]byte, error) {
+	var r io.Reader
+	if path == "-" && stdin != nil {
+		r = stdin
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxInput {
+		return nil, fmt.Errorf("%s: larger than %d MiB", path, maxInput>>20)
+	}
+	return data, nil
+}
+
+// readCodes returns the texts in a file: of the QR codes of a picture, or of a
+// text file, in which each line that begins like a code is one.
+func readCodes(data []byte) ([]string, error) {
+	if qr.IsPicture(data) {
+		return qr.Read(data)
+	}
+	text := string(bytes.TrimPrefix(data, []byte("\ufeff")))
+	var codes []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" {
+			codes = append(codes, line)
+		}
+	}
+	for _, c := range codes {
+		if len(c) < 4 || !strings.EqualFold(c[:2], "hc") || c[3] != ':' {
+			return []string{text}, nil // not a list of codes: one text, judged as it is
+		}
+	}
+	if len(codes) == 0 {
+		return []string{""}, nil
+	}
+	return codes, nil
+}
+
+// secretFlags open and close key files.
+type secretFlags struct {
+	PassphraseFile string `placeholder:"F" help:"File whose first line is the passphrase of the key files. AMPOULE_PASSPHRASE is used otherwise."`
+	Identity       string `placeholder:"F" help:"age identity file that opens the key files, instead of a passphrase."`
+	Unencrypted    bool   `help:"Read and write private keys in the clear."`
+}
+
+func (f *secretFlags) lock() (keys.Lock, error) {
+	switch {
+	case f.Unencrypted:
+		return keys.Unencrypted(), nil
+	case f.Identity != "":
+		data, err := readInput(f.Identity, nil)
+		if err != nil {
+			return keys.Lock{}, usageError("--identity: %w", err)
+		}
+		lock, err := keys.Identities(data)
+		if err != nil {
+			return keys.Lock{}, usageError("--identity %s: %w", f.Identity, err)
+		}
+		return lock, nil
+	case f.PassphraseFile != "":
+		data, err := readInput(f.PassphraseFile, nil)
+		if err != nil {
+			return keys.Lock{}, usageError("--passphrase-file: %w", err)
+		}
+		line, _, _ := bytes.Cut(data, []byte("\n"))
+		return passphrase(bytes.TrimRight(line, "\r"))
+	}
+	secret := os.Getenv("AMPOULE_PASSPHRASE")
+	if secret == "" {
+		return keys.Lock{}, usageError("private keys are encrypted: give --passphrase-file, --identity or AMPOULE_PASSPHRASE (or --unencrypted, for keys that protect nothing)")
+	}
+	return passphrase([]byte(secret))
+}
+
+func passphrase(secret []byte) (keys.Lock, error) {
+	lock, err := keys.Passphrase(secret)
+	if err != nil {
+		return keys.Lock{}, exitError{exitUsage, err}
+	}
+	return lock, nil
+}

@@ -1,0 +1,104 @@
+// Ampoule issues, verifies and stands behind health certificates: one binary for
+// every party. Each subcommand has a file of its own; this package is the only
+// place where parties are wired to files, clocks and networks.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes. They are a contract with scripts.
+const (
+	exitOK        = 0
+	exitNotValid  = 1  // something is not valid
+	exitUndecided = 2  // something could not be decided, and nothing was invalid
+	exitUsage     = 80 // the command or its configuration is wrong
+)
+
+type commands struct {
+	//Demo    demoCmd    `cmd:"" help:"Run everything on fresh demonstration keys, with a page to try it."`
+	Verify  verifyCmd  `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
+	Inspect inspectCmd `cmd:"" help:"Show every layer of a code. Nothing is verified."`
+	Issue   issueCmd   `cmd:"" help:"Sign a certificate."`
+	Keys    keysCmd    `cmd:"" help:"Make and show signing keys."`
+	Trust   trustCmd   `cmd:"" help:"Explain what is trusted, and what is not."`
+	Version versionCmd `cmd:"" help:"Show the version."`
+}
+
+// terminal is what a command reads from and writes to.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// exitError carries an exit code besides the message. An empty message exits
+// quietly: the output has said it all.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e exitError) Unwrap() error { return e.err }
+
+// usageError marks a mistake in the command or its files.
+func usageError(format string, args ...any) error {
+	return exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func main() { os.Exit(run(os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr})) }
+
+func run(args []string, t terminal) (code int) {
+	var c commands
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("ampoule"),
+		kong.Description("Health certificates and what stands behind them."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(t.out, t.err),
+		kong.Exit(func(code int) { exited = code; panic(errExit) }),
+	)
+	if err != nil {
+		panic(err) // the declarations above are wrong
+	}
+	// --help exits from within the parser.
+	defer func() {
+		if r := recover(); r == errExit {
+			code = exited
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(t.err, "ampoule: %v\nTry 'ampoule --help'.\n", err)
+		return exitUsage
+	}
+	err = ctx.Run(t)
+	var exit exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			fmt.Fprintf(t.err, "ampoule: %v\n", exit.err)
+		}
+		return exit.code
+	}
+	fmt.Fprintf(t.err, "ampoule: %v\n", err)
+	return exitUndecided
+}
+
+var errExit = errors.New("exit")

@@ -1,0 +1,161 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// handler builds the routes and what stands around them.
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	route := func(pattern string, h func(*answer, *http.Request)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h(w.(*answer), r) })
+	}
+	route("GET /{$}", s.home)
+	route("POST /verify", s.verify)
+	route("GET /samples/{file}", s.sampleFile)
+	route("GET /style.css", s.asset("text/css; charset=utf-8", styleSheet))
+	route("GET /icon.svg", s.asset("image/svg+xml", icon))
+	route("GET /healthz", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n")) })
+
+	// Known addresses asked for in a way they do not have, and unknown ones.
+	for pattern, allow := range map[string]string{
+		"/{$}": "GET, HEAD", "/samples/{file}": "GET, HEAD", "/style.css": "GET, HEAD", "/icon.svg": "GET, HEAD", "/healthz": "GET, HEAD",
+		"/verify": "POST",
+	} {
+		route(pattern, func(w *answer, r *http.Request) {
+			w.Header().Set("Allow", allow)
+			s.fail(w, r, problemMethod)
+		})
+	}
+	route("/", func(w *answer, r *http.Request) { s.fail(w, r, problemNotFound) })
+
+	// A page elsewhere must not post a person's certificate here through that
+	// person's browser, although nothing here keeps state that it could change.
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w.(*answer), r, problemCrossSite)
+	}))
+	return s.around(guard.Handler(mux))
+}
+
+// answer is the response with what the log line tells of it.
+type answer struct {
+	http.ResponseWriter
+	status  int
+	outcome string // of the verdicts, worded as outcomes only
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// send writes a whole answer.
+func (a *answer) send(status int, contentType string, body []byte) {
+	a.Header().Set("Content-Type", contentType)
+	a.WriteHeader(status)
+	_, _ = a.Write(body) // the reader has gone; nobody is left to be told
+}
+
+// headers stand on every answer. The page has no script and loads nothing from
+// elsewhere, so the policy can be short.
+var headers = map[string]string{
+	"Content-Security-Policy": strings.Join([]string{
+		"default-src 'none'", "style-src 'self'", "img-src 'self' data:", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "),
+	"X-Content-Type-Options":       "nosniff",
+	"X-Frame-Options":              "DENY",
+	"Referrer-Policy":              "no-referrer",
+	"Permissions-Policy":           "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Embedder-Policy": "require-corp",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"Cache-Control":                "no-store", // assets and samples say otherwise
+}
+
+// around sets the headers, keeps a panic from ending more than its own request,
+// and writes the log line.
+func (s *server) around(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		a := &answer{ResponseWriter: w}
+		for name, value := range headers {
+			a.Header().Set(name, value)
+		}
+		defer func() {
+			switch v := recover(); {
+			case v == http.ErrAbortHandler:
+				panic(v)
+			case v != nil:
+				// What a parser panicked with can quote what it was parsing: the
+				// place is logged and the value is not.
+				s.log.Error("handler panicked", "pattern", r.Pattern, "stack", string(debug.Stack()))
+				if a.status == 0 {
+					s.fail(a, r, problemInternal)
+				}
+			}
+			// The pattern, not the path: a path is typed or sent by anybody.
+			line := []any{"method", method(r), "pattern", r.Pattern, "status", a.status, "duration", time.Since(start)}
+			if a.outcome != "" {
+				line = append(line, "outcome", a.outcome)
+			}
+			s.log.Log(r.Context(), slog.LevelInfo, "request", line...)
+		}()
+		next.ServeHTTP(a, r)
+	})
+}
+
+// method returns the method of a request for the log, where a made-up one could
+// carry anything.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
+}
+
+// sampleFile serves /samples/{id}.svg, .png and .txt.
+func (s *server) sampleFile(w *answer, r *http.Request) {
+	id, kind, _ := strings.Cut(r.PathValue("file"), ".")
+	found := s.samples[id]
+	if found == nil {
+		s.fail(w, r, problemNotFound)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	switch kind {
+	case "svg":
+		w.send(http.StatusOK, "image/svg+xml", found.svg)
+	case "png":
+		w.send(http.StatusOK, "image/png", found.png)
+	case "txt":
+		w.send(http.StatusOK, "text/plain; charset=utf-8", []byte(found.Text))
+	default:
+		s.fail(w, r, problemNotFound)
+	}
+}
+
+// asset serves a file of the page itself, whose address changes with it.
+func (s *server) asset(contentType string, body []byte) func(*answer, *http.Request) {
+	return func(w *answer, _ *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=86400")
+		w.send(http.StatusOK, contentType, body)
+	}
+}
