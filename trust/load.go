@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 
+	"ampoule/cert"
 	"ampoule/format"
 	"ampoule/format/dcctrustlist"
 	"ampoule/format/didlist"
@@ -44,13 +45,14 @@ type Source struct {
 // one by one are in [List.Drops].
 func (l *List) Add(s Source) error {
 	data := bytes.TrimSpace(bytes.TrimPrefix(s.Data, []byte("\ufeff")))
-	before := len(l.order)
+	keys, drops := len(l.order), len(l.drops)
 	var err error
 	switch {
 	case len(data) > 0 && data[0] == '{' && hasMember(data, "@context"):
 		err = l.addDIDList(s, data)
 	case len(data) > 0 && (data[0] == '{' || data[0] == '['), signatureLine.Match(data):
-		err = l.addEUList(s, data)
+		// A signature line covers what follows it to the last byte, white space too.
+		err = l.addEUList(s, bytes.TrimLeft(s.Data, "\ufeff \t\r\n"))
 	case bytes.Contains(data, []byte("-----BEGIN ")):
 		err = l.addPEM(s, data)
 	case len(s.Data) > 0 && s.Data[0] == 0x30: // a DER SEQUENCE, which may end in white space
@@ -61,7 +63,7 @@ func (l *List) Add(s Source) error {
 	if err != nil {
 		return fmt.Errorf("trust source %s: %w", s.Name, err)
 	}
-	if len(l.order) == before && len(l.drops) == 0 {
+	if len(l.order) == keys && len(l.drops) == drops {
 		return fmt.Errorf("trust source %s: %w", s.Name, ErrEmptySource)
 	}
 	return nil
@@ -128,6 +130,9 @@ func (l *List) addDIDEntry(source string, e didlist.Entry) {
 	k.Domain, k.Participant, k.Source = ParseDomain(e.Domain), e.Participant, source
 	if len(e.KID) > 0 {
 		k.ID = KeyID(e.KID) // a custom identifier stands beside the key as its owner wishes
+	}
+	if k.Country == "" { // a bare key; revocation batches name the country by two letters
+		k.Country, _ = cert.Alpha2(e.Participant)
 	}
 	for _, p := range e.Problems {
 		k.Notes = append(k.Notes, string(p))
@@ -236,6 +241,9 @@ func (l *List) AddFolder(fsys fs.FS, name string, pins []crypto.PublicKey) error
 // ParsePin reads a key to pin: a certificate or public key in PEM, a
 // certificate in DER, or the DID document that publishes a list's signing key.
 func ParsePin(data []byte) ([]crypto.PublicKey, error) {
+	if len(data) > 0 && data[0] == 0x30 { // DER may end in a byte that looks like white space
+		return parsePinnedCertificates(data)
+	}
 	data = bytes.TrimSpace(data)
 	if len(data) > 0 && data[0] == '{' {
 		keys, err := didlist.ParseKeyDocument(data)

@@ -2,6 +2,7 @@ package trust
 
 import (
 	"fmt"
+	"strings"
 
 	"ampoule/format/dccrevocation"
 )
@@ -10,30 +11,30 @@ import (
 // EU DCC scheme: 128 bits over an identifier or the signature. It is filled
 // first and then read.
 type Status struct {
-	entries map[statusKey]statusEntry
+	entries map[statusKey]string // to the source
 }
 
+// statusKey has the country too: the hashes are public, and a batch that copies
+// another country's must stand beside it, never in its place.
 type statusKey struct {
-	kid  KeyID // empty where the batch does not name the key
-	kind dccrevocation.HashType
-	hash dccrevocation.Hash128
-}
-
-type statusEntry struct {
+	kid     KeyID  // empty where the batch does not name the key
 	country string // of the batch; empty if it named none
-	source  string
+	kind    dccrevocation.HashType
+	hash    dccrevocation.Hash128
 }
 
 // Revoke inserts one hash. country is the issuer of the batch and kid the key it
 // names; either may be empty for unknown.
 func (s *Status) Revoke(source, country string, kid KeyID, kind dccrevocation.HashType, hash dccrevocation.Hash128) {
 	if s.entries == nil {
-		s.entries = make(map[statusKey]statusEntry)
+		s.entries = make(map[statusKey]string)
 	}
-	s.entries[statusKey{kid, kind, hash}] = statusEntry{country, source}
+	s.entries[statusKey{kid, country, kind, hash}] = source
 }
 
-// AddBatches reads EU DCC revocation batches.
+// AddBatches reads EU DCC revocation batches. A batch that has expired counts
+// too: its certificates are out of force by then, and those without end stay
+// revoked.
 func (s *Status) AddBatches(source string, data []byte) error {
 	batches, err := dccrevocation.Parse(data)
 	if err != nil {
@@ -71,9 +72,10 @@ type StatusHit struct {
 func (s *Status) Find(k *Key, q StatusQuery) (StatusHit, bool) {
 	try := func(kind dccrevocation.HashType, hash dccrevocation.Hash128) (StatusHit, bool) {
 		for _, kid := range [...]KeyID{k.ID, ""} {
-			e, ok := s.entries[statusKey{kid, kind, hash}]
-			if ok && (e.country == "" || e.country == k.Country || e.country == k.Participant) {
-				return StatusHit{kind, e.source, fmt.Sprintf("by %s hash, in %s", kind, e.source)}, true
+			for _, country := range [...]string{"", k.Country, k.Participant} {
+				if source, ok := s.entries[statusKey{kid, country, kind, hash}]; ok {
+					return StatusHit{kind, source, fmt.Sprintf("by %s hash, in %s", kind, source)}, true
+				}
 			}
 		}
 		return StatusHit{}, false
@@ -88,17 +90,25 @@ func (s *Status) Find(k *Key, q StatusQuery) (StatusHit, bool) {
 	if q.UCI == "" {
 		return StatusHit{}, false
 	}
-	if hit, ok := try(dccrevocation.TypeUCI, dccrevocation.UCI(q.UCI)); ok {
-		return hit, true
-	}
-	// The specification says the issuer's country code; implementations hash the
-	// country of the event. They differ for territories, so both are looked up.
-	for i, country := range [...]string{q.Issuer, q.Country} {
-		if country == "" || i == 1 && country == q.Issuer {
+	// An identifier is upper case by its specification. Issuers who print it
+	// otherwise may have hashed either form, and a reprint in another case is no
+	// other certificate.
+	for i, uci := range [...]string{q.UCI, strings.ToUpper(q.UCI), strings.ToLower(q.UCI)} {
+		if i > 0 && uci == q.UCI {
 			continue
 		}
-		if hit, ok := try(dccrevocation.TypeCountryUCI, dccrevocation.CountryUCI(country, q.UCI)); ok {
+		if hit, ok := try(dccrevocation.TypeUCI, dccrevocation.UCI(uci)); ok {
 			return hit, true
+		}
+		// The specification says the issuer's country code; implementations hash the
+		// country of the event. They differ for territories, so both are looked up.
+		for i, country := range [...]string{q.Issuer, q.Country} {
+			if country == "" || i == 1 && country == q.Issuer {
+				continue
+			}
+			if hit, ok := try(dccrevocation.TypeCountryUCI, dccrevocation.CountryUCI(country, uci)); ok {
+				return hit, true
+			}
 		}
 	}
 	return StatusHit{}, false

@@ -20,6 +20,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,7 @@ const minRSA = 2048
 type Key struct {
 	Domain      Domain
 	Participant string // as the list names it: XXA, AT
-	Country     string // C of the certificate's subject, ISO 3166-1 alpha-2 or a virtual code
+	Country     string // C of the certificate's subject, ISO 3166-1 alpha-2 or a virtual code; of a bare key, the participant's
 	ID          KeyID
 	Public      crypto.PublicKey
 	Algorithm   cose.Algorithm // the one that fits the key; NoAlgorithm if HCERT has none
@@ -252,7 +253,7 @@ func (l *List) Keys(scope Scope, id KeyID) []*Key {
 func (l *List) Elsewhere(id KeyID) []Domain {
 	var domains []Domain
 	for _, k := range l.order {
-		if k.ID == id {
+		if k.ID == id && !slices.Contains(domains, k.Domain) {
 			domains = append(domains, k.Domain)
 		}
 	}

@@ -1,6 +1,7 @@
 package cbor
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"math"
@@ -76,7 +77,14 @@ func appendHex(dst, b []byte) []byte {
 	return append(hex.AppendEncode(append(dst, `"h'`...), b), `'"`...)
 }
 
+// appendJSONText writes a string with its <, > and & as they are: names of the
+// machine readable zone are full of the first.
 func appendJSONText(dst []byte, s string) []byte {
-	b, _ := json.Marshal(s) // a string always marshals
-	return append(dst, b...)
+	out := bytes.NewBuffer(dst)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil { // a string always encodes
+		panic(err)
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

@@ -78,6 +78,9 @@ const yellowFeverDelay = 10
 // Issue makes a certificate.
 func (i *Issuer) Issue(req Request) (*Issued, error) {
 	now := i.Now().UTC().Truncate(time.Second)
+	if !req.Expires.IsZero() {
+		req.Expires = req.Expires.UTC().Truncate(time.Second) // as the claim will carry it
+	}
 
 	// Step 1: a signature outside the key's validity would be refused everywhere.
 	if now.Before(i.NotBefore) || now.After(i.NotAfter) {
@@ -108,6 +111,9 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !req.Expires.IsZero() && !req.Expires.After(claims.NotBefore) {
+		return nil, fmt.Errorf("expires %s, before it counts (from %s): %w", req.Expires.Format(time.DateOnly), claims.NotBefore.Format(time.DateOnly), ErrExpiry)
 	}
 	record.Issued, record.ValidFrom, record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
 

@@ -74,13 +74,12 @@ func (v *Verifier) checkPeriod(out *Verdict, c *certificate) {
 	claims, latest := c.msg.Claims, c.now.Add(c.policy.ClockSkew)
 	until := claims.ExpiresAt
 	reason := "expired"
-	if c.icvp != nil {
-		// Generations 1 and 2 carry the vaccination's own validity as dates: invalid
-		// on or after the day that follows (REQ-DE-23).
-		if t, err := time.Parse(time.DateOnly, c.icvp.Dose.ValidUntil); err == nil {
-			if end := t.AddDate(0, 0, 1).Add(-time.Second); until.IsZero() || end.Before(until) {
-				until = end
-			}
+	from, fromKnown := statedDay(c.from)
+	last, lastKnown := statedDay(c.until)
+	if !last.IsZero() {
+		// Invalid on or after the day that follows (REQ-DE-23).
+		if end := last.AddDate(0, 0, 1).Add(-1); until.IsZero() || end.Before(until) {
+			until = end
 		}
 	}
 	if c.link != nil && !c.link.Expires.IsZero() && (until.IsZero() || c.link.Expires.Before(until)) {
@@ -95,12 +94,16 @@ func (v *Verifier) checkPeriod(out *Verdict, c *certificate) {
 		out.set(StepPeriod, Fail, reasonNotYetIssued, detail)
 	case claims.NotBefore.After(latest):
 		out.set(StepPeriod, Fail, reasonNotYetValid, "counts from "+day(claims.NotBefore))
-	case c.icvp != nil && c.startsAfter(latest):
-		out.set(StepPeriod, Fail, reasonNotYetValid, "counts from "+c.icvp.Dose.ValidFrom)
+	case from.After(latest):
+		out.set(StepPeriod, Fail, reasonNotYetValid, "counts from "+day(from))
 	case !until.IsZero() && c.now.After(until):
 		out.set(StepPeriod, Fail, reason, "until "+day(until))
 	case claims.ExpiresAt.IsZero() && c.policy.RequireExpiry:
 		out.set(StepPeriod, Fail, "exp-missing", "this format must say until when it is valid")
+	case !fromKnown || !lastKnown:
+		// To pass it over would make a certificate of unreadable validity one that
+		// never ends.
+		out.set(StepPeriod, CannotTell, string(format.BadDate), "the content states its validity in no date that can be read")
 	case until.IsZero():
 		out.set(StepPeriod, Pass, "no-expiry", "")
 	default:
@@ -108,10 +111,17 @@ func (v *Verifier) checkPeriod(out *Verdict, c *certificate) {
 	}
 }
 
-// startsAfter looks at the first day of a certificate of generation 1 or 2.
-func (c *certificate) startsAfter(latest time.Time) bool {
-	t, err := time.Parse(time.DateOnly, c.icvp.Dose.ValidFrom)
-	return err == nil && t.After(latest)
+// statedDay reads a day of the validity that the content states: a date, also
+// with a time, or no end. known is false for what cannot be read.
+func statedDay(s string) (t time.Time, known bool) {
+	if s == "" || cert.IsLifetime(s) {
+		return time.Time{}, true
+	}
+	if len(s) > len(time.DateOnly) && s[len(time.DateOnly)] == 'T' {
+		s = s[:len(time.DateOnly)]
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	return t, err == nil
 }
 
 // periodRemark notes what a policy might mind and this one does not.

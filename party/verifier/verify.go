@@ -14,6 +14,7 @@ package verifier
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,10 @@ type certificate struct {
 	remarks  []string // codes outside their value set
 	icvp     *icvp.Certificate
 	link     *vhl.Link
-	uci      string // unique certificate identifier of a DCC
+	// from and until are the first and the last day that the content itself states,
+	// besides the claims; empty where it states none.
+	from, until string
+	uci         string // unique certificate identifier of a DCC
 }
 
 // Verify judges the text of one code.
@@ -240,6 +244,8 @@ func (v *Verifier) readContent(out *Verdict, c *certificate) error {
 	case hcert.SubclaimICVP:
 		out.Format, c.domain, c.usage = "icvp", trust.ICVP, trust.UsageVaccination
 		c.icvp, c.findings = icvp.Decode(c.msg.Certificate)
+		// Generations 1 and 2 carry the vaccination's own validity.
+		c.from, c.until = c.icvp.Dose.ValidFrom, c.icvp.Dose.ValidUntil
 		c.record = cert.FromICVP(c.icvp, v.Catalogue)
 	case hcert.SubclaimDDCCVS, hcert.SubclaimDDCCTR:
 		out.Format, c.domain = "ddcc", trust.DDCC
@@ -251,6 +257,7 @@ func (v *Verifier) readContent(out *Verdict, c *certificate) error {
 			c.usage = trust.UsageTest
 			d, c.findings = ddcc.DecodeTest(c.msg.Certificate)
 		}
+		c.from, c.until = d.ValidFrom, d.ValidUntil
 		c.record = cert.FromDDCC(d)
 	case hcert.SubclaimVHL:
 		out.Format, c.domain = "vhl", trust.PH4H
@@ -328,9 +335,9 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 	}
 	out.set(StepKeys, Pass, "found", "")
 
-	// HCERT 3.3.2: a verifier MUST try every key that carries this kid. Where the
-	// same key stands under two names, the one in good standing is meant.
+	// HCERT 3.3.2: a verifier MUST try every key that carries this kid.
 	var refused error
+	var signers []*trust.Key // more than one where the same key stands in several entries
 	for _, k := range keys {
 		if err := c.msg.Sign1.Verify(k.Public); err != nil {
 			if refused == nil || errors.Is(err, cose.ErrSignature) {
@@ -338,11 +345,9 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 			}
 			continue
 		}
-		if c.key == nil || keyProblem(c, c.key) != "" && keyProblem(c, k) == "" {
-			c.key = k
-		}
+		signers = append(signers, k)
 	}
-	if c.key == nil {
+	if len(signers) == 0 {
 		detail := refused.Error()
 		if reason := format.Reason(refused, ""); detail == reason {
 			detail = ""
@@ -350,6 +355,27 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 		out.set(StepSignature, Fail, format.Reason(refused, string(cose.ErrSignature)), detail)
 		return
 	}
+	c.key = chooseKey(c, signers)
 	out.Issuer.Participant = c.key.Participant
 	out.set(StepSignature, Pass, "verified", "")
+}
+
+// chooseKey picks the entry under which a key is believed. Where the same key
+// stands under two names, the one in good standing is meant: a participant must
+// not be able to revoke another's key by listing it. Under one name the
+// revocation stands: an older list beside it must not bring the key back.
+func chooseKey(c *certificate, signers []*trust.Key) *trust.Key {
+	var first *trust.Key
+	for _, k := range signers {
+		revoked := func(o *trust.Key) bool { return o.Revoked && o.Participant == k.Participant }
+		switch {
+		case keyProblem(c, k) != "":
+			if first == nil {
+				first = k
+			}
+		case !slices.ContainsFunc(signers, revoked):
+			return k
+		}
+	}
+	return first // a key without a problem was passed over for one that has
 }

@@ -162,7 +162,7 @@ test('the code on the screen is one that can be read', async () => {
 
 test('several codes in one picture', async () => {
   const two = [valid(), bad()]
-  await page.setContent(`<body style="margin:0;background:#fff">${two.map((s) => `<img style="display:block;width:700px" src="${s.png}">`).join('')}`, { waitUntil: 'load' })
+  await page.setContent(two.map((s) => `<p><img width="700" alt="" src="${s.png}">`).join(''), { waitUntil: 'load' })
   await page.waitForFunction(() => [...document.images].every((i) => i.complete && i.naturalWidth))
   const png = await page.screenshot({ fullPage: true })
   await page.goto(home)
@@ -284,6 +284,7 @@ test('on paper', async () => {
     await page.emulateMedia({ media: null })
     await page.pdf({ path: join(process.env.SHOTS, 'home.pdf'), format: 'A4', preferCSSPageSize: true })
     await verifySample(valid())
+    await outcome()
     await page.pdf({ path: join(process.env.SHOTS, 'verdict.pdf'), format: 'A4', preferCSSPageSize: true })
   }
 })
