@@ -35,7 +35,7 @@ const (
 )
 
 // NFC returns s in Unicode normalisation form C. Strings in certificates SHOULD
-// be in it, and readers behave as if they were (HCERT section 2.6.6).
+// be in it, and readers behave as if they were (HCERT section 3.3.7).
 func NFC(s string) string {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

@@ -29,11 +29,11 @@ import (
 )
 
 // KeyID is a key identifier as it stands in certificates: raw bytes, usually
-// the first eight of the SHA-256 of the signer's certificate (HCERT section
-// 3.3.2), though three and thirty-two of them occur.
+// the first eight of the SHA-256 of the signer's certificate (HCERT appendix
+// A.1), though three and thirty-two of them occur.
 type KeyID string
 
-// DeriveKeyID computes the identifier of a certificate (HCERT section 3.3.2).
+// DeriveKeyID computes the identifier of a certificate (HCERT appendix A.1).
 func DeriveKeyID(der []byte) KeyID {
 	sum := sha256.Sum256(der)
 	return KeyID(sum[:8])
@@ -70,7 +70,7 @@ func ParseDomain(code string) Domain {
 // Usage is what a key may sign, as a set. The zero set means anything.
 type Usage uint8
 
-// The usages of the extended key usage OIDs (HCERT section 3.3.4).
+// The usages of the extended key usage OIDs (HCERT appendix A.2).
 const (
 	UsageTest Usage = 1 << iota
 	UsageVaccination
@@ -113,7 +113,7 @@ func usagesOf(c *x509.Certificate) (u Usage) {
 	return u
 }
 
-// minRSA is the least RSA modulus in bits (HCERT section 3.3.1 and the onboarding
+// minRSA is the least RSA modulus in bits (HCERT section 3.3.2 and the onboarding
 // rules of the GDHCN). Smaller ones are kept, so that a verdict can say why.
 const minRSA = 2048
 
@@ -236,7 +236,7 @@ func (l *List) drop(source, entry, participant string, err error) {
 }
 
 // Keys returns all keys that carry the identifier within the scope, in the
-// order of their sources. HCERT 3.3.2: a verifier MUST try every one of them.
+// order of their sources. HCERT 3.3.3: a verifier MUST try every one of them.
 func (l *List) Keys(scope Scope, id KeyID) []*Key {
 	listed := l.keys[index{scope.Domain, id}]
 	if scope.Domain != AnyDomain {

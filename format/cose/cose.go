@@ -45,7 +45,7 @@ const (
 // Algorithm is a COSE algorithm identifier (IANA COSE Algorithms).
 type Algorithm int64
 
-// The algorithms of the HCERT profile (section 3.3.1), and the zero value for a
+// The algorithms of the HCERT profile (section 3.3.2), and the zero value for a
 // message or key that has none.
 const (
 	NoAlgorithm Algorithm = 0   // reserved by RFC 9053, so it never names one
@@ -90,7 +90,7 @@ type Sign1 struct {
 	// that has none, in the unprotected one, which proves nothing.
 	Alg            Algorithm
 	AlgUnprotected bool
-	// KID is the key identifier. The protected one wins (HCERT section 3.3.2).
+	// KID is the key identifier. The protected one wins (HCERT section 3.3.3).
 	KID            []byte
 	KIDUnprotected bool
 
@@ -250,7 +250,7 @@ func (m *Sign1) Digest() [sha256.Size]byte {
 
 // KeyAlgorithm returns the one algorithm that may be used with a public key,
 // NoAlgorithm for a key that HCERT does not allow: P-256 only for ES256, since
-// the specification's ES256 is ECDSA with P-256 (HCERT section 3.3.1).
+// the specification's ES256 is ECDSA with P-256 (HCERT section 3.3.2).
 func KeyAlgorithm(pub crypto.PublicKey) Algorithm {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:

@@ -28,7 +28,7 @@ import (
 	"ampoule/format/cose"
 )
 
-// Prefix is the context identifier of version 1 (section 4.2).
+// Prefix is the context identifier of version 1 (section 4.2.2).
 const Prefix = "HC1:"
 
 // Limits of one certificate. A QR code of version 40 holds 4,296 alphanumeric
@@ -78,7 +78,7 @@ const (
 )
 
 // Subclaim numbers the kind of certificate under claim -260 (HCERT section
-// 2.6.5 and the WHO registry).
+// 3.3.7 and the WHO registry).
 type Subclaim int64
 
 // The registered subclaims that are certificates, and the development number
@@ -109,7 +109,7 @@ func (s Subclaim) String() string {
 
 var knownSubclaims = [...]Subclaim{SubclaimDCC, SubclaimDDCCVS, SubclaimDDCCTR, SubclaimVHL, SubclaimICVP}
 
-// CWT claim keys (RFC 8392 section 4, HCERT section 2.6).
+// CWT claim keys (RFC 8392 section 4, HCERT section 3.3).
 const (
 	claimIss   = 1
 	claimExp   = 4
@@ -202,7 +202,7 @@ func DecodeCOSE(data []byte, p Profile) (*Message, error) {
 		}
 	}
 	if m.Sign1.KIDUnprotected {
-		// Section 3.3.2 lets the issuer choose; verifiers MUST accept both.
+		// Section 3.3.3 lets the issuer choose; verifiers MUST accept both.
 		m.Remarks = append(m.Remarks, "kid-unprotected")
 	}
 	if m.ClaimSet, err = m.Sign1.ParsePayload(cbor.DefaultLimits); err != nil {

@@ -183,7 +183,7 @@ func TestTrimText(t *testing.T) {
 		"HC1:AB":                   "HC1:AB",
 		"\ufeffHC1:AB\r\n":         "HC1:AB",
 		" \t\r\n HC1:AB\n\n":       "HC1:AB",
-		"HC1:AB ":                  "HC1:AB ", // base45 writes 36 as a space
+		"HC1:AB ":                  "HC1:AB ", // a character of base45
 		"HC1:AB \n":                "HC1:AB ",
 		"HC1:A B":                  "HC1:A B",
 		"HC1:A\nB":                 "HC1:A\nB",
@@ -197,25 +197,6 @@ func TestTrimText(t *testing.T) {
 			t.Errorf("TrimText(%.40q) = %q, want %q", in, got, want)
 		}
 	}
-}
-
-// TestTrailingSpace: the last character of a text may be a space, and is part
-// of it.
-func TestTrailingSpace(t *testing.T) {
-	for range 2000 {
-		text := sign(t, claims())
-		if !strings.HasSuffix(text, " ") {
-			continue
-		}
-		if _, err := Decode(TrimText(" "+text+"\r\n"), Strict); err != nil {
-			t.Error(err)
-		}
-		if _, err := Decode(strings.TrimSpace(text), Strict); err == nil {
-			t.Error("the space was not part of the text")
-		}
-		return
-	}
-	t.Error("no text of 2000 ended with a space")
 }
 
 func TestDecodeText(t *testing.T) {
@@ -235,7 +216,6 @@ func TestDecodeText(t *testing.T) {
 		{"far too long", Prefix + strings.Repeat("0", 10<<20), ErrTextTooLong},
 		{"too long, another version", "HC2:" + strings.Repeat("0", MaxText), ErrUnsupported},
 		{"prefix alone", Prefix, ErrZlibEmpty},
-		{"cut", good[:len(good)/3*3-20], nil}, // replaced below: where it is cut decides
 		{"not compressed", packed(unsigned(mapOf(1, -7), mapOf(), claims())), ErrZlibHeader},
 		{"cut inside", packed(plain[:len(plain)/2]), ErrZlibTruncated},
 		{"line break inside", good[:50] + "\n" + good[50:], ErrBase45Character},
@@ -243,9 +223,6 @@ func TestDecodeText(t *testing.T) {
 		{"empty message", packed(compress(t, nil, 9)), cbor.ErrMalformed},
 		{"bomb", packed(compress(t, make([]byte, 2_000_000), 9)), ErrInflatedTooLarge},
 	} {
-		if tt.name == "cut" {
-			continue
-		}
 		t.Run(tt.name, func(t *testing.T) {
 			m, err := Decode(tt.text, Field)
 			if !errors.Is(err, tt.want) {
@@ -441,7 +418,7 @@ func TestSubclaims(t *testing.T) {
 // TestUnknownSubclaimError: the error names the keys, which are registered
 // numbers or the attacker's words, shortly, and never what is under them.
 func TestUnknownSubclaimError(t *testing.T) {
-	_, err := DecodeCOSE(unsigned(mapOf(1, -7), mapOf(), mapOf(6, 0, -260, mapOf(2, "Jane Doe", strings.Repeat("k", 5000), 1))), Field)
+	_, err := DecodeCOSE(unsigned(mapOf(1, -7), mapOf(), []byte(mapOf(6, 0, -260, mapOf(2, "Jane Doe", strings.Repeat("k", 5000), 1)))), Field)
 	if !errors.Is(err, ErrUnknownSubclaim) {
 		t.Fatal(err)
 	}
@@ -496,7 +473,7 @@ func TestEncodeRefuses(t *testing.T) {
 		msg  []byte
 		want error
 	}{
-		{"too long for a QR code", mixed(9000), ErrTextTooLong},
+		{"too long for a QR code", mixed(12_000), ErrTextTooLong},
 		{"64 KiB of zeros", make([]byte, 64<<10), nil},
 		{"more than Decode inflates", make([]byte, 64<<10+1), ErrInflatedTooLarge},
 	} {

@@ -97,7 +97,7 @@ func newServer(p *Page) *server {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, given := range p.Samples {
-		drawn, err := draw(given)
+		drawn, err := drawSample(given)
 		if err != nil {
 			panic(fmt.Sprintf("httpapi: sample %q: %v", given.ID, err))
 		}
@@ -109,7 +109,7 @@ func newServer(p *Page) *server {
 	return s
 }
 
-func draw(given Sample) (*sample, error) {
+func drawSample(given Sample) (*sample, error) {
 	if !sampleID.MatchString(given.ID) {
 		return nil, fmt.Errorf("the ID is not of the form %v", sampleID)
 	}

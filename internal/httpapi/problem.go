@@ -83,6 +83,7 @@ var (
 func (s *server) fail(w *answer, r *http.Request, p *problem) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept")
 	if p == problemBusy {
 		h.Set("Retry-After", "5")
 	}

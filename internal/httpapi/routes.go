@@ -105,13 +105,12 @@ func (s *server) around(next http.Handler) http.Handler {
 			case v != nil:
 				// What a parser panicked with can quote what it was parsing: the
 				// place is logged and the value is not.
-				s.log.Error("handler panicked", "pattern", r.Pattern, "stack", string(debug.Stack()))
+				s.log.Error("handler panicked", "pattern", pattern(r), "stack", string(debug.Stack()))
 				if a.status == 0 {
 					s.fail(a, r, problemInternal)
 				}
 			}
-			// The pattern, not the path: a path is typed or sent by anybody.
-			line := []any{"method", method(r), "pattern", r.Pattern, "status", a.status, "duration", time.Since(start)}
+			line := []any{"method", method(r), "pattern", pattern(r), "status", a.status, "duration", time.Since(start)}
 			if a.outcome != "" {
 				line = append(line, "outcome", a.outcome)
 			}
@@ -129,6 +128,15 @@ func method(r *http.Request) string {
 		return r.Method
 	}
 	return "other"
+}
+
+// pattern returns the route for the log. The path itself is whatever somebody
+// typed or sent.
+func pattern(r *http.Request) string {
+	if _, path, ok := strings.Cut(r.Pattern, " "); ok {
+		return path
+	}
+	return r.Pattern
 }
 
 // sampleFile serves /samples/{id}.svg, .png and .txt.

@@ -172,6 +172,7 @@ func readMultipart(w *answer, r *http.Request) (in input, err error) {
 	if err != nil {
 		return input{}, problemForm
 	}
+	seen := false
 	for range maxParts {
 		part, err := form.NextPart()
 		if err == io.EOF {
@@ -182,10 +183,19 @@ func readMultipart(w *answer, r *http.Request) (in input, err error) {
 		}
 		name := part.FormName()
 		limit, tooLarge := int64(maxForm), problemTextTooLarge
-		if name == "picture" {
-			limit, tooLarge = maxPicture, problemPictureTooLarge
-		}
 		var data bytes.Buffer
+		if name == "picture" {
+			if seen {
+				return input{}, problemSeveral
+			}
+			seen = true
+			limit, tooLarge = maxPicture, problemPictureTooLarge
+			if r.ContentLength > 0 {
+				// At once, since a buffer that grows is held twice while it does. The
+				// system gives out only the pages that are written to.
+				data.Grow(int(min(r.ContentLength, limit)) + bytes.MinRead)
+			}
+		}
 		n, err := data.ReadFrom(io.LimitReader(part, limit+1))
 		if err != nil {
 			return input{}, readProblem(err, problemPictureTooLarge)
@@ -197,8 +207,6 @@ func readMultipart(w *answer, r *http.Request) (in input, err error) {
 		case name != "picture":
 			err = in.add(name, data.String())
 		case n == 0: // a browser sends an empty part where no file was chosen
-		case in.picture != nil:
-			err = problemSeveral
 		default:
 			in.picture = data.Bytes()
 		}

@@ -69,7 +69,7 @@ func (k *Key) Certificate() *x509.Certificate {
 }
 
 // KID returns the key identifier of the key's certificate: the first 8 bytes of
-// the SHA-256 of its DER form (HCERT specification, section 3.3.3). It is nil
+// the SHA-256 of its DER form (HCERT specification, appendix A.1). It is nil
 // for a key without a certificate.
 func (k *Key) KID() []byte {
 	c := k.Certificate()

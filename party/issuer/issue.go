@@ -132,7 +132,7 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 }
 
 // checkExpiry keeps the end of the validity within the key's own: HCERT section
-// 2.6.3 forbids an exp that the signer's certificate does not live to see.
+// 3.3.5 forbids an exp that the signer's certificate does not live to see.
 func (i *Issuer) checkExpiry(req Request, now time.Time) error {
 	switch {
 	case req.Expires.IsZero() && req.Format == EUDCC:

@@ -127,7 +127,7 @@ func statedDay(s string) (t time.Time, known bool) {
 // periodRemark notes what a policy might mind and this one does not.
 func (c *certificate) periodRemark() string {
 	if c.key != nil && !c.key.NotAfter.IsZero() && c.msg.Claims.ExpiresAt.After(c.key.NotAfter) {
-		// HCERT section 2.6.3 forbids it to issuers; the holder cannot help it, and
+		// HCERT section 3.3.5 forbids it to issuers; the holder cannot help it, and
 		// the key's own expiry is judged in its own check.
 		return "exp-exceeds-dsc"
 	}

@@ -335,7 +335,7 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 	}
 	out.set(StepKeys, Pass, "found", "")
 
-	// HCERT 3.3.2: a verifier MUST try every key that carries this kid.
+	// HCERT 3.3.3: a verifier MUST try every key that carries this kid.
 	var refused error
 	var signers []*trust.Key // more than one where the same key stands in several entries
 	for _, k := range keys {

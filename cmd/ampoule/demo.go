@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/internal/httpapi"
+	"ampoule/internal/keys"
+	"ampoule/party/verifier"
+	"ampoule/trust"
+)
+
+type demoCmd struct {
+	Listen string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of the page; port 0 takes a free one."`
+	Dir    string `placeholder:"F" help:"Folder for the files, kept afterwards; it must not exist. A temporary one otherwise."`
+}
+
+// Run makes keys, issues a sample of every kind, and serves the page until it is
+// told to stop.
+func (c *demoCmd) Run(t terminal) error {
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return usageError("%w (try --listen 127.0.0.1:0)", err)
+	}
+	defer listener.Close()
+	dir := c.Dir
+	if dir == "" {
+		parent, err := os.MkdirTemp("", "ampoule-demo-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(parent)
+		dir = filepath.Join(parent, "demo")
+	} else if _, err := os.Lstat(dir); err == nil {
+		return usageError("--dir %s exists", dir)
+	}
+	d, err := newDemo(dir, time.Now())
+	if err != nil {
+		return err
+	}
+	page := &httpapi.Page{
+		Verifier: d.verifier, Samples: d.samples, Demonstration: true,
+		TrustSummary: fmt.Sprintf("%d demonstration keys of participant %s", len(d.verifier.Trust.All()), demoParticipant),
+		Log:          slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	server := &http.Server{
+		Handler: page.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+
+	fmt.Fprintf(t.out, `All keys and persons here are fictitious.
+
+open:    http://%[1]s/
+files:   %[2]s
+verify:  ampoule verify --trust %[2]s/trustlist/did.json --pin %[2]s/trustlist/pin.pem --status %[2]s/revoked.json --catalogue demo %[2]s/samples/icvp-yellow-fever.png
+stop:    Ctrl-C
+`, listener.Addr(), dir)
+
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(shutdown); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+const demoParticipant = "XXA"
+
+// demo is a small world: a participant that is trusted, one that is not, and
+// certificates of both.
+type demo struct {
+	verifier *verifier.Verifier
+	samples  []httpapi.Sample
+}
+
+func newDemo(dir string, now time.Time) (*demo, error) {
+	// Some samples were issued a while ago, so the keys are a year old.
+	made := now.AddDate(-1, 0, 0)
+	trusted, err := newKeySet(keys.Participant{Country: "XA", Organization: "Demonstration Health Authority", Name: "Demonstration SCA"}, demoParticipant, made)
+	if err != nil {
+		return nil, err
+	}
+	unlisted, err := newKeySet(keys.Participant{Country: "XB", Organization: "Unlisted Authority", Name: "Unlisted SCA"}, "XXB", made)
+	if err != nil {
+		return nil, err
+	}
+	// The private keys of a demonstration protect nothing, so they are in the clear.
+	if err := trusted.save(dir, []string{"DCC", "DDCC", "ICVP", "PH4H"}, keys.Unencrypted()); err != nil {
+		return nil, err
+	}
+	d := &demo{verifier: &verifier.Verifier{Catalogue: cert.DemoCatalogue(), Now: time.Now}}
+	f := trustFlags{
+		Trust: []string{filepath.Join(dir, "trustlist", "did.json")},
+		Pin:   []string{filepath.Join(dir, "trustlist", "pin.pem")},
+	}
+	if d.verifier.Trust, err = f.list(); err != nil {
+		return nil, err
+	}
+	s := &sampler{trusted: trusted, unlisted: unlisted, now: now}
+	if d.samples, err = s.all(); err != nil {
+		return nil, err
+	}
+	revoked, err := s.revocations()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.save(dir, revoked); err != nil {
+		return nil, err
+	}
+	d.verifier.Status = new(trust.Status)
+	return d, d.verifier.Status.AddBatches("revoked.json", revoked)
+}
+
+// save writes the samples as text and picture.
+func (d *demo) save(dir string, revoked []byte) error {
+	folder := filepath.Join(dir, "samples")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	files := issueCmd{Level: "Q", Size: 45}
+	for _, s := range d.samples {
+		for _, ext := range []string{".txt", ".png"} {
+			if err := files.write(filepath.Join(folder, s.ID+ext), s.Text); err != nil {
+				return err
+			}
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "revoked.json"), revoked, 0o644)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/format/cbor"
+	"ampoule/format/dccrevocation"
+	"ampoule/format/hcert"
+	"ampoule/format/vhl"
+	"ampoule/internal/httpapi"
+	"ampoule/internal/keys"
+	"ampoule/party/issuer"
+	"ampoule/party/verifier"
+)
+
+// sampler issues the certificates of the demonstration: one of every kind, and
+// one for every way in which a certificate is refused.
+type sampler struct {
+	trusted, unlisted *keySet
+	now               time.Time
+	revoked           string // text of the certificate to be revoked
+}
+
+func (s *sampler) all() ([]httpapi.Sample, error) {
+	month, year := s.now.AddDate(0, -1, 0), s.now.AddDate(1, 0, 0).Truncate(time.Second)
+	if limit := s.trusted.signers["dsc-any"].Certificate().NotAfter; year.After(limit) {
+		year = limit
+	}
+	yellowFever := s.icvp("DEMO-YF-0001", s.now.AddDate(0, -3, 0))
+	var samples []httpapi.Sample
+	var failed error
+	add := func(id, title, note string, want verifier.Outcome, text string, err error) {
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("sample %s: %w", id, err)
+		}
+		samples = append(samples, httpapi.Sample{ID: id, Title: title, Note: note, Text: text, Want: want})
+	}
+	issue := func(id, title, note string, want verifier.Outcome, key *keys.Key, at time.Time, f issuer.Format, record *cert.Certificate, expires time.Time) string {
+		text, err := s.issue(key, at, f, record, expires)
+		add(id, title, note, want, text, err)
+		return text
+	}
+	vaccination, test, recovery := s.trusted.signers["dsc-vaccination"], s.trusted.signers["dsc-test"], s.trusted.signers["dsc-recovery"]
+
+	good := issue("icvp-yellow-fever", "WHO Digital ICVP: yellow fever", "In force for life.", verifier.Valid,
+		vaccination, month, issuer.ICVP, yellowFever, time.Time{})
+	issue("icvp-polio", "WHO Digital ICVP: poliomyelitis", "In force for a year.", verifier.Valid,
+		vaccination, month, issuer.ICVP, s.icvp("DEMO-POLIO-0001", s.now.AddDate(0, -2, 0)), year)
+	issue("dcc-vaccination", "EU DCC: vaccination", "In force.", verifier.Valid,
+		vaccination, month, issuer.EUDCC, s.dccVaccination(), year)
+	issue("dcc-test", "EU DCC: test", "In force.", verifier.Valid,
+		test, s.now.Add(-time.Hour), issuer.EUDCC, s.dccTest(), year)
+	issue("dcc-recovery", "EU DCC: recovery", "In force.", verifier.Valid,
+		recovery, month, issuer.EUDCC, s.dccRecovery(), year)
+	link, err := s.link(year)
+	add("vhl", "Verifiable Health Link", "In force; it is shown and not opened.", verifier.Valid, link, err)
+
+	issue("expired", "Expired", "The period of an EU DCC has ended.", verifier.Expired,
+		vaccination, s.now.AddDate(0, -6, 0), issuer.EUDCC, s.dccVaccination(), s.now.AddDate(0, 0, -7).Truncate(time.Second))
+	issue("not-yet-valid", "Not yet valid", "Yellow fever vaccine given three days ago: it counts after ten.", verifier.NotYetValid,
+		vaccination, s.now.Add(-time.Hour), issuer.ICVP, s.icvp("DEMO-YF-0002", s.now.AddDate(0, 0, -3)), time.Time{})
+	forged, err := forge(good)
+	add("forged", "Forged", "A genuine certificate whose content was changed after it was signed.", verifier.BadSignature, forged, err)
+	issue("key-usage", "Wrong key", "A test certificate signed with a key for vaccinations.", verifier.UntrustedKey,
+		vaccination, s.now.Add(-time.Hour), issuer.EUDCC, s.dccTest(), year)
+	issue("unknown-issuer", "Unknown issuer", "Signed by an authority that is on no trust list.", verifier.UnknownIssuer,
+		s.unlisted.signers["dsc-vaccination"], month, issuer.ICVP, yellowFever, time.Time{})
+	s.revoked = issue("revoked", "Revoked", "The issuer has withdrawn it.", verifier.Revoked,
+		vaccination, month, issuer.EUDCC, s.dccVaccination(), year)
+	return samples, failed
+}
+
+func (s *sampler) issue(key *keys.Key, at time.Time, f issuer.Format, record *cert.Certificate, expires time.Time) (string, error) {
+	c := key.Certificate()
+	participant := s.trusted.participant
+	if key == s.unlisted.signers["dsc-vaccination"] {
+		participant = s.unlisted.participant
+	}
+	i := &issuer.Issuer{
+		Signer: key.Signer, KID: key.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		Participant: participant, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return at },
+	}
+	// An expired sample is issued with the clock set back, and judged by today's.
+	issued, err := i.Issue(issuer.Request{Format: f, Record: record, Expires: expires})
+	if err != nil {
+		return "", err
+	}
+	return issued.Text, nil
+}
+
+func day(t time.Time) cert.Date { return cert.Date(t.UTC().Format(time.DateOnly)) }
+
+func (s *sampler) icvp(product string, given time.Time) *cert.Certificate {
+	return &cert.Certificate{
+		Person: cert.Person{
+			Name: cert.Name{Full: "SPECIMEN DEMO"}, BirthDate: "1990-02-03", Sex: "female",
+			Nationality: "XXA", Document: cert.Document{Number: "SPEC0001", Type: "PPN"},
+		},
+		Vaccination: &cert.Vaccination{
+			Product: cert.Code{Code: product}, Lot: "DEMO-LOT-1", Date: day(given), Clinician: "Demonstration clinic",
+		},
+	}
+}
+
+func (s *sampler) person() cert.Person {
+	return cert.Person{Name: cert.Name{Family: "Spécimen-Ünal", Given: "Démo"}, BirthDate: "1990-02-03"}
+}
+
+var covid = cert.Code{Code: "840539006"}
+
+func (s *sampler) dccVaccination() *cert.Certificate {
+	return &cert.Certificate{
+		Person: s.person(), Authority: "Demonstration Health Authority",
+		Vaccination: &cert.Vaccination{
+			Disease: covid, Vaccine: cert.Code{Code: "1119349007"}, Product: cert.Code{Code: "EU/1/20/1528"},
+			Manufacturer: cert.Code{Code: "ORG-100030215"}, Date: day(s.now.AddDate(0, -7, 0)), Dose: 2, Doses: 2, Country: "XA",
+		},
+	}
+}
+
+func (s *sampler) dccTest() *cert.Certificate {
+	return &cert.Certificate{
+		Person: s.person(), Authority: "Demonstration Health Authority",
+		Test: &cert.Test{
+			Disease: covid, Type: cert.Code{Code: "LP6464-4"}, Name: "Demonstration nucleic acid test",
+			Sampled: s.now.Add(-6 * time.Hour).UTC().Format(time.RFC3339), Result: cert.Code{Code: "260415000"},
+			Centre: "Demonstration test centre", Country: "XA",
+		},
+	}
+}
+
+func (s *sampler) dccRecovery() *cert.Certificate {
+	return &cert.Certificate{
+		Person: s.person(), Authority: "Demonstration Health Authority",
+		Recovery: &cert.Recovery{
+			Disease: covid, FirstPositive: day(s.now.AddDate(0, -2, 0)), Country: "XA",
+			ValidFrom: day(s.now.AddDate(0, -2, 11)), ValidUntil: day(s.now.AddDate(0, 4, 0)),
+		},
+	}
+}
+
+// link signs a Verifiable Health Link, which the issuer of vaccinations does
+// not make.
+func (s *sampler) link(expires time.Time) (string, error) {
+	l := &vhl.Link{Kind: vhl.KindVHL, URL: "https://sharer.example/List/_search?_id=demonstration", Expires: expires, Passcode: true, Label: "Demonstration summary"}
+	if _, err := rand.Read(l.Key[:]); err != nil {
+		return "", err
+	}
+	text, err := l.Encode()
+	if err != nil {
+		return "", err
+	}
+	key := s.trusted.signers["dsc-any"]
+	claims := hcert.AppendClaims(nil, hcert.Claims{Issuer: s.trusted.participant, IssuedAt: s.now.Add(-time.Hour), ExpiresAt: expires}, hcert.SubclaimVHL, cbor.AppendText(nil, text))
+	return hcert.Encode(rand.Reader, key.Signer, key.KID(), claims)
+}
+
+// forge changes one letter of the name inside a signed certificate.
+func forge(text string) (string, error) {
+	m, err := hcert.Decode(text, hcert.Strict)
+	if err != nil {
+		return "", err
+	}
+	payload := []byte(m.Sign1.Payload)
+	for i := range payload {
+		if i+8 <= len(payload) && string(payload[i:i+8]) == "SPECIMEN" {
+			payload[i+7] = 'M'
+			break
+		}
+	}
+	msg := cbor.AppendArray(cbor.AppendTag(nil, 18), 4)
+	msg = cbor.AppendBytes(msg, m.Sign1.Protected)
+	msg = cbor.AppendMap(msg, 0)
+	msg = cbor.AppendBytes(msg, payload)
+	return hcert.EncodeCOSE(cbor.AppendBytes(msg, m.Sign1.Signature))
+}
+
+// revocations is a batch that revokes the certificate to be revoked.
+func (s *sampler) revocations() ([]byte, error) {
+	m, err := hcert.Decode(s.revoked, hcert.Strict)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := dccrevocation.Signature(m.Sign1.Signature, true)
+	if err != nil {
+		return nil, err
+	}
+	return dccrevocation.Batch{
+		Country: "XA", Expires: s.now.AddDate(2, 0, 0).Truncate(time.Second), KID: m.Sign1.KID,
+		Type: dccrevocation.TypeSignature, Hashes: []dccrevocation.Hash128{hash},
+	}.Encode()
+}

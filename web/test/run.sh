@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Starts the demonstration on a free port and looks at it in a real browser.
+set -euo pipefail
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
+../../bin/ampoule demo --listen 127.0.0.1:0 --dir "$work/demo" >"$work/out" 2>"$work/err" &
+server=$!
+for _ in $(seq 100); do
+	url=$(sed -n 's/^open: *//p' "$work/out")
+	[ -n "$url" ] && break
+	kill -0 "$server" 2>/dev/null || { cat "$work/err"; exit 1; }
+	sleep 0.1
+done
+[ -n "$url" ] || { echo "the demonstration did not start"; cat "$work/err"; exit 1; }
+AMPOULE_URL=$url node --test page.test.mjs
