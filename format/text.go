@@ -34,6 +34,19 @@ const (
 	SuspiciousText      = Defect("suspicious-text")
 )
 
+// Clean returns s in Unicode normalisation form C, and whether it is suspicious:
+// [NFC] and [Suspicious] for every text of a certificate, at the price of one
+// look where it is printable ASCII.
+func Clean(s string) (clean string, odd bool) {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f {
+			s = NFC(s)
+			return s, Suspicious(s)
+		}
+	}
+	return s, false
+}
+
 // NFC returns s in Unicode normalisation form C. Strings in certificates SHOULD
 // be in it, and readers behave as if they were (HCERT section 3.3.7).
 func NFC(s string) string {

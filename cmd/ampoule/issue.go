@@ -19,9 +19,9 @@ type issueCmd struct {
 	Key         string   `required:"" placeholder:"F" help:"Key file of the document signer."`
 	Participant string   `placeholder:"CODE" help:"Code under which trust lists name the issuer; the country of the key's certificate otherwise."`
 	Format      string   `enum:"icvp,eu-dcc" default:"icvp" help:"Format: ${enum}."`
-	Catalogue   []string `placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
+	Catalogue   []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	In          string   `placeholder:"F" help:"The record in JSON ('-' is standard input); the flags below overwrite parts of it."`
-	Out         []string `placeholder:"F" help:"Write the code as .txt, .svg or .png; may be repeated. Standard output otherwise."`
+	Out         []string `sep:"none" placeholder:"F" help:"Write the code as .txt, .svg or .png; may be repeated. Standard output otherwise."`
 	Level       string   `enum:"L,M,Q,H" default:"Q" help:"QR error correction: ${enum}."`
 	Size        float64  `default:"45" help:"Side of the printed QR code in millimetres, margin included."`
 	JSON        bool     `name:"json" help:"Print the text and the signed record as JSON."`

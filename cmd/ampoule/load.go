@@ -22,10 +22,10 @@ import (
 
 // trustFlags are the files that a verifier decides by.
 type trustFlags struct {
-	Trust     []string `placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, PEM or DER certificates, or a folder of them."`
-	Pin       []string `placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
-	Status    []string `placeholder:"P" help:"Revoked certificates: EU DCC revocation batches."`
-	Catalogue []string `placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
+	Trust     []string `sep:"none" placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, PEM or DER certificates, or a folder of them."`
+	Pin       []string `sep:"none" placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
+	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches."`
+	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	Policy    string   `placeholder:"F" help:"What is asked of the certificates of each domain, in JSON."`
 	At        string   `placeholder:"T" help:"Judge as of this time (RFC 3339) instead of now."`
 }

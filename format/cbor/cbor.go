@@ -546,13 +546,10 @@ func (v Value) Pairs() iter.Seq2[Value, Value] {
 }
 
 // Get returns the value under a text key of a map, or the zero Value.
+//
+// It is a plain loop, not one over Pairs: a certificate is read by some forty
+// look-ups.
 func (v Value) Get(key string) Value {
-	return v.find(func(k *node) bool { return k.kind == Text && k.str == key })
-}
-
-// find returns the value under the first key that fits. It is a plain loop: a
-// certificate is read by some forty look-ups.
-func (v Value) find(fits func(key *node) bool) Value {
 	n := v.node()
 	if n == nil || n.kind != Map {
 		return Value{}
@@ -560,7 +557,7 @@ func (v Value) find(fits func(key *node) bool) Value {
 	nodes, at := v.doc.nodes, v.i+1
 	for range n.count / 2 {
 		k := &nodes[at]
-		if fits(k) {
+		if k.kind == Text && k.str == key {
 			return Value{v.doc, k.next}
 		}
 		at = nodes[k.next].next
@@ -570,11 +567,12 @@ func (v Value) find(fits func(key *node) bool) Value {
 
 // GetInt returns the value under an integer key of a map, or the zero Value.
 func (v Value) GetInt(key int64) Value {
-	kind, num := Uint, uint64(key)
-	if key < 0 {
-		kind, num = Negative, uint64(-1-key)
+	for k, val := range v.Pairs() {
+		if n, ok := k.Int(); ok && n == key {
+			return val
+		}
 	}
-	return v.find(func(k *node) bool { return k.kind == kind && k.num == num })
+	return Value{}
 }
 
 // Encoded returns the bytes of the item as they were received.

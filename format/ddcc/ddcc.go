@@ -193,11 +193,11 @@ func (r *reader) textOf(p cbor.Value, key string, n need) string {
 		r.find(n != required, format.BadType, key)
 		return ""
 	}
-	s = format.NFC(s)
+	s, odd := format.Clean(s)
 	if s == "" {
 		r.absent(key, n)
 	}
-	if format.Suspicious(s) {
+	if odd {
 		r.find(true, format.SuspiciousText, key)
 	}
 	return s

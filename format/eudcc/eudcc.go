@@ -129,7 +129,7 @@ func Decode(v cbor.Value) (*Certificate, []format.Finding) {
 	ver, _ := v.Get("ver").Text()
 	r.rules = rulesFor(ver)
 	c.Version = r.text(v, "", "ver", required, 0)
-	if c.Version != "" && !isVersion(c.Version) {
+	if _, isText := v.Get("ver").Untagged().Text(); isText && !isVersion(c.Version) {
 		r.find(true, format.BadValue, "ver")
 	}
 	c.DateOfBirth = r.birthDate(v)
@@ -162,11 +162,11 @@ func (r *reader) text(m cbor.Value, at, key string, must bool, max int) string {
 		r.find(false, format.BadType, join(at, key)...)
 		return ""
 	}
-	s = format.NFC(s)
+	s, odd := format.Clean(s)
 	if max > 0 && len(s) > max && utf8.RuneCountInString(s) > max {
 		r.find(true, format.TooLong, join(at, key)...)
 	}
-	if format.Suspicious(s) {
+	if odd {
 		r.find(true, format.SuspiciousText, join(at, key)...)
 	}
 	return s
@@ -386,9 +386,17 @@ func (r *reader) dateTime(e cbor.Value, at, key string, must bool) string {
 // IsDateTime reports whether s is a date-time of RFC 3339 section 5.6. The leap
 // second is not known here.
 func IsDateTime(s string) bool {
-	// Unlike time.Parse, this refuses the hour of one digit and the decimal comma.
-	var t time.Time
-	return t.UnmarshalText([]byte(strings.ToUpper(s))) == nil
+	s = strings.ToUpper(s)
+	if _, err := time.Parse(time.RFC3339, s); err != nil {
+		return false
+	}
+	// time.Parse also takes an hour of one digit, a decimal comma, and offsets of
+	// 24 hours or 60 minutes.
+	if s[13] != ':' || strings.Contains(s, ",") {
+		return false
+	}
+	offset := s[len(s)-5:]
+	return strings.HasSuffix(s, "Z") || offset[:2] <= "23" && offset[3:] <= "59"
 }
 
 // ParseDateTime reads a date-time as issuers write it: after RFC 3339, or with

@@ -194,6 +194,7 @@ func TestFindings(t *testing.T) {
 		{"version missing", payload("", "v", vaccination()), findings{bad("ver", format.RequiredMissing)}},
 		{"version null", top("", "ver", nil), findings{bad("ver", format.NullValue)}},
 		{"version a number", top("", "ver", 1.3), findings{bad("ver", format.BadType)}},
+		{"version empty", top("", "ver", ""), findings{odd("ver", format.BadValue)}},
 		{"version of two numbers", top("", "ver", "1.3"), findings{odd("ver", format.BadValue)}},
 		{"version of four numbers", top("", "ver", "1.3.0.0"), findings{odd("ver", format.BadValue)}},
 		{"version with letters", top("", "ver", "v1.3.0"), findings{odd("ver", format.BadValue)}},
@@ -466,7 +467,7 @@ func TestEncodeFindings(t *testing.T) {
 		change func(v *Certificate)
 		want   string
 	}{
-		{"empty", func(c *Certificate) { *c = Certificate{} }, "dob"},
+		{"empty", func(c *Certificate) { *c = Certificate{} }, "v|t|r"},
 		{"no version", func(c *Certificate) { c.Version = "" }, "ver"},
 		{"no name", func(c *Certificate) { c.Name = Name{} }, "nam.fnt"},
 		{"no dose", func(c *Certificate) { c.Vaccination.Dose = 0 }, "v[0].dn"},
@@ -508,6 +509,9 @@ func TestDateTime(t *testing.T) {
 		{"2021-06-11T12:34", false, at(1623414840, 0)},
 		{"2021-06-11", false, at(1623369600, 0)},
 		{"2021-06-11T2:34:56Z", false, at(1623378896, 0)},
+		{"2021-06-11T12:34:56+23:59", true, at(1623328556, 0)},
+		{"2021-06-11T12:34:56+24:00", false, at(1623328496, 0)},
+		{"2021-06-11T12:34:56+00:60", false, at(1623411296, 0)},
 		{"2021-06-11T12:34:56,5Z", false, at(1623414896, 5e8)},
 		{"", false, time.Time{}},
 		{"2021-02-29T12:34:56Z", false, time.Time{}},

@@ -222,6 +222,11 @@ func appendItem(dst []byte, v any) []byte {
 		return cbor.AppendInt(dst, v)
 	case time.Time:
 		return cbor.AppendInt(dst, v.Unix())
+	case bool:
+		if v {
+			return append(dst, 0xf5)
+		}
+		return append(dst, 0xf4)
 	case float64:
 		return binary.BigEndian.AppendUint64(append(dst, 0xfb), math.Float64bits(v))
 	case list:
@@ -299,17 +304,17 @@ func nam() m {
 }
 
 func entryV() m {
-	return m{"ci", uvci, "co", "XA", "dn", 2, "dt", "2026-02-20", "is", "Specimen authority", "ma", "ORG-100030215",
+	return m{"ci", uvci, "co", "AT", "dn", 2, "dt", "2026-02-20", "is", "Specimen authority", "ma", "ORG-100030215",
 		"mp", "EU/1/20/1528", "sd", 2, "tg", "840539006", "vp", "1119349007"}
 }
 
 func entryT() m {
 	return m{"tg", "840539006", "tt", "LP6464-4", "nm", "Specimen PCR", "sc", "2026-02-20T10:00:00Z", "tr", "260415000",
-		"tc", "Specimen centre", "co", "XA", "is", "Specimen authority", "ci", uvci}
+		"tc", "Specimen centre", "co", "AT", "is", "Specimen authority", "ci", uvci}
 }
 
 func entryR() m {
-	return m{"tg", "840539006", "fr", "2026-01-01", "co", "XA", "is", "Specimen authority", "df", "2026-02-01", "du", "2027-01-01", "ci", uvci}
+	return m{"tg", "840539006", "fr", "2026-01-01", "co", "AT", "is", "Specimen authority", "df", "2026-02-01", "du", "2027-01-01", "ci", uvci}
 }
 
 func dcc(group string, entries ...any) m {

@@ -53,7 +53,7 @@ var outcomeWords = map[Outcome]words{
 		"Whether the certificate is valid could not be decided, because something that is needed here is missing or too old; do not take it for valid, load what the checks name, and verify it again.",
 		"Whether your certificate is valid could not be decided here, which says nothing against it or you; please have it checked again, or show another one."},
 	Valid: {"Valid",
-		"The certificate is authentic and in force; now compare the person it names with the identity document of the person before you.",
+		"The certificate is authentic and in force; if it names a person, compare that person with the identity document of the one before you.",
 		"Your certificate is authentic and in force; please show your identity document with it."},
 }
 
@@ -65,8 +65,8 @@ var adviceWords = map[AdviceValue]words{
 		"What is known about the dose speaks for it; there is nothing to do.",
 		"Nothing is known that speaks against the dose that you were given; you need do nothing."},
 	NotKnown: {"Nothing known about the dose",
-		"Nothing is known about the dose itself, for it or against it; this is usual, and no reason to refuse the certificate.",
-		"Nothing is known here about the dose that you were given, which is usual; you need do nothing."},
+		"Nothing is known here about a dose, for it or against it; this is usual, and no reason to refuse the certificate.",
+		"Nothing is known here about any dose that you were given, which is usual; you need do nothing."},
 }
 
 // Title returns the outcome in a few words.
