@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"ampoule/format"
+	"ampoule/format/strictjson"
 )
 
 // Product is one entry of a product catalogue: what the product id of a Digital
@@ -49,11 +50,9 @@ const MaxCatalogueSize = 8 << 20
 // to 63; a certificate must stay a readable QR code.
 const maxProductID = 128
 
-// Defects that a catalogue can have.
+// Defects that a catalogue can have, besides those of package strictjson.
 const (
-	ErrCatalogueTooLarge      = format.Defect("catalogue-too-large")
-	ErrCatalogueSyntax        = format.Defect("catalogue-not-json")
-	ErrCatalogueDuplicateName = format.Defect("catalogue-duplicate-name")
+	ErrCatalogueTooLarge = format.Defect("catalogue-too-large")
 	// ErrCatalogueShape: JSON, but none of the forms that ReadCatalogue knows.
 	ErrCatalogueShape = format.Defect("catalogue-unknown-form")
 	// ErrCatalogueIncomplete: a value set that names its products only by rule,
@@ -85,14 +84,17 @@ func ReadCatalogue(data []byte) (*Catalogue, error) {
 	if len(data) > MaxCatalogueSize {
 		return nil, fmt.Errorf("catalogue: %d bytes: %w", len(data), ErrCatalogueTooLarge)
 	}
-	value, err := strictJSON(data)
+	// Which of two equal names counts differs between programs, so a file that has
+	// them says different things to different readers.
+	value, err := strictjson.Decode(data, strictjson.Limits{Bytes: MaxCatalogueSize})
 	if err != nil {
 		return nil, fmt.Errorf("catalogue: %w", err)
 	}
-	root, ok := value.(object)
+	members, ok := value.(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("catalogue: not an object: %w", ErrCatalogueShape)
 	}
+	root := object(members)
 
 	c := &Catalogue{products: make(map[string]Product)}
 	switch {

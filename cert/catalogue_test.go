@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ampoule/cert"
+	"ampoule/format/strictjson"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -133,15 +134,15 @@ func TestReadCatalogueRefuses(t *testing.T) {
 		name, data string
 		want       error
 	}{
-		{"nothing", ``, cert.ErrCatalogueSyntax},
-		{"cut", ownCatalogue[:len(ownCatalogue)-2], cert.ErrCatalogueSyntax},
-		{"not JSON", `{"catalogue": 'c'}`, cert.ErrCatalogueSyntax},
-		{"second value", ownCatalogue + `{}`, cert.ErrCatalogueSyntax},
-		{"trailing comma", own(`{"id": "A", "disease": "polio",}`), cert.ErrCatalogueSyntax},
-		{"not UTF-8", own("{\"id\": \"A\", \"display\": \"\xff\", \"disease\": \"polio\"}"), cert.ErrCatalogueSyntax},
-		{"deep", strings.Repeat(`{"codes":[`, 5000) + strings.Repeat(`]}`, 5000), cert.ErrCatalogueSyntax},
-		{"name twice", own(`{"id": "A", "disease": "polio", "id": "B"}`), cert.ErrCatalogueDuplicateName},
-		{"name twice, one escaped", own(`{"id": "A", "disease": "polio", "\u0069d": "B"}`), cert.ErrCatalogueDuplicateName},
+		{"nothing", ``, strictjson.ErrMalformed},
+		{"cut", ownCatalogue[:len(ownCatalogue)-2], strictjson.ErrMalformed},
+		{"not JSON", `{"catalogue": 'c'}`, strictjson.ErrMalformed},
+		{"second value", ownCatalogue + `{}`, strictjson.ErrMalformed},
+		{"trailing comma", own(`{"id": "A", "disease": "polio",}`), strictjson.ErrMalformed},
+		{"not UTF-8", own("{\"id\": \"A\", \"display\": \"\xff\", \"disease\": \"polio\"}"), strictjson.ErrInvalidUTF8},
+		{"deep", strings.Repeat(`{"codes":[`, 5000) + strings.Repeat(`]}`, 5000), strictjson.ErrTooDeep},
+		{"name twice", own(`{"id": "A", "disease": "polio", "id": "B"}`), strictjson.ErrDuplicateName},
+		{"name twice, one escaped", own(`{"id": "A", "disease": "polio", "\u0069d": "B"}`), strictjson.ErrDuplicateName},
 		{"array", `[]`, cert.ErrCatalogueShape},
 		{"other object", `{"products": []}`, cert.ErrCatalogueShape},
 		{"other resource", `{"resourceType": "Patient"}`, cert.ErrCatalogueShape},

@@ -16,11 +16,13 @@
 package hcert
 
 import (
+	"bytes"
 	"crypto"
 	"fmt"
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"ampoule/format"
@@ -361,14 +363,23 @@ func EncodeCOSE(msg []byte) (string, error) {
 	if len(msg) > maxInflated { // however small it gets, Decode would refuse it
 		return "", fmt.Errorf("HCERT: %d bytes: %w", len(msg), ErrInflatedTooLarge)
 	}
-	compressed, err := deflate(msg)
-	if err != nil {
+	w := writers.Get().(*textWriter)
+	defer writers.Put(w)
+	w.compressed.Reset()
+	if err := deflate(&w.compressed, msg); err != nil {
 		return "", fmt.Errorf("HCERT: %w", err)
 	}
-	text := append(make([]byte, 0, len(Prefix)+len(compressed)*3/2+2), Prefix...)
-	text = appendBase45(text, compressed)
-	if len(text) > MaxText {
-		return "", fmt.Errorf("HCERT: %d characters, more than a QR code holds (%d): %w", len(text), MaxText, ErrTextTooLong)
+	w.text = appendBase45(append(w.text[:0], Prefix...), w.compressed.Bytes())
+	if len(w.text) > MaxText {
+		return "", fmt.Errorf("HCERT: %d characters, more than a QR code holds (%d): %w", len(w.text), MaxText, ErrTextTooLong)
 	}
-	return string(text), nil
+	return string(w.text), nil
 }
+
+// textWriter is the scratch of one encoding.
+type textWriter struct {
+	compressed bytes.Buffer
+	text       []byte
+}
+
+var writers = sync.Pool{New: func() any { return new(textWriter) }}

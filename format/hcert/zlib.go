@@ -101,21 +101,20 @@ func deflaterPool(level int) *sync.Pool {
 // version (measured on certificates of one dose: nothing below).
 const bestSpeedLimit = 500
 
-func deflate(data []byte) ([]byte, error) {
+// deflate appends the zlib stream of data to out.
+func deflate(out *bytes.Buffer, data []byte) error {
 	level := zlib.BestSpeed
 	if len(data) > bestSpeedLimit {
 		level = zlib.BestCompression
 	}
 	w := deflaters[level].Get().(*zlib.Writer)
 	defer deflaters[level].Put(w)
-	var out bytes.Buffer
-	out.Grow(len(data) + 64)
-	w.Reset(&out)
+	w.Reset(out)
 	if _, err := w.Write(data); err != nil {
-		return nil, fmt.Errorf("zlib: %w", err)
+		return fmt.Errorf("zlib: %w", err)
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("zlib: %w", err)
+		return fmt.Errorf("zlib: %w", err)
 	}
-	return out.Bytes(), nil
+	return nil
 }
