@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -56,16 +55,12 @@ func Lint(c *x509.Certificate, role Role) []string {
 		if n := k.N.BitLen(); n < least {
 			object("the RSA key has %d bits, want %d or more", n, least)
 		}
-	case *dsa.PublicKey:
-		if n := k.P.BitLen(); n < 3072 {
-			object("the DSA key has %d bits, want 3072 or more", n)
-		}
-	default:
+	default: // DSA, too: the template's checks still allow it, and nobody should
 		object("the key type %T is not supported", c.PublicKey)
 	}
 
 	switch c.SignatureAlgorithm {
-	case x509.ECDSAWithSHA256, x509.SHA256WithRSA, x509.DSAWithSHA256,
+	case x509.ECDSAWithSHA256, x509.SHA256WithRSA,
 		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS:
 	default:
 		object("the signature algorithm %v is not allowed", c.SignatureAlgorithm)
