@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"ampoule/cert"
@@ -218,6 +219,9 @@ func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, erro
 		if country == "" {
 			return nil, fmt.Errorf("country: the identifier needs it: %w", format.RequiredMissing)
 		}
+		if strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" { // the identifier is upper case
+			return nil, fmt.Errorf("country: %w", format.BadCode)
+		}
 		id, err := newUVCI(country, i.Rand)
 		if err != nil {
 			return nil, err
@@ -229,10 +233,25 @@ func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, erro
 		return nil, err
 	}
 	content, findings := eudcc.Encode(payload)
-	if err := findingsError(findings); err != nil {
+	if err := findingsError(append(findings, emptyTexts(payload.Vaccination)...)); err != nil {
 		return nil, fmt.Errorf("EU DCC: %w", err)
 	}
 	signed, _ := cert.FromDCC(payload)
 	*record = *signed
 	return content, nil
+}
+
+// emptyTexts finds what a vaccination must say and the schema lets be empty.
+func emptyTexts(v *eudcc.Vaccination) (findings []format.Finding) {
+	if v == nil {
+		return nil
+	}
+	for _, f := range [...]struct{ path, text string }{
+		{"v[0].tg", v.Target}, {"v[0].vp", v.Prophylaxis}, {"v[0].mp", v.Product}, {"v[0].ma", v.Manufacturer}, {"v[0].is", v.Issuer},
+	} {
+		if f.text == "" {
+			findings = append(findings, format.Finding{Path: f.path, Reason: format.RequiredMissing})
+		}
+	}
+	return findings
 }

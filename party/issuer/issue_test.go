@@ -339,8 +339,8 @@ func TestRefuses(t *testing.T) {
 			{"no nationality", person(func(p *cert.Person) { p.Nationality = "" }), format.RequiredMissing, "nt:"},
 			{"a nationality of two letters", person(func(p *cert.Person) { p.Nationality = "AT" }), format.BadCode, "nt:"},
 			{"no lot", vaccination(func(v *cert.Vaccination) { v.Lot = "" }), format.RequiredMissing, "vx.bo"},
-			{"no date", vaccination(func(v *cert.Vaccination) { v.Date = "" }), format.RequiredMissing, "vx.dv"},
-			{"a partial date", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11" }), format.BadDate, "vx.dv"},
+			{"no date", vaccination(func(v *cert.Vaccination) { v.Date = "" }), format.BadDate, "vaccination.date"},
+			{"a partial date", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11" }), format.BadDate, "vaccination.date"},
 			{"a date in the future", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11-03" }), ErrFuture, "vaccination.date"},
 			{"no product", vaccination(func(v *cert.Vaccination) { v.Product = cert.Code{} }), format.BadCode, "vaccination.product"},
 			{"a product that is not in the catalogue", vaccination(func(v *cert.Vaccination) { v.Product.Code = "ZZ-1" }), format.BadCode, "vaccination.product"},
@@ -368,7 +368,11 @@ func TestRefuses(t *testing.T) {
 			{"no dose", vaccination(func(v *cert.Vaccination) { v.Dose = 0 }), format.BadValue, "v[0].dn"},
 			{"no doses", vaccination(func(v *cert.Vaccination) { v.Doses = 0 }), format.BadValue, "v[0].sd"},
 			{"no country", vaccination(func(v *cert.Vaccination) { v.Country = "" }), format.RequiredMissing, "country"},
-			{"a country in lower case", vaccination(func(v *cert.Vaccination) { v.Country = "at" }), format.BadCode, "co"},
+			{"a country in lower case", vaccination(func(v *cert.Vaccination) { v.Country = "at" }), format.BadCode, "country:"},
+			{"a country in words", vaccination(func(v *cert.Vaccination) { v.Country = "Austria" }), format.BadCode, "country:"},
+			{"a country in lower case beside an identifier", func(_ *Issuer, r *Request) {
+				r.Record.ID, r.Record.Vaccination.Country = "URN:UVCI:01:AT:SPECIMEN#1", "at"
+			}, format.BadCode, "v[0].co"},
 			{"nothing that happened", func(_ *Issuer, r *Request) {
 				r.Record.ID, r.Record.Vaccination = "URN:UVCI:01:AT:SPECIMEN#1", nil
 			}, cert.ErrNotCarried, "no vaccination"},
