@@ -71,19 +71,14 @@ func (c *Certificate) Lines() []Line {
 	add("identifier", c.ID)
 	add("issued", dayOf(c.Issued))
 	add("valid from", dayOf(c.ValidFrom))
-	if c.Expires.IsZero() && c.Vaccination != nil && c.Vaccination.ValidUntil == "" && c.Vaccination.ofICVP() {
-		// Only a Digital ICVP means that by its silence (REQ-DE-21).
+	if c.Expires.IsZero() && c.Vaccination != nil && c.Vaccination.ValidUntil == "" && c.Vaccination.Product.System == SystemICVPProduct {
+		// Only a Digital ICVP means that by its silence (REQ-DE-21), of the generations
+		// that have product identifiers.
 		add("valid until", LifetimeEN)
 	} else {
 		add("valid until", dayOf(c.Expires))
 	}
 	return lines
-}
-
-// ofICVP tells a dose of a Digital ICVP by the code system of its product or,
-// in generation 1, of its vaccine.
-func (v *Vaccination) ofICVP() bool {
-	return v.Product.System == SystemICVPProduct || v.Vaccine.System == systemICD11
 }
 
 // Words returns the display of a code, or the code where no table knows it.

@@ -34,6 +34,15 @@ const (
 	SuspiciousText      = Defect("suspicious-text")
 )
 
+// TrimText removes what files, keyboards and scanners put around the text of a
+// code: a byte order mark, blanks, line ends. Base45 has the space among its
+// digits, and still no text of it ends in one: as the last digit it would be 36
+// times 45 or 2025, which is more than the bytes hold.
+func TrimText(text string) string {
+	const blank = " \t\r\n"
+	return strings.Trim(strings.TrimPrefix(strings.TrimLeft(text, blank), "\ufeff"), blank)
+}
+
 // Clean returns s in Unicode normalisation form C, and whether it is suspicious:
 // [NFC] and [Suspicious] for every text of a certificate, at the price of one
 // look where it is printable ASCII.

@@ -419,7 +419,7 @@ func judgeQA(t *testing.T, b *board, name, path string) {
 		b.add(result{format: "eu-dcc", group: group + " " + what, name: name, judgement: notApplicable, rule: rule})
 	}
 
-	m, err := hcert.Decode(hcert.TrimText(c.Prefix), hcert.Field)
+	m, err := hcert.Decode(format.TrimText(c.Prefix), hcert.Field)
 	if err == nil && len(c.Claims) > 0 && !same(fromJSON(m.ClaimSet.AppendJSON(nil)), fromJSON(c.Claims)) {
 		err = errors.New("the claims are others")
 	}

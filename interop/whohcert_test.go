@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ampoule/cert"
+	"ampoule/format"
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
 	"ampoule/format/dccrevocation"
@@ -123,7 +124,7 @@ func judgeValidator(t *testing.T, b *board, dir string, files []string, status s
 func sameUnpacked(t *testing.T, text, path string) error {
 	var want struct{ ProtectedAttributes, UnprotectedAttributes, Contents any }
 	readJSON(t, path, &want)
-	body, _, err := hcert.Unprefix(hcert.TrimText(text), hcert.Field)
+	body, _, err := hcert.Unprefix(format.TrimText(text), hcert.Field)
 	if err != nil {
 		return err
 	}

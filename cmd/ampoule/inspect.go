@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"ampoule/format"
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
 	"ampoule/format/hcert"
@@ -71,7 +72,7 @@ const unverified = "nothing here was verified: anyone could have written it"
 
 func inspect(text string) *layers {
 	l := &layers{Unverified: unverified}
-	text = hcert.TrimText(text)
+	text = format.TrimText(text)
 	l.Characters = len(text)
 	if err := l.read(text); err != nil {
 		l.Stopped = err.Error()

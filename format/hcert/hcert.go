@@ -137,12 +137,6 @@ type Message struct {
 	Remarks     []string   // deviations that the profile forgave: stable words
 }
 
-// TrimText removes what files and keyboards put around a code. Base45 uses the
-// space, so no space at the end is touched.
-func TrimText(text string) string {
-	return strings.TrimRight(strings.TrimLeft(text, "\ufeff \t\r\n"), "\t\r\n")
-}
-
 // Unprefix checks and removes the context identifier.
 func Unprefix(text string, p Profile) (body string, remarks []string, err error) {
 	if len(text) < len(Prefix) || !strings.EqualFold(text[:2], "hc") || text[3] != ':' {

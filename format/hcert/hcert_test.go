@@ -178,27 +178,6 @@ func TestUnprefix(t *testing.T) {
 	}
 }
 
-func TestTrimText(t *testing.T) {
-	for in, want := range map[string]string{
-		"HC1:AB":                   "HC1:AB",
-		"\ufeffHC1:AB\r\n":         "HC1:AB",
-		" \t\r\n HC1:AB\n\n":       "HC1:AB",
-		"HC1:AB ":                  "HC1:AB ", // a character of base45
-		"HC1:AB \n":                "HC1:AB ",
-		"HC1:A B":                  "HC1:A B",
-		"HC1:A\nB":                 "HC1:A\nB",
-		"\ufeff\ufeff\n":           "",
-		"\u00a0HC1:":               "\u00a0HC1:",
-		"HC1:AB\t \t":              "HC1:AB\t ",
-		"HC1:AB\ufeff":             "HC1:AB\ufeff",
-		strings.Repeat("\n", 9999): "",
-	} {
-		if got := TrimText(in); got != want {
-			t.Errorf("TrimText(%.40q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestDecodeText(t *testing.T) {
 	good := sign(t, claims())
 	plain, err := DecodeBase45(good[len(Prefix):])

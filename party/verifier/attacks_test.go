@@ -959,16 +959,7 @@ var prefixes = []attack{
 	{name: "no prefix", text: func(n *net) string { return n.text(code{})[4:] }, outcome: Unsupported, step: StepRead, reason: "unknown-format"},
 	{name: "version 2", text: func(n *net) string { return "HC2" + n.text(code{})[3:] }, outcome: Unsupported, step: StepRead, reason: "unsupported-version"},
 	{name: "a version that is a letter", text: func(n *net) string { return "HCX" + n.text(code{})[3:] }, outcome: Unsupported, step: StepRead, reason: "unsupported-version"},
-	{name: "blanks, breaks and a byte order mark around", text: around("\ufeff \t\r\n", "\r\n\t"), outcome: Valid, step: StepDecode, reason: "conforms"},
-	{name: "a blank at the end is base45", outcome: Malformed, step: StepDecode, reason: "overflow", text: func(n *net) string {
-		// Of the lengths a text may have, one ends in two characters; with the blank
-		// they are three, whose value is too large.
-		for extra := ""; ; extra += "X" {
-			if s := n.text(named("SPECIMEN" + extra)); len(s[4:])%3 == 2 {
-				return s + " "
-			}
-		}
-	}},
+	{name: "blanks, breaks and a byte order mark around", text: around("\ufeff \t\r\n", " \r\n\t "), outcome: Valid, step: StepDecode, reason: "conforms"},
 	{name: "a character outside base45", text: around("", "ü"), outcome: Malformed, step: StepDecode, reason: "invalid-character"},
 	{name: "a base45 text in lower case", text: func(n *net) string { return "HC1:" + strings.ToLower(n.text(code{})[4:]) }, outcome: Malformed, step: StepDecode, reason: "invalid-character"},
 	shown("a SMART Health Card", "shc:/5676295953265460346029254077", "shc", Unsupported, "unsupported-format"),

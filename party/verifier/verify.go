@@ -188,7 +188,7 @@ var others = []struct{ prefix, format, name string }{
 
 // decode makes steps 1 and 2.
 func (v *Verifier) decode(out *Verdict, c *certificate, text string) bool {
-	text = hcert.TrimText(text)
+	text = format.TrimText(text)
 	if text == "" {
 		out.set(StepRead, Fail, reasonEmpty, "there is no text")
 		return false
