@@ -671,6 +671,12 @@ var identities = []attack{
 		n.only(trust.AnyDomain, "XA", n.dsc)
 		return n.text(code{})
 	}},
+	{name: "a bare key, of which no list says how long it lives", outcome: Valid, step: StepKeyValidity, reason: "within-validity", also: signedBy("XXA"), text: func(n *net) string {
+		n.list = new(trust.List)
+		n.Trust = n.list
+		n.list.Insert(&trust.Key{Domain: trust.ICVP, Participant: "XXA", ID: trust.KeyID(n.dsc.kid), Public: n.dsc.key.Public()})
+		return n.text(code{})
+	}},
 	{name: "a revoked key", text: listedAs(revoked), outcome: UntrustedKey, step: StepKeyValidity, reason: "dsc-revoked"},
 	{name: "one key under two names, the first revoked", text: listedAs(revoked, bGood), outcome: Valid, step: StepKeyValidity, reason: "within-validity", also: signedBy("XXB")},
 	{name: "one key under two names, the second revoked", text: listedAs(good, bGone), outcome: Valid, step: StepKeyValidity, reason: "within-validity", also: signedBy("XXA")},
