@@ -200,7 +200,7 @@ type index struct {
 }
 
 // List holds keys. It is filled first and then read, by any number of
-// goroutines.
+// goroutines. A nil List has no keys.
 type List struct {
 	keys  map[index][]*Key
 	order []*Key
@@ -235,22 +235,30 @@ func (l *List) drop(source, entry, participant string, err error) {
 	l.drops = append(l.drops, d)
 }
 
-// Keys returns all keys that carry the identifier within the scope, in the
-// order of their sources. HCERT 3.3.3: a verifier MUST try every one of them.
+// Keys returns all keys that carry the identifier within the scope: those that an
+// operator trusts everywhere, then those of the lists in their order. HCERT 3.3.3:
+// a verifier MUST try every one of them.
 func (l *List) Keys(scope Scope, id KeyID) []*Key {
-	listed := l.keys[index{scope.Domain, id}]
+	if l == nil {
+		return nil
+	}
+	keys := l.keys[index{scope.Domain, id}]
 	if scope.Domain != AnyDomain {
+		// First, so that no flood of collisions in a list can crowd them out.
 		if everywhere := l.keys[index{AnyDomain, id}]; len(everywhere) > 0 {
-			listed = append(listed[:len(listed):len(listed)], everywhere...)
+			keys = slices.Concat(everywhere, keys)
 		}
 	}
-	return listed[:min(len(listed), maxCandidates)]
+	return keys[:min(len(keys), maxCandidates)]
 }
 
 // Elsewhere returns the domains in which an identifier is listed, for the
 // detail of a verdict: a key of another domain does not verify, and whoever
 // asks why should be told.
 func (l *List) Elsewhere(id KeyID) []Domain {
+	if l == nil {
+		return nil
+	}
 	var domains []Domain
 	for _, k := range l.order {
 		if k.ID == id && !slices.Contains(domains, k.Domain) {

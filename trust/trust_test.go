@@ -270,8 +270,8 @@ func TestKeys(t *testing.T) {
 		id     KeyID
 		want   []*Key
 	}{
-		{"every key of the domain, and those for all", DCC, "kid", []*Key{dccA, dccB, everywhere}},
-		{"another domain", DDCC, "kid", []*Key{ddcc, everywhere}},
+		{"every key of the domain, and those for all", DCC, "kid", []*Key{everywhere, dccA, dccB}},
+		{"another domain", DDCC, "kid", []*Key{everywhere, ddcc}},
 		{"a domain without keys", ICVP, "kid", []*Key{everywhere}},
 		{"keys for all are not those of every domain", AnyDomain, "kid", []*Key{everywhere}},
 		{"another identifier", DCC, "kid-2", []*Key{other}},
@@ -287,8 +287,10 @@ func TestKeys(t *testing.T) {
 			}
 		})
 	}
-	if got := new(List).Keys(Scope{Domain: DCC}, "kid"); got != nil {
-		t.Errorf("an empty list has %v", got)
+	for _, l := range []*List{nil, new(List)} {
+		if got := l.Keys(Scope{Domain: DCC}, "kid"); got != nil {
+			t.Errorf("an empty list has %v", got)
+		}
 	}
 }
 
@@ -298,17 +300,17 @@ func TestCandidates(t *testing.T) {
 		l := new(List)
 		for i := range n {
 			k := key(t, DCC, fmt.Sprint(i), "kid")
-			if i >= 10 {
-				k.Domain = AnyDomain
-			}
 			l.Insert(k)
 		}
+		mine := key(t, AnyDomain, "the operator's own", "kid")
+		l.Insert(mine)
+		n++
 		got := l.Keys(Scope{Domain: DCC}, "kid")
 		if len(got) != min(n, 16) {
 			t.Errorf("%d of %d keys", len(got), n)
 		}
-		if got[0].Participant != "0" {
-			t.Error("not in the order of the sources")
+		if got[0] != mine || got[1].Participant != "0" {
+			t.Error("not the operator's own first, and then the order of the sources")
 		}
 	}
 }

@@ -82,7 +82,7 @@ type node struct {
 	count      int32  // children: array elements, 2 per map pair, 1 for a tag
 	next       int32  // index of the item after this one and its children
 	start, end int32  // its encoding within the source
-	num        uint64 // integer head, tag number, simple value, float64 bits
+	num        uint64 // integer head, tag number, simple value, float64 bits; brief of a text key
 	str        string // content of text and byte strings
 }
 
@@ -311,17 +311,36 @@ func (p *parser) pairs(i, depth int, info byte, arg uint64) error {
 		if err := p.item(depth + 1); err != nil {
 			return err
 		}
+		if k := &p.nodes[key]; k.kind == Text {
+			k.num = brief(k.str)
+		}
 		// RFC 8949 section 5.6: a map with duplicate keys is not valid.
-		for k, seen := i+1, 0; seen < n; seen++ {
-			if p.same(k, key) {
+		nodes := p.nodes
+		k, mine := i+1, &nodes[key]
+		for range n {
+			other := &nodes[k]
+			if other.kind == mine.kind && (mine.kind != Text || other.num == mine.num) && p.same(k, key) {
 				return p.fail(at, ErrDuplicateKey)
 			}
-			k = int(p.nodes[p.nodes[k].next].next)
+			k = int(nodes[other.next].next)
 		}
 		if err := p.item(depth + 1); err != nil {
 			return err
 		}
 	}
+}
+
+// brief packs a text of up to seven bytes, and its length, into one number: the
+// keys of certificates are that short, and are then compared in one step.
+// Longer texts share the zero.
+func brief(s string) (n uint64) {
+	if len(s) > 7 {
+		return 0
+	}
+	for i := range len(s) {
+		n = n<<8 | uint64(s[i])
+	}
+	return n<<8 | uint64(len(s)) | 1<<7
 }
 
 // same tells whether two keys are the same value, however they are encoded. A
@@ -554,10 +573,10 @@ func (v Value) Get(key string) Value {
 	if n == nil || n.kind != Map {
 		return Value{}
 	}
-	nodes, at := v.doc.nodes, v.i+1
+	nodes, at, want := v.doc.nodes, v.i+1, brief(key)
 	for range n.count / 2 {
 		k := &nodes[at]
-		if k.kind == Text && k.str == key {
+		if k.num == want && k.kind == Text && (want != 0 || k.str == key) {
 			return Value{v.doc, k.next}
 		}
 		at = nodes[k.next].next
@@ -567,10 +586,21 @@ func (v Value) Get(key string) Value {
 
 // GetInt returns the value under an integer key of a map, or the zero Value.
 func (v Value) GetInt(key int64) Value {
-	for k, val := range v.Pairs() {
-		if n, ok := k.Int(); ok && n == key {
-			return val
+	n := v.node()
+	if n == nil || n.kind != Map {
+		return Value{}
+	}
+	kind, want := Uint, uint64(key)
+	if key < 0 {
+		kind, want = Negative, uint64(-1-key)
+	}
+	nodes, at := v.doc.nodes, v.i+1
+	for range n.count / 2 {
+		k := &nodes[at]
+		if k.num == want && k.kind == kind {
+			return Value{v.doc, k.next}
 		}
+		at = nodes[k.next].next
 	}
 	return Value{}
 }

@@ -230,16 +230,24 @@ func (r *reader) name(nam cbor.Value) Name {
 		StandardForename: r.text(nam, "nam", "gnt", optional, r.maxText),
 	}
 	// Seen: blanks and national letters. They hinder comparison, not reading.
-	if strings.Trim(n.StandardSurname, mrzAlphabet) != "" {
+	if !isMRZ(n.StandardSurname) {
 		r.find(true, format.BadValue, "nam.fnt")
 	}
-	if strings.Trim(n.StandardForename, mrzAlphabet) != "" {
+	if !isMRZ(n.StandardForename) {
 		r.find(true, format.BadValue, "nam.gnt")
 	}
 	return n
 }
 
-const mrzAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ<"
+// isMRZ follows the schema's ^[A-Z<]*$.
+func isMRZ(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c != '<' && (c < 'A' || c > 'Z') {
+			return false
+		}
+	}
+	return true
+}
 
 // groups reads the one entry. A certificate is about one event: readers must
 // refuse several (dcc-quality-assurance, special cases).

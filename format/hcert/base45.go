@@ -1,6 +1,9 @@
 package hcert
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The base45 alphabet is that of the QR alphanumeric mode (RFC 9285 section 4).
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
@@ -29,17 +32,22 @@ func appendBase45Decoded(dst []byte, text string) ([]byte, error) {
 		}
 		return dst, fmt.Errorf("base45: %d characters: %w", len(text), ErrBase45Length)
 	}
+	at := len(dst)
+	dst = slices.Grow(dst, 2*len(text)/3+1)[:at+2*(len(text)/3)]
 	i := 0
-	for ; i+3 <= len(text); i += 3 {
-		c, d, e := digit[text[i]], digit[text[i+1]], digit[text[i+2]]
+	for rest := text; len(rest) >= 3; rest = rest[3:] {
+		c, d, e := digit[rest[0]], digit[rest[1]], digit[rest[2]]
 		if c|d|e >= 64 { // the values are below 64, so 255 shows in the union
-			return dst, invalidCharacter(text, i)
+			return dst[:at], invalidCharacter(text, i)
 		}
 		n := uint(c) + 45*uint(d) + 2025*uint(e)
 		if n > 0xffff {
-			return dst, fmt.Errorf("base45: characters %d to %d: %w", i, i+2, ErrBase45Overflow)
+			return dst[:at], fmt.Errorf("base45: characters %d to %d: %w", i, i+2, ErrBase45Overflow)
 		}
-		dst = append(dst, byte(n>>8), byte(n))
+		two := dst[at : at+2]
+		two[0], two[1] = byte(n>>8), byte(n)
+		at += 2
+		i += 3
 	}
 	if i < len(text) {
 		c, d := digit[text[i]], digit[text[i+1]]
@@ -64,6 +72,9 @@ func invalidCharacter(text string, from int) error {
 	}
 	return nil
 }
+
+// EncodeBase45 encodes data as the text after the context identifier.
+func EncodeBase45(data []byte) string { return string(appendBase45(nil, data)) }
 
 // appendBase45 encodes data (RFC 9285 section 4).
 func appendBase45(dst, data []byte) []byte {

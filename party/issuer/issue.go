@@ -9,6 +9,7 @@ package issuer
 import (
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,9 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	if now.Before(i.NotBefore) || now.After(i.NotAfter) {
 		return nil, fmt.Errorf("the signing key is valid from %s to %s: %w", i.NotBefore.Format(time.DateOnly), i.NotAfter.Format(time.DateOnly), ErrKeyValidity)
 	}
+	if err := i.checkKey(); err != nil {
+		return nil, err
+	}
 	if req.Record == nil {
 		return nil, fmt.Errorf("there is no record: %w", format.RequiredMissing)
 	}
@@ -95,28 +99,24 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	}
 
 	// Step 2: the content, after the rules of its format.
-	record := *req.Record
-	claims := hcert.Claims{Issuer: i.Participant, IssuedAt: now, ExpiresAt: req.Expires}
-	var subclaim hcert.Subclaim
-	var content []byte
+	var d draft
 	var err error
 	switch req.Format {
 	case ICVP:
-		subclaim = hcert.SubclaimICVP
-		content, claims.NotBefore, err = i.buildICVP(&record, now)
+		d, err = i.draftICVP(*req.Record, now)
 	case EUDCC:
-		subclaim = hcert.SubclaimDCC
-		content, err = i.buildDCC(&record, now)
+		d, err = i.draftDCC(*req.Record, now)
 	default:
 		return nil, fmt.Errorf("format %q; there are %s and %s: %w", req.Format, ICVP, EUDCC, ErrFormat)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !req.Expires.IsZero() && !req.Expires.After(claims.NotBefore) {
-		return nil, fmt.Errorf("expires %s, before it counts (from %s): %w", req.Expires.Format(time.DateOnly), claims.NotBefore.Format(time.DateOnly), ErrExpiry)
+	if !req.Expires.IsZero() && !req.Expires.After(d.countsFrom) {
+		return nil, fmt.Errorf("expires %s, before it counts (from %s): %w", req.Expires.Format(time.DateOnly), d.countsFrom.Format(time.DateOnly), ErrExpiry)
 	}
-	record.Issued, record.ValidFrom, record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
+	claims := hcert.Claims{Issuer: i.Participant, IssuedAt: now, NotBefore: d.countsFrom, ExpiresAt: req.Expires}
+	d.record.Issued, d.record.ValidFrom, d.record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
 
 	// Step 3: sign. With randomness, since fingerprints are made of signatures
 	// and must not be guessed from the content.
@@ -124,12 +124,31 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	payload := hcert.AppendClaims(make([]byte, 0, 512), claims, subclaim, content)
+	payload := hcert.AppendClaims(make([]byte, 0, len(d.content)+64), claims, d.subclaim, d.content)
 	text, err := hcert.Encode(random, i.Signer, i.KID, payload)
 	if err != nil {
 		return nil, err
 	}
-	return &Issued{req.Format, text, &record}, nil
+	return &Issued{req.Format, text, d.record}, nil
+}
+
+// draft is a certificate that is ready to be signed.
+type draft struct {
+	subclaim   hcert.Subclaim
+	content    []byte
+	countsFrom time.Time         // nbf; zero where the format has none
+	record     *cert.Certificate // as a reader will see it, derived fields included
+}
+
+// checkKey refuses a key that verifiers could not find or would not believe.
+func (i *Issuer) checkKey() error {
+	if len(i.KID) == 0 {
+		return fmt.Errorf("the signing key has no identifier: %w", ErrKeyValidity)
+	}
+	if k, ok := i.Signer.Public().(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
+		return fmt.Errorf("the signing key has %d bits, HCERT asks for 2048: %w", k.N.BitLen(), ErrKeyValidity)
+	}
+	return nil
 }
 
 // checkExpiry keeps the end of the validity within the key's own: HCERT section
@@ -161,33 +180,32 @@ func notInFuture(path string, d cert.Date, now time.Time) error {
 	return nil
 }
 
-// buildICVP returns the payload and the day from which the vaccination counts.
-func (i *Issuer) buildICVP(record *cert.Certificate, now time.Time) ([]byte, time.Time, error) {
-	fail := func(err error) ([]byte, time.Time, error) { return nil, time.Time{}, err }
+func (i *Issuer) draftICVP(record cert.Certificate, now time.Time) (draft, error) {
 	if now.Before(inForce) {
-		return fail(fmt.Errorf("a Digital ICVP may be issued from %s (REQ-CC-09): %w", inForce.Format(time.DateOnly), ErrNotInForce))
+		return draft{}, fmt.Errorf("a Digital ICVP may be issued from %s (REQ-CC-09): %w", inForce.Format(time.DateOnly), ErrNotInForce)
 	}
 	if record.Authority == "" {
 		record.Authority = i.Participant // REQ-DE-15: a GDHCN participant, which border verification needs
 	}
 	payload, err := record.ToICVP(i.Catalogue)
 	if err != nil {
-		return fail(err)
+		return draft{}, err
 	}
 	if err := notInFuture("vaccination.date", record.Vaccination.Date, now); err != nil {
-		return fail(err)
+		return draft{}, err
 	}
 	from, _ := time.Parse(time.DateOnly, payload.Dose.Date) // notInFuture has parsed it
-	if p, _ := i.Catalogue.Product(payload.Dose.Product); p.Disease == cert.DiseaseYellowFever {
+	switch p, _ := i.Catalogue.Product(payload.Dose.Product); p.Disease {
+	case "":
+		return draft{}, fmt.Errorf("ICVP: the catalogue does not say against what %q is, so no verifier could judge it: %w", p.ID, format.BadCode)
+	case cert.DiseaseYellowFever:
 		from = from.AddDate(0, 0, yellowFeverDelay)
 	}
 	content, findings := icvp.Encode(payload)
 	if err := findingsError(findings); err != nil {
-		return fail(fmt.Errorf("ICVP: %w", err))
+		return draft{}, fmt.Errorf("ICVP: %w", err)
 	}
-	// The record is what a reader will see, derived fields included.
-	*record = *cert.FromICVP(payload, i.Catalogue)
-	return content, from, nil
+	return draft{hcert.SubclaimICVP, content, from, cert.FromICVP(payload, i.Catalogue)}, nil
 }
 
 // findingsError turns findings into one error that names each place.
@@ -199,7 +217,7 @@ func findingsError(findings []format.Finding) error {
 	return errors.Join(errs...)
 }
 
-func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, error) {
+func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error) {
 	var errs []error
 	switch {
 	case record.Vaccination != nil:
@@ -212,33 +230,32 @@ func (i *Issuer) buildDCC(record *cert.Certificate, now time.Time) ([]byte, erro
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return draft{}, err
 	}
 	if record.ID == "" {
 		country := record.Country()
 		if country == "" {
-			return nil, fmt.Errorf("country: the identifier needs it: %w", format.RequiredMissing)
+			return draft{}, fmt.Errorf("country: the identifier needs it: %w", format.RequiredMissing)
 		}
 		if strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" { // the identifier is upper case
-			return nil, fmt.Errorf("country: %w", format.BadCode)
+			return draft{}, fmt.Errorf("country: %w", format.BadCode)
 		}
 		id, err := newUVCI(country, i.Rand)
 		if err != nil {
-			return nil, err
+			return draft{}, err
 		}
 		record.ID = id
 	}
 	payload, err := record.ToDCC()
 	if err != nil {
-		return nil, err
+		return draft{}, err
 	}
 	content, findings := eudcc.Encode(payload)
 	if err := findingsError(append(findings, emptyTexts(payload.Vaccination)...)); err != nil {
-		return nil, fmt.Errorf("EU DCC: %w", err)
+		return draft{}, fmt.Errorf("EU DCC: %w", err)
 	}
 	signed, _ := cert.FromDCC(payload)
-	*record = *signed
-	return content, nil
+	return draft{subclaim: hcert.SubclaimDCC, content: content, record: signed}, nil
 }
 
 // emptyTexts finds what a vaccination must say and the schema lets be empty.
