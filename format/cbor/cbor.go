@@ -129,7 +129,24 @@ func ParseString(src string, lim Limits) (Value, error) {
 	if p.off != len(p.src) {
 		return Value{}, p.fail(p.off, ErrTrailing)
 	}
-	return Value{doc: &document{source: src, nodes: slices.Clone(p.nodes)}}, nil
+	return Value{doc: newDocument(src, p.nodes)}, nil
+}
+
+// newDocument copies the nodes. A header has so few that they fit beside it.
+func newDocument(src string, nodes []node) *document {
+	if len(nodes) > smallSize {
+		return &document{source: src, nodes: slices.Clone(nodes)}
+	}
+	d := &smallDocument{document: document{source: src}}
+	d.nodes = d.few[:copy(d.few[:], nodes)]
+	return &d.document
+}
+
+const smallSize = 8
+
+type smallDocument struct {
+	document
+	few [smallSize]node
 }
 
 type parser struct {
@@ -186,6 +203,8 @@ func (p *parser) head() (major, info byte, arg uint64, err error) {
 	return 0, 0, 0, p.fail(start, ErrMalformed)
 }
 
+var leafKind = [4]Kind{Uint, Negative, Bytes, Text}
+
 // item reads one item with everything in it and appends its nodes.
 func (p *parser) item(depth int) error {
 	start := p.off
@@ -200,22 +219,19 @@ func (p *parser) item(depth int) error {
 		return p.fail(start, ErrDepth)
 	}
 	i := len(p.nodes)
+	if major < 4 { // integers and strings have nothing inside
+		leaf := node{kind: leafKind[major], start: int32(start), next: int32(i + 1), num: arg}
+		if major >= 2 {
+			if leaf.str, err = p.content(start, major, info, arg); err != nil {
+				return err
+			}
+		}
+		leaf.end = int32(p.off)
+		p.nodes = append(p.nodes, leaf)
+		return nil
+	}
 	p.nodes = append(p.nodes, node{start: int32(start), num: arg})
-
 	switch major {
-	case 0:
-		p.nodes[i].kind = Uint
-	case 1:
-		p.nodes[i].kind = Negative
-	case 2, 3:
-		s, err := p.content(start, major, info, arg)
-		if err != nil {
-			return err
-		}
-		p.nodes[i].kind, p.nodes[i].str = Bytes, s
-		if major == 3 {
-			p.nodes[i].kind = Text
-		}
 	case 4:
 		p.nodes[i].kind = Array
 		err = p.array(i, depth, info, arg)

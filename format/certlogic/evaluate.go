@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -43,7 +44,9 @@ func (x *Expr) Evaluate(data any) (any, error) {
 	e := evaluator{MaxSteps}
 	v, err := e.eval(x.root, data)
 	if err == nil {
-		v, err = e.export(v, 0)
+		if v, err = e.export(v, 0); err != nil {
+			err = fmt.Errorf("result: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("certlogic: %w", err)
@@ -180,11 +183,7 @@ func (e *evaluator) binary(n *node, data any) (any, error) {
 	}
 	switch n.op {
 	case opEqual:
-		same, ok := equal(left, right)
-		if !ok {
-			return nil, n.fail(ErrType)
-		}
-		return same, nil
+		return e.equal(n, left, right)
 	case opIn:
 		items, ok := right.([]any)
 		if !ok {
@@ -206,23 +205,40 @@ func (e *evaluator) binary(n *node, data any) (any, error) {
 	return l, nil
 }
 
-// equal is ===. It is not ok for two arrays, two objects or two date-times: the
-// specification promises nothing for them, and of the implementations some
-// compare the content and some the reference, so a rule that asks must not get
-// an answer that another engine would not give.
-func equal(a, b any) (same, ok bool) {
-	switch a.(type) {
+// equal is === of two values, n being where it stands. Two arrays, objects or
+// date-times that differ are not equal. Where they do not differ it is an error:
+// the specification promises nothing for them, some engines compare what is in
+// them and some whether they are one and the same, and a rule must not get an
+// answer that another engine would not give.
+func (e *evaluator) equal(n *node, a, b any) (bool, error) {
+	switch x := a.(type) {
 	case []any:
-		_, both := b.([]any)
-		return false, !both
+		if _, ok := b.([]any); !ok {
+			return false, nil
+		}
 	case map[string]any:
-		_, both := b.(map[string]any)
-		return false, !both
+		if _, ok := b.(map[string]any); !ok {
+			return false, nil
+		}
 	case DateTime:
-		_, both := b.(DateTime)
-		return false, !both
+		if a == b {
+			return false, n.fail(ErrType)
+		}
+		return false, nil
+	default:
+		return x == b, nil
 	}
-	return a == b, true
+	a, err := e.export(a, 0)
+	if err != nil {
+		return false, n.fail(err)
+	}
+	if b, err = e.export(b, 0); err != nil {
+		return false, n.fail(err)
+	}
+	if reflect.DeepEqual(a, b) {
+		return false, n.fail(ErrType)
+	}
+	return false, nil
 }
 
 func (e *evaluator) in(n *node, v any, items []any) (any, error) {
@@ -245,12 +261,8 @@ func (e *evaluator) in(n *node, v any, items []any) (any, error) {
 		if !ok {
 			return nil, n.args[1].fail(ErrData)
 		}
-		same, ok := equal(v, item)
-		if !ok {
-			return nil, n.fail(ErrType)
-		}
-		if same {
-			return true, nil
+		if same, err := e.equal(n, v, item); same || err != nil {
+			return same, err
 		}
 	}
 	return false, nil
@@ -472,7 +484,7 @@ func asInteger(v any) (int64, bool) {
 	case uint64:
 		return int64(n), n <= maxInteger
 	case uint:
-		return int64(n), n <= maxInteger
+		return asInteger(uint64(n))
 	case uint32:
 		return int64(n), true
 	case uint16:
@@ -492,12 +504,12 @@ func integral(f float64) (int64, bool) {
 	return int64(f), true
 }
 
-// export copies a result. It pays for what it copies: a reduce can put its
+// export copies a value. It pays for what it copies: a reduce can put its
 // accumulator twice into the next one, which is small in memory and endless
 // when it is written out.
 func (e *evaluator) export(v any, depth int) (any, error) {
 	if e.steps--; e.steps < 0 || depth > maxResultDepth {
-		return nil, fmt.Errorf("result: %w", ErrSteps)
+		return nil, ErrSteps
 	}
 	switch container := v.(type) {
 	case []any:
@@ -521,7 +533,7 @@ func (e *evaluator) export(v any, depth int) (any, error) {
 	}
 	v, ok := canonical(v)
 	if !ok {
-		return nil, fmt.Errorf("result: %w", ErrData)
+		return nil, ErrData
 	}
 	return v, nil
 }

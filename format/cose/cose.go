@@ -95,6 +95,7 @@ type Sign1 struct {
 	KIDUnprotected bool
 
 	payload string
+	tags    [2]uint64 // room for Tags
 }
 
 // ParsePayload reads the payload as one item, without copying it.
@@ -103,12 +104,17 @@ func (m *Sign1) ParsePayload(lim cbor.Limits) (cbor.Value, error) {
 }
 
 // Parse reads one message that fills data, within the limits.
-func Parse(data []byte, lim cbor.Limits) (*Sign1, error) {
-	v, err := cbor.ParseString(string(data), lim)
+func Parse(data []byte, lim cbor.Limits) (*Sign1, error) { return ParseString(string(data), lim) }
+
+// ParseString is Parse for bytes that cannot change, which it does not copy
+// first.
+func ParseString(data string, lim cbor.Limits) (*Sign1, error) {
+	v, err := cbor.ParseString(data, lim)
 	if err != nil {
 		return nil, fmt.Errorf("COSE: %w", err)
 	}
 	m := new(Sign1)
+	m.Tags = m.tags[:0]
 	for {
 		tag, inner, ok := v.Tag()
 		if !ok {

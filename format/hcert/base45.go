@@ -8,16 +8,20 @@ import (
 // The base45 alphabet is that of the QR alphanumeric mode (RFC 9285 section 4).
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 
-// digit maps a character to its value, 255 for characters outside the alphabet.
-var digit = func() (t [256]uint8) {
-	for i := range t {
-		t[i] = 255
+// value maps a character to its digit times 1, 45 and 2025, for the first, second
+// and third of a group. Characters outside the alphabet are so large that any
+// sum with them exceeds two bytes: one comparison finds them and overflows.
+var value = func() (t [3][256]uint32) {
+	for i := range 256 {
+		t[0][i], t[1][i], t[2][i] = invalid, invalid, invalid
 	}
 	for i, c := range []byte(alphabet) {
-		t[c] = uint8(i)
+		t[0][c], t[1][c], t[2][c] = uint32(i), 45*uint32(i), 2025*uint32(i)
 	}
 	return t
 }()
+
+const invalid = 1 << 20
 
 // DecodeBase45 decodes the text after the context identifier (RFC 9285).
 func DecodeBase45(text string) ([]byte, error) { return appendBase45Decoded(nil, text) }
@@ -32,41 +36,38 @@ func appendBase45Decoded(dst []byte, text string) ([]byte, error) {
 		}
 		return dst, fmt.Errorf("base45: %d characters: %w", len(text), ErrBase45Length)
 	}
-	at := len(dst)
-	dst = slices.Grow(dst, 2*len(text)/3+1)[:at+2*(len(text)/3)]
+	dst = slices.Grow(dst, 2*len(text)/3+1)
 	i := 0
 	for rest := text; len(rest) >= 3; rest = rest[3:] {
-		c, d, e := digit[rest[0]], digit[rest[1]], digit[rest[2]]
-		if c|d|e >= 64 { // the values are below 64, so 255 shows in the union
-			return dst[:at], invalidCharacter(text, i)
-		}
-		n := uint(c) + 45*uint(d) + 2025*uint(e)
+		n := value[0][rest[0]] + value[1][rest[1]] + value[2][rest[2]]
 		if n > 0xffff {
-			return dst[:at], fmt.Errorf("base45: characters %d to %d: %w", i, i+2, ErrBase45Overflow)
+			return dst, badGroup(text, i, 3)
 		}
-		two := dst[at : at+2]
-		two[0], two[1] = byte(n>>8), byte(n)
-		at += 2
+		dst = append(dst, byte(n>>8), byte(n))
 		i += 3
 	}
 	if i < len(text) {
-		c, d := digit[text[i]], digit[text[i+1]]
-		if c|d >= 64 {
-			return dst, invalidCharacter(text, i)
-		}
-		n := uint(c) + 45*uint(d)
+		n := value[0][text[i]] + value[1][text[i+1]]
 		if n > 0xff {
-			return dst, fmt.Errorf("base45: characters %d to %d: %w", i, i+1, ErrBase45Overflow)
+			return dst, badGroup(text, i, 2)
 		}
 		dst = append(dst, byte(n))
 	}
 	return dst, nil
 }
 
+// badGroup says what is wrong with a group of characters that gives no bytes.
+func badGroup(text string, at, size int) error {
+	if err := invalidCharacter(text[:at+size], at); err != nil {
+		return err
+	}
+	return fmt.Errorf("base45: characters %d to %d: %w", at, at+size-1, ErrBase45Overflow)
+}
+
 // invalidCharacter names the first character outside the alphabet.
 func invalidCharacter(text string, from int) error {
 	for i := from; i < len(text); i++ {
-		if digit[text[i]] == 255 {
+		if value[0][text[i]] == invalid {
 			return fmt.Errorf("base45: character %d is byte 0x%02x: %w", i, text[i], ErrBase45Character)
 		}
 	}

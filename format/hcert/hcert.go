@@ -170,11 +170,11 @@ func Decode(text string, p Profile) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := Inflate(packed)
+	data, err := inflate(packed)
 	if err != nil {
 		return nil, err
 	}
-	m, err := DecodeCOSE(data, p)
+	m, err := decodeCOSE(data, p)
 	if err != nil {
 		return nil, err
 	}
@@ -183,10 +183,12 @@ func Decode(text string, p Profile) (*Message, error) {
 }
 
 // DecodeCOSE reads the COSE_Sign1 message inside the text.
-func DecodeCOSE(data []byte, p Profile) (*Message, error) {
+func DecodeCOSE(data []byte, p Profile) (*Message, error) { return decodeCOSE(string(data), p) }
+
+func decodeCOSE(data string, p Profile) (*Message, error) {
 	m := new(Message)
 	var err error
-	if m.Sign1, err = cose.Parse(data, cbor.DefaultLimits); err != nil {
+	if m.Sign1, err = cose.ParseString(data, cbor.DefaultLimits); err != nil {
 		return nil, err
 	}
 	if m.Sign1.Payload == nil {

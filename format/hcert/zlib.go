@@ -33,51 +33,59 @@ var inflaters = sync.Pool{New: func() any {
 // Inflate decodes a zlib stream (RFC 1950) that fills data. At most
 // maxInflated bytes come out, whatever the stream asks for.
 func Inflate(data []byte) ([]byte, error) {
+	s, err := inflate(data)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(s), nil
+}
+
+func inflate(data []byte) (string, error) {
 	switch {
 	case len(data) == 0:
-		return nil, fmt.Errorf("zlib: %w", ErrZlibEmpty)
+		return "", fmt.Errorf("zlib: %w", ErrZlibEmpty)
 	case len(data) < 2:
-		return nil, fmt.Errorf("zlib: %w", ErrZlibTruncated)
+		return "", fmt.Errorf("zlib: %w", ErrZlibTruncated)
 	}
 	// RFC 1950 section 2.2: CM 8, CINFO at most 7, FCHECK makes the two bytes a
 	// multiple of 31, FDICT announces a dictionary that both sides know.
 	cmf, flg := data[0], data[1]
 	if cmf&0x0f != 8 || cmf>>4 > 7 || (uint(cmf)<<8|uint(flg))%31 != 0 {
-		return nil, fmt.Errorf("zlib: header %02x%02x: %w", cmf, flg, ErrZlibHeader)
+		return "", fmt.Errorf("zlib: header %02x%02x: %w", cmf, flg, ErrZlibHeader)
 	}
 	if flg&0x20 != 0 {
-		return nil, fmt.Errorf("zlib: %w", ErrZlibDictionary)
+		return "", fmt.Errorf("zlib: %w", ErrZlibDictionary)
 	}
 
 	f := inflaters.Get().(*inflater)
 	defer inflaters.Put(f)
 	f.in.Reset(data[2:])
 	if err := f.flate.(flate.Resetter).Reset(&f.in, nil); err != nil {
-		return nil, fmt.Errorf("zlib: %w", err)
+		return "", fmt.Errorf("zlib: %w", err)
 	}
 	n, err := io.ReadFull(f.flate, f.out[:])
 	switch {
 	case err == nil: // the buffer is one byte larger than what is allowed
-		return nil, fmt.Errorf("zlib: more than %d bytes: %w", maxInflated, ErrInflatedTooLarge)
+		return "", fmt.Errorf("zlib: more than %d bytes: %w", maxInflated, ErrInflatedTooLarge)
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && f.in.Len() >= 4:
 		// ReadFull turns the regular end of the stream into ErrUnexpectedEOF, and so
 		// does flate for a stream that is cut; only the first leaves bytes over.
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("zlib: %w", ErrZlibTruncated)
+		return "", fmt.Errorf("zlib: %w", ErrZlibTruncated)
 	default:
-		return nil, fmt.Errorf("zlib: %v: %w", err, ErrZlibCorrupt)
+		return "", fmt.Errorf("zlib: %v: %w", err, ErrZlibCorrupt)
 	}
 	var sum [4]byte
 	if _, err := io.ReadFull(&f.in, sum[:]); err != nil {
-		return nil, fmt.Errorf("zlib: no checksum: %w", ErrZlibTruncated)
+		return "", fmt.Errorf("zlib: no checksum: %w", ErrZlibTruncated)
 	}
 	if binary.BigEndian.Uint32(sum[:]) != adler32.Checksum(f.out[:n]) {
-		return nil, fmt.Errorf("zlib: %w", ErrZlibChecksum)
+		return "", fmt.Errorf("zlib: %w", ErrZlibChecksum)
 	}
 	if f.in.Len() > 0 {
-		return nil, fmt.Errorf("zlib: %d bytes after the stream: %w", f.in.Len(), ErrZlibTrailing)
+		return "", fmt.Errorf("zlib: %d bytes after the stream: %w", f.in.Len(), ErrZlibTrailing)
 	}
-	return bytes.Clone(f.out[:n]), nil
+	return string(f.out[:n]), nil
 }
 
 // Two levels, because a level 9 writer costs 40 times a level 1 writer and
