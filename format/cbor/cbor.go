@@ -260,7 +260,7 @@ func (p *parser) content(start int, major, info byte, arg uint64) (string, error
 		}
 		s := p.src[p.off : p.off+int(arg)]
 		p.off += int(arg)
-		if major == 3 && !utf8.ValidString(s) {
+		if major == 3 && !validUTF8(s) {
 			return "", p.fail(start, ErrUTF8)
 		}
 		return s, nil
@@ -282,6 +282,17 @@ func (p *parser) content(start int, major, info byte, arg uint64) (string, error
 		all = append(all, s...)
 	}
 	return string(all), nil
+}
+
+// validUTF8 looks for ASCII first: most texts of a certificate are so short that
+// the library's own fast path costs more than the text.
+func validUTF8(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return utf8.ValidString(s)
+		}
+	}
+	return true
 }
 
 // stop consumes the break that ends an indefinite length.

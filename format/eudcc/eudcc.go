@@ -146,7 +146,12 @@ const (
 // text reads a string property of m. max is in characters, 0 for none.
 func (r *reader) text(m cbor.Value, at, key string, must bool, max int) string {
 	p := m.Get(key)
+	s, ok := p.Text()
+	if !ok {
+		s, ok = p.Untagged().Text() // tag 0 is seen around times
+	}
 	switch {
+	case ok:
 	case !p.Exists():
 		if must {
 			r.find(false, format.RequiredMissing, join(at, key)...)
@@ -156,9 +161,7 @@ func (r *reader) text(m cbor.Value, at, key string, must bool, max int) string {
 		// Seen for absent values: harmless where the value is optional.
 		r.find(!must, format.NullValue, join(at, key)...)
 		return ""
-	}
-	s, ok := p.Untagged().Text()
-	if !ok {
+	default:
 		r.find(false, format.BadType, join(at, key)...)
 		return ""
 	}
@@ -179,18 +182,27 @@ func join(at, key string) []string {
 	return []string{at, key}
 }
 
-// isVersion follows the schema's ^\d+.\d+.\d+$.
+// isVersion follows the schema's ^\d+.\d+.\d+$, with the dots for dots.
 func isVersion(s string) bool {
-	part := strings.Split(s, ".")
-	if len(part) != 3 {
-		return false
+	numbers := 0
+	for len(s) > 0 {
+		part, rest, dot := strings.Cut(s, ".")
+		if !isNumber(part) || dot && rest == "" {
+			return false
+		}
+		numbers++
+		s = rest
 	}
-	for _, p := range part {
-		if p == "" || strings.Trim(p, "0123456789") != "" {
+	return numbers == 3
+}
+
+func isNumber(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }
 
 func (r *reader) birthDate(v cbor.Value) string {
