@@ -42,7 +42,7 @@ func keyProblem(c *certificate, k *trust.Key) string {
 // signedInTime reports whether, under the chain model, an expired key may be
 // believed for a signature made while it was valid.
 func signedInTime(c *certificate, k *trust.Key) bool {
-	iat := c.msg.Claims.IssuedAt
+	iat := c.issued
 	return c.policy.Model == Chain && c.policy.AcceptIssuedAt && !iat.Before(k.NotBefore) && !iat.After(k.NotAfter)
 }
 
@@ -71,8 +71,8 @@ func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // checkPeriod makes step 6.
 func (v *Verifier) checkPeriod(out *Verdict, c *certificate) {
-	claims, latest := c.msg.Claims, c.now.Add(c.policy.ClockSkew)
-	until := claims.ExpiresAt
+	latest := c.now.Add(c.policy.ClockSkew)
+	until := c.expires
 	reason := "expired"
 	from, fromKnown := statedDay(c.from)
 	last, lastKnown := statedDay(c.until)
@@ -86,19 +86,19 @@ func (v *Verifier) checkPeriod(out *Verdict, c *certificate) {
 		until, reason = c.link.Expires, "link-expired"
 	}
 	switch {
-	case claims.IssuedAt.After(latest):
-		detail := "issued " + day(claims.IssuedAt)
-		if claims.IssuedAt.Sub(c.now) < 24*time.Hour {
+	case c.issued.After(latest):
+		detail := "issued " + day(c.issued)
+		if c.issued.Sub(c.now) < 24*time.Hour {
 			detail = "issued less than a day ahead: is the clock of this device right?"
 		}
 		out.set(StepPeriod, Fail, reasonNotYetIssued, detail)
-	case claims.NotBefore.After(latest):
-		out.set(StepPeriod, Fail, reasonNotYetValid, "counts from "+day(claims.NotBefore))
+	case c.notBefore.After(latest):
+		out.set(StepPeriod, Fail, reasonNotYetValid, "counts from "+day(c.notBefore))
 	case from.After(latest):
 		out.set(StepPeriod, Fail, reasonNotYetValid, "counts from "+day(from))
 	case !until.IsZero() && c.now.After(until):
 		out.set(StepPeriod, Fail, reason, "until "+day(until))
-	case claims.ExpiresAt.IsZero() && c.policy.RequireExpiry:
+	case c.expires.IsZero() && c.policy.RequireExpiry:
 		out.set(StepPeriod, Fail, "exp-missing", "this format must say until when it is valid")
 	case !fromKnown || !lastKnown:
 		// To pass it over would make a certificate of unreadable validity one that
@@ -126,7 +126,7 @@ func statedDay(s string) (t time.Time, known bool) {
 
 // periodRemark notes what a policy might mind and this one does not.
 func (c *certificate) periodRemark() string {
-	if c.key != nil && !c.key.NotAfter.IsZero() && c.msg.Claims.ExpiresAt.After(c.key.NotAfter) {
+	if c.key != nil && !c.key.NotAfter.IsZero() && c.expires.After(c.key.NotAfter) {
 		// HCERT section 3.3.5 forbids it to issuers; the holder cannot help it, and
 		// the key's own expiry is judged in its own check.
 		return "exp-exceeds-dsc"
@@ -148,7 +148,7 @@ func (v *Verifier) checkSchema(out *Verdict, c *certificate) {
 		}
 		words = append(words, f.Path+": "+string(f.Reason))
 	}
-	for _, path := range c.remarks {
+	for _, path := range c.unlisted {
 		words = append(words, path+": not in its value set")
 	}
 	if len(words) == 0 {
@@ -190,7 +190,7 @@ func (v *Verifier) checkStatus(out *Verdict, c *certificate) {
 	}
 	// A list that was loaded is believed, asked for or not.
 	c.policy.Required[StepStatus] = true
-	q := trust.StatusQuery{Signature: c.msg.Sign1.Signature, UCI: c.uci, Issuer: c.msg.Claims.Issuer, Country: c.record.Country()}
+	q := trust.StatusQuery{Signature: c.signature, UCI: c.uci, Issuer: c.issuer, Country: c.record.Country()}
 	if hit, ok := v.Status.Find(c.key, q); ok {
 		out.set(StepStatus, Fail, reasonRevoked, hit.Detail)
 		return

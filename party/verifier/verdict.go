@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 
 	"ampoule/cert"
+	"ampoule/trust"
 )
 
 // Outcome answers whether a certificate is authentic and in force.
@@ -152,7 +153,7 @@ func (v *Verdict) set(s Step, r Result, reason, detail string) {
 	v.Checks[s] = Check{Name: stepNames[s], Result: r, Reason: reason, Detail: detail}
 }
 
-func kidText(kid []byte) string { return hex.EncodeToString(kid) }
+func kidText(kid trust.KeyID) string { return hex.EncodeToString([]byte(kid)) }
 
 // ParseStep finds the step with a check's name.
 func ParseStep(name string) (Step, bool) {

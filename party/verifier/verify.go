@@ -12,6 +12,7 @@
 package verifier
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,8 +22,6 @@ import (
 	"ampoule/cert"
 	"ampoule/format"
 	"ampoule/format/cose"
-	"ampoule/format/ddcc"
-	"ampoule/format/eudcc"
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
 	"ampoule/format/vhl"
@@ -47,24 +46,48 @@ func (v *Verifier) policy(d trust.Domain) Policy {
 	return DefaultPolicy(d)
 }
 
-// certificate is what the steps learn about one code on their way.
+// certificate is what the steps learn about one code on their way. A format's
+// reader fills the first part; nothing after it depends on the format.
 type certificate struct {
-	msg    *hcert.Message
-	domain trust.Domain
-	usage  trust.Usage // what a key must be allowed to sign
+	format  string // eu-dcc, icvp, …
+	domain  trust.Domain
+	usage   trust.Usage // what a key must be allowed to sign
+	remarks []string    // deviations of the container that the field profile forgave
+	// proper are the remarks that the strict profile forgives as well: the
+	// specification leaves them to the issuer.
+	proper []string
+
+	// What the container says of itself.
+	keyID     trust.KeyID
+	issuer    string
+	issued    time.Time
+	notBefore time.Time
+	expires   time.Time
+	envelope  envelope
+	signature []byte
+
+	// The content.
+	record   *cert.Certificate
+	findings []format.Finding
+	unlisted []string // codes outside their value set
+	icvp     *icvp.Certificate
+	link     *vhl.Link
+	uci      string // unique certificate identifier of a DCC
+	// from and until are the first and the last day that the content itself states,
+	// besides the container; empty where it states none.
+	from, until string
+
+	// What the steps add.
 	policy Policy
 	now    time.Time
 	key    *trust.Key // whose signature it is, after step 4
+}
 
-	record   *cert.Certificate
-	findings []format.Finding
-	remarks  []string // codes outside their value set
-	icvp     *icvp.Certificate
-	link     *vhl.Link
-	// from and until are the first and the last day that the content itself states,
-	// besides the claims; empty where it states none.
-	from, until string
-	uci         string // unique certificate identifier of a DCC
+// envelope is the signed container of a certificate.
+type envelope interface {
+	// Verify checks the signature under a key, whose algorithm it must have. The
+	// errors wrap cose.ErrAlgNotAllowed and cose.ErrSignature.
+	Verify(crypto.PublicKey) error
 }
 
 // Verify judges the text of one code.
@@ -78,7 +101,7 @@ func (v *Verifier) Verify(text string) *Verdict {
 	// Steps 1 and 2. The domain is not known before the content is, so the
 	// container is read as the field writes it and judged by the domain's
 	// profile afterwards.
-	if !v.decode(out, c, text) {
+	if !v.decode(out, c, format.TrimText(text)) {
 		out.decide(&c.policy)
 		return out
 	}
@@ -188,12 +211,11 @@ var others = []struct{ prefix, format, name string }{
 
 // decode makes steps 1 and 2.
 func (v *Verifier) decode(out *Verdict, c *certificate, text string) bool {
-	text = format.TrimText(text)
 	if text == "" {
 		out.set(StepRead, Fail, reasonEmpty, "there is no text")
 		return false
 	}
-	msg, err := hcert.Decode(text, hcert.Field)
+	err := v.readHCERT(c, text)
 	switch {
 	case errors.Is(err, hcert.ErrNoPrefix):
 		for _, o := range others {
@@ -210,13 +232,8 @@ func (v *Verifier) decode(out *Verdict, c *certificate, text string) bool {
 		return false
 	}
 	out.set(StepRead, Pass, "hcert", "")
+	out.Format, out.Issuer.KID = c.format, kidText(c.keyID)
 	if err != nil {
-		out.set(StepDecode, Fail, format.Reason(err, "malformed"), err.Error())
-		return false
-	}
-	c.msg = msg
-	out.Issuer.KID = kidText(msg.Sign1.KID)
-	if err := v.readContent(out, c); err != nil {
 		out.set(StepDecode, Fail, format.Reason(err, "malformed"), err.Error())
 		return false
 	}
@@ -224,98 +241,32 @@ func (v *Verifier) decode(out *Verdict, c *certificate, text string) bool {
 	return c.judgeProfile(out)
 }
 
-// readContent turns the subclaim into its payload and the neutral record.
-func (v *Verifier) readContent(out *Verdict, c *certificate) error {
-	switch c.msg.Subclaim {
-	case hcert.SubclaimDCC:
-		out.Format, c.domain = "eu-dcc", trust.DCC
-		var d *eudcc.Certificate
-		d, c.findings = eudcc.Decode(c.msg.Certificate)
-		c.record, c.remarks = cert.FromDCC(d)
-		c.uci = c.record.ID
-		switch c.record.Kind {
-		case cert.KindVaccination:
-			c.usage = trust.UsageVaccination
-		case cert.KindTest:
-			c.usage = trust.UsageTest
-		case cert.KindRecovery:
-			c.usage = trust.UsageRecovery
-		}
-	case hcert.SubclaimICVP:
-		out.Format, c.domain, c.usage = "icvp", trust.ICVP, trust.UsageVaccination
-		c.icvp, c.findings = icvp.Decode(c.msg.Certificate)
-		// Generations 1 and 2 carry the vaccination's own validity.
-		c.from, c.until = c.icvp.Dose.ValidFrom, c.icvp.Dose.ValidUntil
-		c.record = cert.FromICVP(c.icvp, v.Catalogue)
-	case hcert.SubclaimDDCCVS, hcert.SubclaimDDCCTR:
-		out.Format, c.domain = "ddcc", trust.DDCC
-		var d *ddcc.Certificate
-		if c.msg.Subclaim == hcert.SubclaimDDCCVS {
-			c.usage = trust.UsageVaccination
-			d, c.findings = ddcc.DecodeVaccination(c.msg.Certificate)
-		} else {
-			c.usage = trust.UsageTest
-			d, c.findings = ddcc.DecodeTest(c.msg.Certificate)
-		}
-		c.from, c.until = d.ValidFrom, d.ValidUntil
-		c.record = cert.FromDDCC(d)
-	case hcert.SubclaimVHL:
-		out.Format, c.domain = "vhl", trust.PH4H
-		text, err := vhlText(c.msg)
-		if err != nil {
-			return err
-		}
-		if c.link, err = vhl.Parse(text); err != nil {
-			return err
-		}
-		c.record = cert.FromLink(c.link)
-	}
-	claims := c.msg.Claims
-	c.record.Issued, c.record.ValidFrom, c.record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
-	return nil
-}
-
-// vhlText finds the link: text since 2025, an array of {u: text} before.
-func vhlText(m *hcert.Message) (string, error) {
-	v := m.Certificate
-	if inner := v.Index(0).Get("u"); inner.Exists() {
-		v = inner
-	}
-	text, ok := v.Text()
-	if !ok {
-		return "", fmt.Errorf("claims: subclaim 5 is %s: %w", v.Kind(), hcert.ErrClaims)
-	}
-	return text, nil
-}
-
 // judgeProfile applies the strict profile to what the field's was lenient with.
 func (c *certificate) judgeProfile(out *Verdict) bool {
-	remarks := strings.Join(c.msg.Remarks, ", ")
 	if c.policy.Profile == hcert.Strict {
-		for _, r := range c.msg.Remarks {
-			switch r {
-			case string(hcert.ErrLowercase):
+		for _, r := range c.remarks {
+			switch {
+			case r == string(hcert.ErrLowercase):
 				out.set(StepRead, Fail, r, "")
 				return false
-			case "kid-unprotected", "other-subclaims": // HCERT allows both
-			default:
+			case !slices.Contains(c.proper, r):
 				out.set(StepDecode, Fail, r, "the strict profile refuses it")
 				return false
 			}
 		}
 	}
 	reason := "conforms"
-	if remarks != "" {
+	if len(c.remarks) > 0 {
 		reason = "tolerated"
 	}
-	out.set(StepDecode, Pass, reason, remarks)
+	out.set(StepDecode, Pass, reason, strings.Join(c.remarks, ", "))
 	return true
 }
 
 // findKeys makes steps 3 and 4, which belong together: a key identifier may
 // lead to several keys, and the signature says which of them it was.
 func (v *Verifier) findKeys(out *Verdict, c *certificate) {
-	kid := trust.KeyID(c.msg.Sign1.KID)
+	kid := c.keyID
 	if kid == "" {
 		// Trying every key of the issuer that the certificate claims would let the
 		// certificate choose how much work is done for it.
@@ -339,7 +290,7 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 	var refused error
 	var signers []*trust.Key // more than one where the same key stands in several entries
 	for _, k := range keys {
-		if err := c.msg.Sign1.Verify(k.Public); err != nil {
+		if err := c.envelope.Verify(k.Public); err != nil {
 			if refused == nil || errors.Is(err, cose.ErrSignature) {
 				refused = err
 			}
