@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ampoule/cert"
+	"ampoule/format/certlogic"
 	"ampoule/format/hcert"
 	"ampoule/format/strictjson"
 	"ampoule/internal/keys"
@@ -26,6 +27,10 @@ type trustFlags struct {
 	Pin       []string `sep:"none" placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
 	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
+	Rules     []string `sep:"none" placeholder:"F" help:"Rules in CertLogic that EU DCC are held against: one, or an array of them."`
+	Arrival   string   `placeholder:"CC" help:"Country of arrival, whose acceptance rules apply."`
+	Region    string   `placeholder:"R" help:"Region of the country of arrival."`
+	ValueSets string   `placeholder:"F" help:"Value sets for the rules, in their compressed form; those that are built in otherwise."`
 	Policy    string   `placeholder:"F" help:"What is asked of the certificates of each domain, in JSON."`
 	At        string   `placeholder:"T" help:"Judge as of this time (RFC 3339) instead of now."`
 }
@@ -50,6 +55,9 @@ func (f *trustFlags) verifier() (*verifier.Verifier, error) {
 		}
 	}
 	if v.Catalogue, err = loadCatalogue(f.Catalogue); err != nil {
+		return nil, err
+	}
+	if v.Rules, err = f.loadRules(); err != nil {
 		return nil, err
 	}
 	if f.Policy != "" {
@@ -100,6 +108,55 @@ func (f *trustFlags) list() (*trust.List, error) {
 		}
 	}
 	return list, nil
+}
+
+// loadRules reads the rules; nil where none were given.
+func (f *trustFlags) loadRules() (*verifier.Rules, error) {
+	if len(f.Rules) == 0 {
+		if f.Arrival != "" || f.Region != "" || f.ValueSets != "" {
+			return nil, usageError("--arrival, --region and --value-sets are for rules, and there are none: give --rules")
+		}
+		return nil, nil
+	}
+	r := &verifier.Rules{ValueSets: verifier.DefaultValueSets(), Arrival: strings.ToUpper(f.Arrival), Region: f.Region}
+	for _, path := range f.Rules {
+		rules, err := readRules(path)
+		if err != nil {
+			return nil, err
+		}
+		r.Rules = append(r.Rules, rules...)
+	}
+	if f.ValueSets != "" {
+		data, err := readInput(f.ValueSets, nil)
+		if err != nil {
+			return nil, usageError("--value-sets: %w", err)
+		}
+		if r.ValueSets, err = certlogic.ParseValueSets(data); err != nil {
+			return nil, usageError("--value-sets %s: %w", f.ValueSets, err)
+		}
+	}
+	return r, nil
+}
+
+// readRules reads a file of one rule or an array of them. A rule that cannot be
+// read refuses the file: what it would have refused must not pass without it.
+func readRules(path string) ([]*certlogic.Rule, error) {
+	data, err := readInput(path, nil)
+	if err != nil {
+		return nil, usageError("--rules: %w", err)
+	}
+	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
+		rule, err := certlogic.ParseRule(data)
+		if err != nil {
+			return nil, usageError("--rules %s: %w", path, err)
+		}
+		return []*certlogic.Rule{rule}, nil
+	}
+	rules, err := certlogic.ParseRules(data)
+	if err != nil {
+		return nil, usageError("--rules %s: %w", path, err)
+	}
+	return rules, nil
 }
 
 func loadCatalogue(paths []string) (*cert.Catalogue, error) {

@@ -27,6 +27,7 @@ type commands struct {
 	Issue   issueCmd   `cmd:"" help:"Sign a certificate."`
 	Keys    keysCmd    `cmd:"" help:"Make and show signing keys."`
 	Trust   trustCmd   `cmd:"" help:"Explain what is trusted, and what is not."`
+	Rules   rulesCmd   `cmd:"" help:"List, check and try rules in CertLogic."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }
 

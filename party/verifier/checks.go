@@ -197,20 +197,3 @@ func (v *Verifier) checkStatus(out *Verdict, c *certificate) {
 	}
 	out.set(StepStatus, Pass, "not-listed", "")
 }
-
-// checkRules makes step 11.
-func (v *Verifier) checkRules(out *Verdict, c *certificate) {
-	if c.icvp == nil {
-		out.set(StepRules, NotChecked, "no-rules", "")
-		return
-	}
-	r := cert.ApplyICVPTables(c.icvp, c.record, v.Catalogue, c.now)
-	switch {
-	case r.Failed:
-		out.set(StepRules, Fail, r.Reason, r.Detail)
-	case r.Unknown:
-		out.set(StepRules, CannotTell, r.Reason, r.Detail)
-	default:
-		out.set(StepRules, Pass, r.Reason, r.Detail)
-	}
-}

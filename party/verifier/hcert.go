@@ -34,6 +34,7 @@ func (v *Verifier) readHCERT(c *certificate, text string) error {
 		d, c.findings = eudcc.Decode(msg.Certificate)
 		c.record, c.unlisted = cert.FromDCC(d)
 		c.uci = c.record.ID
+		c.payload = func() []byte { return msg.Certificate.AppendJSON(nil) }
 		switch c.record.Kind {
 		case cert.KindVaccination:
 			c.usage = trust.UsageVaccination

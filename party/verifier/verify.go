@@ -34,6 +34,7 @@ type Verifier struct {
 	Trust     *trust.List
 	Status    *trust.Status   // nil: no status list was loaded
 	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
+	Rules     *Rules          // nil: no rules were loaded
 	// Policies overrides the default policy of a domain.
 	Policies map[trust.Domain]Policy
 	Now      func() time.Time
@@ -72,7 +73,8 @@ type certificate struct {
 	unlisted []string // codes outside their value set
 	icvp     *icvp.Certificate
 	link     *vhl.Link
-	uci      string // unique certificate identifier of a DCC
+	payload  func() []byte // the content in JSON, for rules; nil where none are written for the format
+	uci      string        // unique certificate identifier of a DCC
 	// from and until are the first and the last day that the content itself states,
 	// besides the container; empty where it states none.
 	from, until string
