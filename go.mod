@@ -19,7 +19,9 @@ require (
 
 require (
 	filippo.io/hpke v0.4.0 // indirect
+	filippo.io/nistec v0.0.4 // indirect
 	github.com/cayleygraph/quad v1.3.0 // indirect
+	github.com/gowebpki/jcs v1.0.2 // indirect
 	github.com/pquerna/cachecontrol v0.2.0 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	golang.org/x/crypto v0.55.0 // indirect

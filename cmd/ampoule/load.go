@@ -19,6 +19,7 @@ import (
 	"ampoule/internal/qr"
 	"ampoule/party/verifier"
 	"ampoule/trust"
+	"ampoule/trust/hotkeys"
 )
 
 // trustFlags are the files that a verifier decides by.
@@ -32,12 +33,13 @@ type trustFlags struct {
 	Region    string   `placeholder:"R" help:"Region of the country of arrival."`
 	ValueSets string   `placeholder:"F" help:"Value sets for the rules, in their compressed form; those that are built in otherwise."`
 	Policy    string   `placeholder:"F" help:"What is asked of the certificates of each domain, in JSON."`
+	HotKeys   int      `placeholder:"N" default:"64" help:"Issuer keys to keep tables of, of 260 KB each; 0 switches it off."`
 	At        string   `placeholder:"T" help:"Judge as of this time (RFC 3339) instead of now."`
 }
 
 // verifier loads the files.
 func (f *trustFlags) verifier() (*verifier.Verifier, error) {
-	v := &verifier.Verifier{Now: time.Now}
+	v := &verifier.Verifier{Now: time.Now, HotKeys: hotkeys.NewCache(f.HotKeys)}
 	var err error
 	if v.Trust, err = f.list(); err != nil {
 		return nil, err

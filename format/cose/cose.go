@@ -263,10 +263,18 @@ func KeyAlgorithm(pub crypto.PublicKey) Algorithm {
 		if k.Curve == elliptic.P256() {
 			return ES256
 		}
+	case P256Key:
+		return ES256
 	case *rsa.PublicKey:
 		return PS256
 	}
 	return NoAlgorithm
+}
+
+// P256Key is a P-256 public key that checks signatures its own way: r || s of 32
+// bytes each over a SHA-256 digest. Its answer must be that of crypto/ecdsa.
+type P256Key interface {
+	VerifyP256(digest, rs []byte) bool
 }
 
 // Verify checks the signature under a key. A message whose algorithm is not
@@ -290,6 +298,13 @@ func (m *Sign1) Verify(pub crypto.PublicKey) error {
 		}
 		var der [72]byte
 		if !ecdsa.VerifyASN1(k, digest[:], appendECDSASignature(der[:0], m.Signature)) {
+			return ErrSignature
+		}
+	case P256Key:
+		if len(m.Signature) != 64 {
+			return fmt.Errorf("COSE: an ES256 signature of %d bytes: %w", len(m.Signature), ErrSignature)
+		}
+		if !k.VerifyP256(digest[:], m.Signature) {
 			return ErrSignature
 		}
 	case *rsa.PublicKey:

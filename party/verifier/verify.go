@@ -26,6 +26,7 @@ import (
 	"ampoule/format/icvp"
 	"ampoule/format/vhl"
 	"ampoule/trust"
+	"ampoule/trust/hotkeys"
 )
 
 // Verifier holds what is known beforehand. It is safe for concurrent use as
@@ -35,6 +36,9 @@ type Verifier struct {
 	Status    *trust.Status   // nil: no status list was loaded
 	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
 	Rules     *Rules          // nil: no rules were loaded
+	// HotKeys speeds up the check of signatures under keys that come again and
+	// again; nil: the standard library alone. The verdicts are the same.
+	HotKeys *hotkeys.Cache
 	// Policies overrides the default policy of a domain.
 	Policies map[trust.Domain]Policy
 	Now      func() time.Time
@@ -292,7 +296,7 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 	var refused error
 	var signers []*trust.Key // more than one where the same key stands in several entries
 	for _, k := range keys {
-		if err := c.envelope.Verify(k.Public); err != nil {
+		if err := c.envelope.Verify(v.HotKeys.Public(k.Public)); err != nil {
 			if refused == nil || errors.Is(err, cose.ErrSignature) {
 				refused = err
 			}
