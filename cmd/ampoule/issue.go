@@ -99,7 +99,7 @@ func (c *issueCmd) Run(t terminal) error {
 	}
 	switch {
 	case c.JSON:
-		writeJSON(t.out, map[string]any{"format": issued.Format, "text": issued.Text, "certificate": issued.Record})
+		writeJSON(t.out, map[string]any{"format": issued.Format, "text": issued.Text, "certificate": issued.Record()})
 	case len(c.Out) == 0:
 		fmt.Fprintln(t.out, issued.Text)
 	}

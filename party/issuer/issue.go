@@ -56,8 +56,18 @@ type Request struct {
 // Issued is a signed certificate.
 type Issued struct {
 	Format Format
-	Text   string            // of the QR code
-	Record *cert.Certificate // as signed: with identifier and dates
+	Text   string // of the QR code
+
+	claims hcert.Claims
+	record func() *cert.Certificate
+}
+
+// Record is what a reader of the certificate will see: the content as signed,
+// with its identifier, its dates and what follows from the catalogue.
+func (i *Issued) Record() *cert.Certificate {
+	r := i.record()
+	r.Issued, r.ValidFrom, r.Expires = i.claims.IssuedAt, i.claims.NotBefore, i.claims.ExpiresAt
+	return r
 }
 
 // The defects of a request, besides those of the formats.
@@ -116,7 +126,6 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 		return nil, fmt.Errorf("expires %s, before it counts (from %s): %w", req.Expires.Format(time.DateOnly), d.countsFrom.Format(time.DateOnly), ErrExpiry)
 	}
 	claims := hcert.Claims{Issuer: i.Participant, IssuedAt: now, NotBefore: d.countsFrom, ExpiresAt: req.Expires}
-	d.record.Issued, d.record.ValidFrom, d.record.Expires = claims.IssuedAt, claims.NotBefore, claims.ExpiresAt
 
 	// Step 3: sign. With randomness, since fingerprints are made of signatures
 	// and must not be guessed from the content.
@@ -129,15 +138,15 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Issued{req.Format, text, d.record}, nil
+	return &Issued{req.Format, text, claims, d.record}, nil
 }
 
 // draft is a certificate that is ready to be signed.
 type draft struct {
 	subclaim   hcert.Subclaim
 	content    []byte
-	countsFrom time.Time         // nbf; zero where the format has none
-	record     *cert.Certificate // as a reader will see it, derived fields included
+	countsFrom time.Time // nbf; zero where the format has none
+	record     func() *cert.Certificate
 }
 
 // checkKey refuses a key that verifiers could not find or would not believe.
@@ -205,7 +214,8 @@ func (i *Issuer) draftICVP(record cert.Certificate, now time.Time) (draft, error
 	if err := findingsError(findings); err != nil {
 		return draft{}, fmt.Errorf("ICVP: %w", err)
 	}
-	return draft{hcert.SubclaimICVP, content, from, cert.FromICVP(payload, i.Catalogue)}, nil
+	signed := func() *cert.Certificate { return cert.FromICVP(payload, i.Catalogue) }
+	return draft{hcert.SubclaimICVP, content, from, signed}, nil
 }
 
 // findingsError turns findings into one error that names each place.
@@ -254,7 +264,10 @@ func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error)
 	if err := findingsError(append(findings, emptyTexts(payload.Vaccination)...)); err != nil {
 		return draft{}, fmt.Errorf("EU DCC: %w", err)
 	}
-	signed, _ := cert.FromDCC(payload)
+	signed := func() *cert.Certificate {
+		r, _ := cert.FromDCC(payload)
+		return r
+	}
 	return draft{subclaim: hcert.SubclaimDCC, content: content, record: signed}, nil
 }
 

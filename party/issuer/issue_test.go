@@ -214,7 +214,7 @@ func TestRoundTrip(t *testing.T) {
 					t.Errorf("%s: %s %q", s, c.Reason, c.Detail)
 				}
 			}
-			if diff := cmp.Diff(out.Record, got.Certificate); diff != "" {
+			if diff := cmp.Diff(out.Record(), got.Certificate); diff != "" {
 				t.Errorf("the record handed out, and the one that is read:\n%s", diff)
 			}
 			if tt.later > 0 {
@@ -245,7 +245,7 @@ func TestICVPContent(t *testing.T) {
 	if diff := cmp.Diff(want, string(m.Certificate.AppendJSON(nil))); diff != "" {
 		t.Error(diff)
 	}
-	v := out.Record.Vaccination
+	v := out.Record().Vaccination
 	if v.Disease.Display != "Yellow fever" || v.Manufacturer.Display != "Specimen Biologicals" || v.Manufacturer.Code != "" || v.Country != "" || v.Dose != 0 {
 		t.Errorf("%+v", v)
 	}
@@ -262,8 +262,8 @@ func TestAuthority(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out.Record.Authority != want {
-			t.Errorf("%q: authority %q, want %q", authority, out.Record.Authority, want)
+		if out.Record().Authority != want {
+			t.Errorf("%q: authority %q, want %q", authority, out.Record().Authority, want)
 		}
 	}
 }
@@ -548,10 +548,10 @@ func TestConcurrentIssue(t *testing.T) {
 					}
 				}
 				mu.Lock()
-				if ids[a.Record.ID] {
-					t.Errorf("%s twice", a.Record.ID)
+				if ids[a.Record().ID] {
+					t.Errorf("%s twice", a.Record().ID)
 				}
-				ids[a.Record.ID] = true
+				ids[a.Record().ID] = true
 				mu.Unlock()
 			}
 		})
@@ -621,8 +621,8 @@ func TestIdentifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.Record.ID != record.ID {
-		t.Errorf("identifier %q", out.Record.ID)
+	if out.Record().ID != record.ID {
+		t.Errorf("identifier %q", out.Record().ID)
 	}
 	failing := errors.New("no randomness")
 	i.Rand = iotest.ErrReader(failing)

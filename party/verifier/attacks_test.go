@@ -22,6 +22,7 @@ import (
 	"ampoule/format/dccrevocation"
 	"ampoule/format/hcert"
 	"ampoule/trust"
+	"ampoule/trust/hotkeys"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -96,6 +97,22 @@ func TestAttacks(t *testing.T) {
 				a.also(t, n, v)
 			}
 		})
+	}
+}
+
+// TestHotKeys: with tables of the issuers' keys every attack meets the same
+// verdict, before a key is hot and after.
+func TestHotKeys(t *testing.T) {
+	for _, a := range attacks {
+		n := newNet(t)
+		text := a.text(n)
+		want := n.Verify(text)
+		n.HotKeys = hotkeys.NewCache(8)
+		for range 12 {
+			if diff := cmp.Diff(want, n.Verify(text)); diff != "" {
+				t.Fatalf("%s:\n%s", a.name, diff)
+			}
+		}
 	}
 }
 
