@@ -21,7 +21,8 @@ const (
 	KindVaccination Kind = "vaccination"
 	KindTest        Kind = "test"
 	KindRecovery    Kind = "recovery"
-	KindLink        Kind = "link" // a Verifiable Health Link: it names no event
+	KindLink        Kind = "link"    // a Verifiable Health Link: it names no event
+	KindSummary     Kind = "summary" // documents about a person, of which no event is read
 )
 
 // Code is a concept of a code system.
@@ -65,8 +66,9 @@ type Person struct {
 // Vaccination is one dose given.
 type Vaccination struct {
 	Disease      Code   `json:"disease"`
-	Vaccine      Code   `json:"vaccine,omitzero"` // the kind of vaccine or prophylaxis
-	Product      Code   `json:"product,omitzero"` // the product given
+	Vaccine      Code   `json:"vaccine,omitzero"`   // the kind of vaccine or prophylaxis
+	Synonyms     []Code `json:"synonyms,omitempty"` // the vaccine in further systems, as the issuer coded it
+	Product      Code   `json:"product,omitzero"`   // the product given
 	Manufacturer Code   `json:"manufacturer,omitzero"`
 	Lot          string `json:"lot,omitempty"`
 	Date         Date   `json:"date"`
@@ -109,7 +111,14 @@ type Link struct {
 	Expires  time.Time `json:"expires,omitzero"`
 }
 
-// Certificate is the neutral record. Exactly one of the events is set.
+// Event is what happened to the person: exactly one of the fields is set.
+type Event struct {
+	Vaccination *Vaccination `json:"vaccination,omitempty"`
+	Test        *Test        `json:"test,omitempty"`
+}
+
+// Certificate is the neutral record. Exactly one of the events is set, none for
+// a summary.
 type Certificate struct {
 	Kind      Kind      `json:"kind"`
 	ID        string    `json:"id,omitempty"`        // the issuer's identifier, such as a UVCI
@@ -123,6 +132,9 @@ type Certificate struct {
 	Test        *Test        `json:"test,omitempty"`
 	Recovery    *Recovery    `json:"recovery,omitempty"`
 	Link        *Link        `json:"link,omitempty"`
+	// Earlier are the events before that one, oldest first, where a format carries
+	// several: the doses of a series, mostly.
+	Earlier []Event `json:"earlier,omitempty"`
 }
 
 // Country returns the country the event took place in, as the format wrote it.

@@ -67,6 +67,20 @@ func (c *Certificate) Lines() []Line {
 			add("opened with", "a passcode that the holder tells")
 		}
 	}
+	for _, e := range c.Earlier {
+		switch {
+		case e.Vaccination != nil:
+			v := e.Vaccination
+			lot := v.Lot
+			if lot != "" {
+				lot = "lot " + lot
+			}
+			add("earlier dose", string(v.Date), v.Country, v.Disease.Words(), v.Vaccine.Words(), v.Product.Words(), lot, v.Clinician)
+		case e.Test != nil:
+			t := e.Test
+			add("earlier test", t.Sampled, t.Country, t.Disease.Words(), t.Type.Words(), t.Result.Words(), t.Centre)
+		}
+	}
 	add("authority", c.Authority)
 	add("identifier", c.ID)
 	add("issued", dayOf(c.Issued))

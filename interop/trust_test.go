@@ -1,11 +1,16 @@
 package interop
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,19 +18,22 @@ import (
 	"ampoule/format/cose"
 	"ampoule/format/dccrevocation"
 	"ampoule/format/didlist"
+	"ampoule/format/masterlist"
 	"ampoule/trust"
 )
 
 func runTrust(t *testing.T, b *board, dir string) {
 	judgeDIDLists(t, b, dir)
 	judgeRevocationHashes(t, b, dir)
+	judgeVCI(t, b, dir)
+	judgeMasterLists(t, b, dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var unbuilt []string
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != "did-trustlist" && e.Name() != "eu-revocation" {
+		if e.IsDir() && e.Name() != "did-trustlist" && e.Name() != "eu-revocation" && e.Name() != "vci" && e.Name() != "icao-master-list" {
 			unbuilt = append(unbuilt, e.Name())
 		}
 	}
@@ -126,4 +134,91 @@ func signatureHash(msg []byte, ecdsa bool) (dccrevocation.Hash128, error) {
 		return dccrevocation.Hash128{}, err
 	}
 	return dccrevocation.Signature(m.Signature, ecdsa)
+}
+
+// judgeMasterLists reads every published list of passport authorities. No keys
+// to pin stand beside them, so a list is held against itself: it must verify
+// under the authority in it that issued its signer, and under no other; without
+// a pin, and with one byte changed, it must be refused.
+func judgeMasterLists(t *testing.T, b *board, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "icao-master-list", "*.ml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(path)
+		add := func(what string, err error) {
+			r := result{format: "trust", group: "icao-master-list", name: name + " " + what, judgement: agree}
+			if err != nil {
+				r.judgement, r.detail = disagree, err.Error()
+			}
+			b.add(r)
+		}
+		doc, err := masterlist.Parse(data)
+		if add("parse", err); err != nil {
+			continue
+		}
+		add("certificates", sameCertificates(t, doc))
+
+		var pin, other crypto.PublicKey
+		for _, e := range doc.Entries {
+			if e.Err != nil {
+				continue
+			}
+			issued := func(c *masterlist.Certificate) bool {
+				return c.Issuer.Equal(e.Certificate.Subject) && c.CheckSignature(e.Certificate.PublicKey) == nil
+			}
+			if slices.ContainsFunc(doc.Carried, issued) {
+				pin = e.Certificate.PublicKey
+			} else {
+				other = e.Certificate.PublicKey
+			}
+		}
+		load := func(data []byte, pins ...crypto.PublicKey) error {
+			return new(trust.List).Add(trust.Source{Name: name, Data: data, Pins: pins})
+		}
+		refused := func(err error, want error) error {
+			if !errors.Is(err, want) {
+				return fmt.Errorf("want %v, got %v", want, err)
+			}
+			return nil
+		}
+		add("signature", load(data, pin))
+		add("without a pin", refused(load(data), trust.ErrNoPin))
+		add("under another key", refused(load(data, other), trust.ErrProof))
+		changed := bytes.Clone(data)
+		last := doc.Entries[len(doc.Entries)-1].Raw
+		changed[bytes.Index(changed, last)+len(last)-1] ^= 1
+		add("changed", refused(load(changed, pin), trust.ErrProof))
+	}
+}
+
+// sameCertificates reads every certificate of a list twice: what crypto/x509
+// reads must be the same certificate here.
+func sameCertificates(t *testing.T, doc *masterlist.List) error {
+	var problems []error
+	refused := 0
+	for i, e := range doc.Entries {
+		std, err := x509.ParseCertificate(e.Raw)
+		if err != nil {
+			refused++
+		}
+		c := e.Certificate
+		switch {
+		case e.Err != nil:
+			problems = append(problems, fmt.Errorf("certificate %d: %w", i, e.Err))
+		case err != nil:
+		case !c.NotBefore.Equal(std.NotBefore) || !c.NotAfter.Equal(std.NotAfter) || c.IsAuthority != std.IsCA || c.KeyUsage != uint16(std.KeyUsage) ||
+			!bytes.Equal(c.SubjectKeyID, std.SubjectKeyId) || !bytes.Equal(c.AuthorityKeyID, std.AuthorityKeyId) ||
+			!bytes.Equal(c.RawTBS, std.RawTBSCertificate) || !bytes.Equal(c.RawPublicKey, std.RawSubjectPublicKeyInfo) ||
+			!bytes.Equal(c.Subject.Raw, std.RawSubject) || !bytes.Equal(c.Issuer.Raw, std.RawIssuer):
+			problems = append(problems, fmt.Errorf("certificate %d is read otherwise than by crypto/x509", i))
+		}
+	}
+	t.Logf("%d certificates, %d of them refused by crypto/x509, %d here", len(doc.Entries), refused, len(problems))
+	return errors.Join(problems...)
 }

@@ -17,6 +17,7 @@ import (
 	"ampoule/format"
 	"ampoule/format/dcctrustlist"
 	"ampoule/format/didlist"
+	"ampoule/format/masterlist"
 )
 
 // The reasons for which a whole source is refused. Nothing of it is used then:
@@ -34,27 +35,42 @@ type Source struct {
 	Data []byte
 	// Pins are the keys that may have signed it, where its kind is signed.
 	Pins []crypto.PublicKey
+	// Issuer is the address of the issuer that publishes it, where its kind does
+	// not say: a JWK set. See [List.Add] for what is done without.
+	Issuer string
 }
 
 // Add reads a source of any known kind and inserts its keys: a GDHCN DID trust
 // list (its proof is checked under the pinned keys, and one must be given), an
-// EU trust list in JSON, or certificates in PEM or DER. The kind is seen from
-// the bytes, not from the name.
+// EU trust list in JSON, a JWK set of an issuer of SMART Health Cards, the VCI's
+// directory of such issuers, or certificates in PEM or DER. The kind is seen
+// from the bytes, not from the name.
+//
+// A JWK set does not say whose it is. Its keys count for the Issuer of the
+// source; without one, a key whose certificate names an address counts for that
+// alone, and any other for every issuer, shown under the source's name: an
+// operator who hands over a bare set trusts it as a whole.
 //
 // An error means that nothing of the source was used. Entries that are refused
 // one by one are in [List.Drops].
 func (l *List) Add(s Source) error {
 	data := bytes.TrimSpace(bytes.TrimPrefix(s.Data, []byte("\ufeff")))
-	keys, drops := len(l.order), len(l.drops)
+	keys, drops, authorities := len(l.order), len(l.drops), len(l.authorities.order)
 	var err error
 	switch {
 	case len(data) > 0 && data[0] == '{' && hasMember(data, "@context"):
 		err = l.addDIDList(s, data)
+	case len(data) > 0 && data[0] == '{' && hasMember(data, "issuerInfo"):
+		err = l.addVCI(s, data)
+	case len(data) > 0 && data[0] == '{' && (hasMember(data, "keys") || hasMember(data, "kty")):
+		err = l.addJWKS(s, data)
 	case len(data) > 0 && (data[0] == '{' || data[0] == '['), signatureLine.Match(data):
 		// A signature line covers what follows it to the last byte, white space too.
 		err = l.addEUList(s, bytes.TrimLeft(s.Data, "\ufeff \t\r\n"))
 	case bytes.Contains(data, []byte("-----BEGIN ")):
 		err = l.addPEM(s, data)
+	case masterlist.Is(s.Data):
+		err = l.addMasterList(s)
 	case len(s.Data) > 0 && s.Data[0] == 0x30: // a DER SEQUENCE, which may end in white space
 		l.addCertificate(s.Name, s.Name, s.Data)
 	default:
@@ -63,7 +79,7 @@ func (l *List) Add(s Source) error {
 	if err != nil {
 		return fmt.Errorf("trust source %s: %w", s.Name, err)
 	}
-	if len(l.order) == keys && len(l.drops) == drops {
+	if len(l.order) == keys && len(l.drops) == drops && len(l.authorities.order) == authorities {
 		return fmt.Errorf("trust source %s: %w", s.Name, ErrEmptySource)
 	}
 	return nil
@@ -205,11 +221,19 @@ func (l *List) addPEM(s Source, data []byte) error {
 }
 
 // addCertificate inserts a key that an operator trusts by having its file: in
-// every domain, under the country it names.
+// every domain, under the country it names. That of an authority is believed for
+// the signers it issues, too.
 func (l *List) addCertificate(source, entry string, der []byte) {
+	a, notAuthority := NewAuthority(der)
+	if notAuthority == nil {
+		a.Source = source
+		l.InsertAuthority(a)
+	}
 	k, err := NewKey(der)
 	if err != nil {
-		l.drop(source, entry, "", err)
+		if notAuthority != nil { // many an authority is beyond crypto/x509
+			l.drop(source, entry, "", err)
+		}
 		return
 	}
 	k.Domain, k.Participant, k.Source = AnyDomain, k.Country, source

@@ -8,17 +8,18 @@ import (
 	"fmt"
 
 	"ampoule/format/cose"
+	"ampoule/format/masterlist"
 )
 
 // parsePinnedCertificates reads every certificate and public key of a PEM file,
 // or one certificate in DER.
 func parsePinnedCertificates(data []byte) ([]crypto.PublicKey, error) {
 	if len(data) > 0 && data[0] == 0x30 {
-		c, err := x509.ParseCertificate(data)
+		pin, err := certifiedKey(data)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %v", ErrCertificate, err)
+			return nil, err
 		}
-		return []crypto.PublicKey{c.PublicKey}, nil
+		return []crypto.PublicKey{pin}, nil
 	}
 	var pins []crypto.PublicKey
 	for {
@@ -29,11 +30,11 @@ func parsePinnedCertificates(data []byte) ([]crypto.PublicKey, error) {
 		data = rest
 		switch block.Type {
 		case "CERTIFICATE":
-			c, err := x509.ParseCertificate(block.Bytes)
+			pin, err := certifiedKey(block.Bytes)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %v", ErrCertificate, err)
+				return nil, err
 			}
-			pins = append(pins, c.PublicKey)
+			pins = append(pins, pin)
 		case "PUBLIC KEY":
 			pub, err := x509.ParsePKIXPublicKey(block.Bytes)
 			if err != nil {
@@ -48,6 +49,19 @@ func parsePinnedCertificates(data []byte) ([]crypto.PublicKey, error) {
 		return nil, fmt.Errorf("a pin is a PEM or DER certificate, a PEM public key, or a DID key document: %w", ErrPublicKey)
 	}
 	return pins, nil
+}
+
+// certifiedKey returns the key of a certificate, also of those that only
+// passport authorities have.
+func certifiedKey(der []byte) (crypto.PublicKey, error) {
+	c, err := x509.ParseCertificate(der)
+	if err == nil {
+		return c.PublicKey, nil
+	}
+	if c, lenient := masterlist.ParseCertificate(der); lenient == nil {
+		return c.PublicKey, nil
+	}
+	return nil, fmt.Errorf("%w: %v", ErrCertificate, err)
 }
 
 // newBareKey makes a key that has no certificate, so no dates and no usages.

@@ -7,11 +7,12 @@ import (
 	"ampoule/format/dccrevocation"
 )
 
-// Status knows which certificates were revoked one by one, by the hashes of the
-// EU DCC scheme: 128 bits over an identifier or the signature. It is filled
-// first and then read.
+// Status knows which certificates were revoked one by one: by the hashes of the
+// EU DCC scheme, 128 bits over an identifier or the signature, and by the
+// revocation lists of SMART Health Cards. It is filled first and then read.
 type Status struct {
 	entries map[statusKey]string // to the source
+	cards   map[KeyID][]cardList
 }
 
 // statusKey has the country too: the hashes are public, and a batch that copies
@@ -61,7 +62,7 @@ type StatusQuery struct {
 
 // StatusHit is a revocation that was found.
 type StatusHit struct {
-	Kind   dccrevocation.HashType
+	Kind   dccrevocation.HashType // empty for a card: its list has identifiers, not hashes
 	Source string
 	Detail string
 }

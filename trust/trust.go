@@ -52,6 +52,7 @@ const (
 	ICVP       Domain = "ICVP"
 	PH4H       Domain = "PH4H"
 	Pilgrimage Domain = "IPS-PILGRIMAGE"
+	SHC        Domain = "SHC" // SMART Health Cards: their issuers' own trust, not the WHO's
 )
 
 // domainAliases are spellings seen for one domain: the guide says ICVP, the
@@ -121,6 +122,7 @@ const minRSA = 2048
 type Key struct {
 	Domain      Domain
 	Participant string // as the list names it: XXA, AT
+	Issuer      string // address that its certificates must name as theirs, letter by letter; "" for any
 	Country     string // C of the certificate's subject, ISO 3166-1 alpha-2 or a virtual code; of a bare key, the participant's
 	ID          KeyID
 	Public      crypto.PublicKey
@@ -128,8 +130,9 @@ type Key struct {
 	Usages      Usage
 	NotBefore   time.Time // zero for a key without a certificate
 	NotAfter    time.Time
-	Weak        bool // the modulus is too short
-	Revoked     bool // the list keeps the key, to refuse it
+	CRLVersion  int64 // counter of the card revocation list that its owner announces; 0 for none
+	Weak        bool  // the modulus is too short
+	Revoked     bool  // the list keeps the key, to refuse it
 	Subject     string
 	Source      string
 	Notes       []string // quirks of the entry that do not matter for believing it
@@ -192,6 +195,7 @@ type Drop struct {
 // Scope says what a key is wanted for.
 type Scope struct {
 	Domain Domain
+	Issuer string // the address that a certificate names as its issuer's; "" for any
 }
 
 type index struct {
@@ -205,6 +209,8 @@ type List struct {
 	keys  map[index][]*Key
 	order []*Key
 	drops []Drop
+
+	authorities authorities // of passports and seals, see icao.go
 }
 
 // maxCandidates bounds the keys tried for one identifier. Honest lists have one,
@@ -218,7 +224,7 @@ func (l *List) Insert(k *Key) {
 	}
 	i := index{k.Domain, k.ID}
 	for _, other := range l.keys[i] {
-		if other.fingerprint == k.fingerprint && other.Participant == k.Participant && other.Revoked == k.Revoked {
+		if other.fingerprint == k.fingerprint && other.Participant == k.Participant && other.Issuer == k.Issuer && other.Revoked == k.Revoked {
 			l.drop(k.Source, fmt.Sprintf("%x", string(k.ID)), k.Participant, ErrDuplicate)
 			return
 		}
@@ -248,6 +254,11 @@ func (l *List) Keys(scope Scope, id KeyID) []*Key {
 		if everywhere := l.keys[index{AnyDomain, id}]; len(everywhere) > 0 {
 			keys = slices.Concat(everywhere, keys)
 		}
+	}
+	if scope.Issuer != "" {
+		// Before the bound: issuers share keys, and the one that is meant may be far
+		// down. The clone keeps the index as it is.
+		keys = slices.DeleteFunc(slices.Clone(keys), func(k *Key) bool { return k.Issuer != "" && k.Issuer != scope.Issuer })
 	}
 	return keys[:min(len(keys), maxCandidates)]
 }

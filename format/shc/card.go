@@ -223,8 +223,9 @@ func (c *Card) readTypes(v any, refuse func(format.Defect) error) error {
 	}
 	if c.Bundle.Has("Immunization") && !slices.Contains(c.Types, TypeImmunization) ||
 		c.Bundle.Type == "collection" && c.Bundle.Has("Observation") && !slices.Contains(c.Types, TypeLaboratory) {
-		// "Other types SHOULD be included when they apply."
-		return refuse(irregularContentType)
+		// "Other types SHOULD be included when they apply", which the specification's
+		// own examples do not do.
+		note(&c.Remarks, noteContentType)
 	}
 	return nil
 }

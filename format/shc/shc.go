@@ -88,26 +88,26 @@ const (
 // The remarks that are no defects of their own elsewhere: words for deviations
 // that Field forgives and Strict refuses.
 const (
-	irregularSpace       = format.Defect("surrounding-space")
-	irregularMark        = format.Defect("byte-order-mark")
-	irregularTooLong     = format.Defect("jws-too-long")
-	irregularChunkLong   = format.Defect("chunk-too-long")
-	irregularChunked     = format.Defect("needless-chunks")
-	irregularMinified    = format.Defect("not-minified")
-	irregularType        = format.Defect("card-type-missing")
-	irregularContentType = format.Defect("content-type-missing")
-	irregularVersion     = format.Defect("fhir-version")
-	irregularPeriod      = format.Defect("exp-before-nbf")
-	irregularFarFuture   = format.Defect("nbf-after-9999")
+	irregularSpace     = format.Defect("surrounding-space")
+	irregularMark      = format.Defect("byte-order-mark")
+	irregularTooLong   = format.Defect("jws-too-long")
+	irregularChunkLong = format.Defect("chunk-too-long")
+	irregularChunked   = format.Defect("needless-chunks")
+	irregularMinified  = format.Defect("not-minified")
+	irregularType      = format.Defect("card-type-missing")
+	irregularVersion   = format.Defect("fhir-version")
+	irregularPeriod    = format.Defect("exp-before-nbf")
+	irregularFarFuture = format.Defect("nbf-after-9999")
 )
 
 // Notes are remarked under both profiles: the specification allows them, and a
 // person who looks into a card may want to know.
 const (
-	noteChunked  = "chunked"      // deprecated, not forbidden
-	noteHeader   = "other-header" // header members that nothing here acts on: jku, x5c, typ
-	noteFraction = "fraction"     // of a second, in nbf or exp
-	noteType     = "other-type"   // readers SHALL ignore types that they do not know
+	noteChunked     = "chunked"              // deprecated, not forbidden
+	noteHeader      = "other-header"         // header members that nothing here acts on: jku, x5c, typ
+	noteFraction    = "fraction"             // of a second, in nbf or exp
+	noteType        = "other-type"           // readers SHALL ignore types that they do not know
+	noteContentType = "content-type-missing" // of what the bundle holds
 )
 
 // Profile says how much of the field's practice is accepted.

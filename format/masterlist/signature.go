@@ -1,0 +1,214 @@
+package masterlist
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	_ "crypto/sha256" // for crypto.Hash.New
+	_ "crypto/sha512"
+	"fmt"
+	"math/big"
+
+	"ampoule/format"
+)
+
+// The defects of a signature.
+const (
+	ErrAlgorithm     = format.Defect("unsupported-algorithm")
+	ErrWeakAlgorithm = format.Defect("weak-algorithm") // SHA-1 or MD5: collisions can be made
+	ErrWeakKey       = format.Defect("weak-key")       // RSA below 2048 bits, a curve below 224
+	ErrSignature     = format.Defect("bad-signature")
+)
+
+// minRSA is the least RSA modulus in bits. Doc 9303-12 section 4.4.1 asks 3072
+// of an authority; 2048 is where signatures are still sound.
+const minRSA = 2048
+
+// algorithm is a signature algorithm with its parameters.
+type algorithm struct {
+	raw   []byte // the AlgorithmIdentifier
+	oid   string
+	hash  string // its object identifier; "" where the algorithm leaves it to the message
+	pss   bool
+	salt  int
+	ecdsa bool
+}
+
+// Hash functions (NIST arc 2.16.840.1.101.3.4.2, OIW, RSA).
+const (
+	oidSHA1   = "1.3.14.3.2.26"
+	oidMD5    = "1.2.840.113549.2.5"
+	oidSHA224 = "2.16.840.1.101.3.4.2.4"
+	oidSHA256 = "2.16.840.1.101.3.4.2.1"
+	oidSHA384 = "2.16.840.1.101.3.4.2.2"
+	oidSHA512 = "2.16.840.1.101.3.4.2.3"
+)
+
+const (
+	oidRSA = "1.2.840.113549.1.1.1"
+	oidPSS = "1.2.840.113549.1.1.10"
+	oidMGF = "1.2.840.113549.1.1.8"
+	oidEC  = "1.2.840.10045.2.1"
+)
+
+// algorithms are the signature algorithms of Doc 9303-12 with the hash that
+// each names (RFC 8017, RFC 5758).
+var algorithms = map[string]struct {
+	ecdsa bool
+	hash  string
+}{
+	oidRSA:                  {false, ""}, // as CMS writes it
+	"1.2.840.113549.1.1.4":  {false, oidMD5},
+	"1.2.840.113549.1.1.5":  {false, oidSHA1},
+	"1.2.840.113549.1.1.11": {false, oidSHA256},
+	"1.2.840.113549.1.1.12": {false, oidSHA384},
+	"1.2.840.113549.1.1.13": {false, oidSHA512},
+	"1.2.840.113549.1.1.14": {false, oidSHA224},
+	"1.2.840.10045.4.1":     {true, oidSHA1},
+	"1.2.840.10045.4.3.1":   {true, oidSHA224},
+	"1.2.840.10045.4.3.2":   {true, oidSHA256},
+	"1.2.840.10045.4.3.3":   {true, oidSHA384},
+	"1.2.840.10045.4.3.4":   {true, oidSHA512},
+}
+
+// algorithm reads an AlgorithmIdentifier. One that is not known is kept: only
+// whoever needs its signature is stopped by it.
+func (r *reader) algorithm(what string) algorithm {
+	e := r.take(tagSequence, what)
+	in := e.inside()
+	a := algorithm{raw: e.raw, oid: in.oid(what)}
+	if known, ok := algorithms[a.oid]; ok {
+		a.ecdsa, a.hash = known.ecdsa, known.hash
+	} else if a.oid == oidPSS {
+		a.readPSS(in)
+	}
+	r.keep(in)
+	return a
+}
+
+// readPSS reads RSASSA-PSS-params (RFC 4055 section 3.1), whose defaults are
+// SHA-1 and a salt of 20.
+func (a *algorithm) readPSS(in *reader) {
+	a.pss, a.hash, a.salt = true, oidSHA1, 20
+	mask := oidSHA1
+	params := in.sequence("RSASSA-PSS-params")
+	if e, ok := params.optional(tagContext0); ok {
+		h := e.inside().sequence("hashAlgorithm")
+		a.hash = h.oid("hashAlgorithm")
+		params.keep(h)
+	}
+	if e, ok := params.optional(tagContext1); ok {
+		m := e.inside().sequence("maskGenAlgorithm")
+		if m.oid("maskGenAlgorithm") != oidMGF {
+			a.hash = "" // a mask that nobody uses: the algorithm is not known
+		}
+		h := m.sequence("hash of the mask")
+		mask = h.oid("hash of the mask")
+		params.keep(m, h)
+	}
+	if e, ok := params.optional(tagContext2); ok {
+		s := e.inside().take(tagInteger, "saltLength")
+		if len(s.body) != 1 || s.body[0] > 64 {
+			params.fail("saltLength", ErrMalformed)
+		} else {
+			a.salt = int(s.body[0])
+		}
+	}
+	params.optional(tagContext3) // trailerField, which has one value
+	params.end("RSASSA-PSS-params")
+	if in.keep(params); mask != a.hash {
+		a.hash = "" // allowed, and never seen; rsa.VerifyPSS has one hash for both
+	}
+}
+
+// hashOf returns a hash function that signatures may use.
+func hashOf(oid string) (crypto.Hash, error) {
+	switch oid {
+	case oidSHA224:
+		return crypto.SHA224, nil
+	case oidSHA256:
+		return crypto.SHA256, nil
+	case oidSHA384:
+		return crypto.SHA384, nil
+	case oidSHA512:
+		return crypto.SHA512, nil
+	case oidSHA1, oidMD5:
+		return 0, ErrWeakAlgorithm
+	}
+	return 0, fmt.Errorf("hash %q: %w", oid, ErrAlgorithm)
+}
+
+// verify checks a signature over a message. digest names the hash where the
+// algorithm leaves it to the message (CMS); where both name one they must agree.
+func (a *algorithm) verify(pub crypto.PublicKey, digest string, message, signature []byte) error {
+	if _, known := algorithms[a.oid]; !known && a.oid != oidPSS {
+		return fmt.Errorf("signature algorithm %s: %w", a.oid, ErrAlgorithm)
+	}
+	hash := a.hash
+	switch {
+	case hash == "" && a.oid == oidRSA:
+		hash = digest
+	case digest != "" && digest != hash:
+		return fmt.Errorf("two hash functions for one signature: %w", ErrAlgorithm)
+	}
+	h, err := hashOf(hash)
+	if err != nil {
+		return err
+	}
+	w := h.New()
+	w.Write(message)
+	sum := w.Sum(nil)
+
+	good := false
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		switch {
+		case a.ecdsa:
+			return fmt.Errorf("ECDSA with an RSA key: %w", ErrAlgorithm)
+		case k.N.BitLen() < minRSA:
+			return ErrWeakKey
+		case a.pss:
+			good = rsa.VerifyPSS(k, h, sum, signature, &rsa.PSSOptions{SaltLength: a.salt, Hash: h}) == nil
+		default:
+			good = rsa.VerifyPKCS1v15(k, h, sum, signature) == nil
+		}
+	case *ecdsa.PublicKey:
+		if !a.ecdsa {
+			return fmt.Errorf("%s with an EC key: %w", a.oid, ErrAlgorithm)
+		}
+		good = ecdsa.VerifyASN1(k, sum, signature)
+	case *ECKey:
+		if !a.ecdsa {
+			return fmt.Errorf("%s with an EC key: %w", a.oid, ErrAlgorithm)
+		}
+		r, s, ok := parseECDSA(signature)
+		good = ok && k.verify(sum, r, s)
+	default:
+		return fmt.Errorf("a key of type %T: %w", pub, ErrPublicKey)
+	}
+	if !good {
+		return ErrSignature
+	}
+	return nil
+}
+
+// parseECDSA reads ECDSA-Sig-Value in DER (RFC 3279 section 2.2.3).
+func parseECDSA(signature []byte) (r, s *big.Int, ok bool) {
+	in := &reader{rest: signature}
+	pair := in.sequence("ECDSA-Sig-Value")
+	in.end("ECDSA-Sig-Value")
+	x, y := pair.take(tagInteger, "r").body, pair.take(tagInteger, "s").body
+	pair.end("ECDSA-Sig-Value")
+	if first(in, pair).err != nil || !positive(x) || !positive(y) {
+		return nil, nil, false
+	}
+	return new(big.Int).SetBytes(x), new(big.Int).SetBytes(y), true
+}
+
+// positive reports whether an INTEGER is above zero, and in its shortest form.
+func positive(body []byte) bool {
+	if len(body) == 0 || body[0]&0x80 != 0 || len(body) == 1 && body[0] == 0 {
+		return false
+	}
+	return len(body) == 1 || body[0] != 0 || body[1]&0x80 != 0
+}
