@@ -16,6 +16,7 @@ import (
 
 	"ampoule/format"
 	"ampoule/format/fhir"
+	"ampoule/format/hcert"
 	"ampoule/format/jwks"
 	"ampoule/format/shc"
 	"ampoule/format/strictjson"
@@ -88,79 +89,23 @@ type cardAnswer struct {
 	card   *shc.Card // as far as it was opened
 }
 
-// verify judges a card: the steps in the order that the formats are made for,
-// the signature before anything is inflated.
+// verify asks the engine.
 func (k *cardKit) verify(p shc.Profile, texts ...string) cardAnswer {
-	refuse := func(step verifier.Step, reason format.Defect, err error) cardAnswer {
-		a := cardAnswer{step: step, reason: string(reason)}
-		if err != nil {
-			a.reason, a.detail = format.Reason(err, string(reason)), err.Error()
-		}
-		return a
+	policy := verifier.DefaultPolicy(trust.SHC)
+	policy.Profile = hcert.Profile(p)
+	v := &verifier.Verifier{
+		Trust: k.trust, Status: k.status, Now: func() time.Time { return k.clock },
+		Policies: map[trust.Domain]verifier.Policy{trust.SHC: policy},
 	}
-	j, err := shc.Parse(p, texts...)
+	verdict := v.Verify(texts...)
+	card, err := shc.Decode(p, texts...)
 	if err != nil {
-		step := verifier.StepDecode
-		if errors.Is(err, shc.ErrNoScheme) || errors.Is(err, shc.ErrUppercase) {
-			step = verifier.StepRead
-		}
-		return refuse(step, "", err)
+		card = nil
 	}
-	if j.KID == "" {
-		return refuse(verifier.StepKeys, "kid-missing", nil)
+	if verdict.Outcome == verifier.Valid {
+		return cardAnswer{card: card}
 	}
-	kid := trust.KeyID(j.KeyID())
-	keys := k.trust.Keys(trust.Scope{Domain: trust.SHC}, kid)
-	if len(keys) == 0 {
-		return refuse(verifier.StepKeys, "unknown-kid", nil)
-	}
-	for _, key := range keys {
-		if err = j.Verify(key.Public); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		return refuse(verifier.StepSignature, "", err)
-	}
-	card, err := j.Open()
-	if err != nil {
-		return refuse(verifier.StepDecode, "", err)
-	}
-	a := k.judge(card, k.trust.Keys(trust.Scope{Domain: trust.SHC, Issuer: card.Issuer}, kid))
-	a.card = card
-	return a
-}
-
-func (k *cardKit) judge(card *shc.Card, keys []*trust.Key) cardAnswer {
-	if len(keys) == 0 {
-		reason := "unknown-issuer"
-		if slices.Contains(card.Remarks, string(shc.ErrIssuerURL)) {
-			reason = string(shc.ErrIssuerURL)
-		}
-		return cardAnswer{step: verifier.StepKeys, reason: reason}
-	}
-	if a := cardPeriod(card, k.clock); a.reason != "" {
-		return a
-	}
-	for _, f := range card.Findings {
-		if !f.Tolerable {
-			return cardAnswer{step: verifier.StepSchema, reason: string(f.Reason), detail: f.Path}
-		}
-	}
-	if hit, revoked := k.status.FindCard(keys[0], card.RID, card.NotBefore); revoked {
-		return cardAnswer{step: verifier.StepStatus, reason: "revoked", detail: hit.Detail}
-	}
-	return cardAnswer{}
-}
-
-func cardPeriod(card *shc.Card, clock time.Time) cardAnswer {
-	switch {
-	case card.NotBefore.After(clock):
-		return cardAnswer{step: verifier.StepPeriod, reason: "not-yet-valid"}
-	case !card.Expires.IsZero() && clock.After(card.Expires):
-		return cardAnswer{step: verifier.StepPeriod, reason: "expired"}
-	}
-	return cardAnswer{}
+	return cardAnswer{step: verdict.Decided, reason: verdict.Reason, detail: verdict.Check(verdict.Decided).Detail, card: card}
 }
 
 // Synthetic cases: whole verdicts.
@@ -436,9 +381,12 @@ func (e *evaluation) findings(p shc.Profile, findings []format.Finding) {
 func (e *evaluation) card(p shc.Profile, c *shc.Card, clock time.Time) {
 	e.words = append(e.words, c.Remarks...)
 	e.findings(p, c.Findings)
-	if a := cardPeriod(c, clock); a.reason != "" {
-		// A warning of theirs, an outcome of ours: it says nothing of the form.
-		e.words = append(e.words, a.reason)
+	// A warning of theirs, an outcome of ours: it says nothing of the form.
+	switch {
+	case c.NotBefore.After(clock):
+		e.words = append(e.words, "not-yet-valid")
+	case !c.Expires.IsZero() && clock.After(c.Expires):
+		e.words = append(e.words, "expired")
 	}
 }
 

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -285,7 +284,7 @@ func loadSampleTrust(t *testing.T, list *trust.List, dir string) {
 		}
 		for name, k := range doc.Keys {
 			state, id, _ := strings.Cut(name, "#")
-			pub, err := x509.ParsePKIXPublicKey(decodeBase64(t, k.PublicKey))
+			pub, err := masterlist.ParsePublicKey(decodeBase64(t, k.PublicKey))
 			if err != nil {
 				t.Fatalf("%s: %s: %v", path, name, err)
 			}

@@ -290,31 +290,39 @@ func (m *Sign1) Verify(pub crypto.PublicKey) error {
 		return fmt.Errorf("COSE: no payload: %w", ErrSignature)
 	}
 	digest := m.Digest()
-	switch k := pub.(type) {
-	case *ecdsa.PublicKey:
-		// RFC 9053 section 2.1: r and s, each as long as the curve's order.
-		if len(m.Signature) != 64 {
-			return fmt.Errorf("COSE: an ES256 signature of %d bytes: %w", len(m.Signature), ErrSignature)
-		}
-		var der [72]byte
-		if !ecdsa.VerifyASN1(k, digest[:], appendECDSASignature(der[:0], m.Signature)) {
-			return ErrSignature
-		}
-	case P256Key:
-		if len(m.Signature) != 64 {
-			return fmt.Errorf("COSE: an ES256 signature of %d bytes: %w", len(m.Signature), ErrSignature)
-		}
-		if !k.VerifyP256(digest[:], m.Signature) {
-			return ErrSignature
-		}
-	case *rsa.PublicKey:
+	if k, ok := pub.(*rsa.PublicKey); ok {
 		// RFC 8230 section 2: the salt is as long as the hash.
 		opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
 		if rsa.VerifyPSS(k, crypto.SHA256, digest[:], m.Signature, opts) != nil {
 			return ErrSignature
 		}
+		return nil
+	}
+	// RFC 9053 section 2.1: r and s, each as long as the curve's order.
+	if len(m.Signature) != 64 {
+		return fmt.Errorf("COSE: an ES256 signature of %d bytes: %w", len(m.Signature), ErrSignature)
+	}
+	if !VerifyES256(pub, digest[:], m.Signature) {
+		return ErrSignature
 	}
 	return nil
+}
+
+// VerifyES256 checks an ECDSA signature r || s of 32 bytes each over a SHA-256
+// digest, under a P-256 key of the standard library or a [P256Key]. It is false
+// for any other key.
+func VerifyES256(pub crypto.PublicKey, digest, rs []byte) bool {
+	if KeyAlgorithm(pub) != ES256 || len(rs) != 64 {
+		return false
+	}
+	switch k := pub.(type) {
+	case *ecdsa.PublicKey:
+		var der [72]byte
+		return ecdsa.VerifyASN1(k, digest, appendECDSASignature(der[:0], rs))
+	case P256Key:
+		return k.VerifyP256(digest, rs)
+	}
+	return false
 }
 
 func describe(pub crypto.PublicKey) string {

@@ -23,16 +23,14 @@ package shc
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math/big"
 	"strings"
 
 	"ampoule/format"
+	"ampoule/format/cose"
 	"ampoule/format/jwks"
 	"ampoule/format/strictjson"
 )
@@ -278,16 +276,14 @@ func (j *JWS) readHeader(data []byte) error {
 // r and s of 32 bytes each (RFC 7518 section 3.4) with ErrSignatureForm; one
 // that does not fit with ErrSignature.
 func (j *JWS) Verify(pub crypto.PublicKey) error {
-	key, ok := pub.(*ecdsa.PublicKey)
-	if j.Alg != "ES256" || !ok || key.Curve != elliptic.P256() {
+	if j.Alg != "ES256" || cose.KeyAlgorithm(pub) != cose.ES256 {
 		return fmt.Errorf("JWS: alg %.20q with a %T: %w", j.Alg, pub, ErrAlgNotAllowed)
 	}
 	if len(j.Signature) != 64 {
 		return fmt.Errorf("JWS: a signature of %d bytes, 64 are due: %w", len(j.Signature), ErrSignatureForm)
 	}
 	digest := sha256.Sum256([]byte(j.signed))
-	r, s := new(big.Int).SetBytes(j.Signature[:32]), new(big.Int).SetBytes(j.Signature[32:])
-	if !ecdsa.Verify(key, digest[:], r, s) {
+	if !cose.VerifyES256(pub, digest[:], j.Signature) {
 		return ErrSignature
 	}
 	return nil

@@ -190,6 +190,10 @@ func (v *Verifier) checkStatus(out *Verdict, c *certificate) {
 	}
 	// A list that was loaded is believed, asked for or not.
 	c.policy.Required[StepStatus] = true
+	if c.domain == trust.SHC {
+		v.checkCardStatus(out, c)
+		return
+	}
 	q := trust.StatusQuery{Signature: c.signature, UCI: c.uci, Issuer: c.issuer, Country: c.record.Country()}
 	if hit, ok := v.Status.Find(c.key, q); ok {
 		out.set(StepStatus, Fail, reasonRevoked, hit.Detail)

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"fmt"
+	"strings"
 
 	"ampoule/cert"
 	"ampoule/format/ddcc"
@@ -15,10 +16,18 @@ import (
 // properHCERT are deviations that HCERT itself allows (sections 3.3.3 and 3.3.7).
 var properHCERT = []string{"kid-unprotected", "other-subclaims"}
 
+// beginsLikeHCERT looks for a context identifier, of any version and case.
+func beginsLikeHCERT(text string) bool {
+	return len(text) >= 4 && strings.EqualFold(text[:2], "hc") && text[3] == ':'
+}
+
 // readHCERT reads an EU DCC, a WHO DDCC, a Digital ICVP or a Verifiable Health
-// Link. After an error the certificate holds what was read before it.
-func (v *Verifier) readHCERT(c *certificate, text string) error {
-	msg, err := hcert.Decode(text, hcert.Field)
+// Link.
+func (v *Verifier) readHCERT(c *certificate, texts []string) error {
+	if len(texts) > 1 {
+		return fmt.Errorf("HCERT: %d texts, and a certificate is one: %w", len(texts), hcert.ErrSeveral)
+	}
+	msg, err := hcert.Decode(texts[0], hcert.Field)
 	if err != nil {
 		return err
 	}

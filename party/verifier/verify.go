@@ -24,6 +24,7 @@ import (
 	"ampoule/format/cose"
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
+	"ampoule/format/shc"
 	"ampoule/format/vhl"
 	"ampoule/trust"
 	"ampoule/trust/hotkeys"
@@ -79,9 +80,14 @@ type certificate struct {
 	link     *vhl.Link
 	payload  func() []byte // the content in JSON, for rules; nil where none are written for the format
 	uci      string        // unique certificate identifier of a DCC
+	rid      string        // revocation identifier of a SMART Health Card
 	// from and until are the first and the last day that the content itself states,
 	// besides the container; empty where it states none.
 	from, until string
+
+	// open reads the content once a signature has shown that it is genuine; nil for
+	// formats whose content is read before.
+	open func() error
 
 	// What the steps add.
 	policy Policy
@@ -96,8 +102,9 @@ type envelope interface {
 	Verify(crypto.PublicKey) error
 }
 
-// Verify judges the text of one code.
-func (v *Verifier) Verify(text string) *Verdict {
+// Verify judges one certificate by the text of its code. Several texts are for
+// the one that was split over several codes, in any order.
+func (v *Verifier) Verify(texts ...string) *Verdict {
 	out := &Verdict{Advice: Advice{NotKnown, "no-lot-list"}}
 	for s := range steps {
 		out.set(s, NotChecked, "", "")
@@ -107,11 +114,20 @@ func (v *Verifier) Verify(text string) *Verdict {
 	// Steps 1 and 2. The domain is not known before the content is, so the
 	// container is read as the field writes it and judged by the domain's
 	// profile afterwards.
-	if !v.decode(out, c, format.TrimText(text)) {
-		out.decide(&c.policy)
-		return out
+	if v.decode(out, c, texts) {
+		v.judge(out, c)
 	}
+	out.Certificate = c.record
+	out.decide(&c.policy)
+	return out
+}
+
+// judge makes the steps after decoding.
+func (v *Verifier) judge(out *Verdict, c *certificate) {
 	v.findKeys(out, c)
+	if c.open != nil && !v.openContent(out, c) {
+		return
+	}
 	v.checkKeyValidity(out, c)
 	v.checkPeriod(out, c)
 	v.checkSchema(out, c)
@@ -120,10 +136,6 @@ func (v *Verifier) Verify(text string) *Verdict {
 	out.set(StepProof, NotApplicable, "none-carried", "")
 	v.checkRules(out, c)
 	out.set(StepBinding, NotApplicable, "no-protocol", "")
-
-	out.Certificate = c.record
-	out.decide(&c.policy)
-	return out
 }
 
 // decide derives the outcome from the checks.
@@ -152,7 +164,7 @@ func (v *Verdict) decide(p *Policy) {
 func failure(s Step, reason string) Outcome {
 	switch s {
 	case StepRead:
-		if reason == reasonEmpty || reason == string(hcert.ErrLowercase) {
+		if reason == reasonEmpty || reason == string(hcert.ErrLowercase) || reason == string(shc.ErrUppercase) {
 			return Malformed
 		}
 		return Unsupported
@@ -203,10 +215,20 @@ const (
 	reasonNoSignature  = "no-signature"
 )
 
-// others are codes that a verifier may be shown and that are not HCERT. They
+// readers are the formats, by how their texts begin. A reader fills the
+// certificate; after an error it holds what was read before it.
+var readers = []struct {
+	name   string
+	begins func(text string) bool
+	read   func(v *Verifier, c *certificate, texts []string) error
+}{
+	{"hcert", beginsLikeHCERT, (*Verifier).readHCERT},
+	{"smart-health-card", shc.IsCard, (*Verifier).readSHC},
+}
+
+// others are codes that a verifier may be shown and that it does not read. They
 // are told apart so that a person learns what it was.
 var others = []struct{ prefix, format, name string }{
-	{"shc:/", "shc", "a SMART Health Card"},
 	{"shlink:/", "shl", "a SMART Health Link"},
 	{"vhlink:/", "vhl", "a Verifiable Health Link without its signed container"},
 	{"NL2:", "nl2", "a Dutch domestic certificate"},
@@ -216,35 +238,49 @@ var others = []struct{ prefix, format, name string }{
 }
 
 // decode makes steps 1 and 2.
-func (v *Verifier) decode(out *Verdict, c *certificate, text string) bool {
-	if text == "" {
+func (v *Verifier) decode(out *Verdict, c *certificate, texts []string) bool {
+	var given []string
+	for _, t := range texts {
+		if t = format.TrimText(t); t != "" {
+			given = append(given, t)
+		}
+	}
+	if len(given) == 0 {
 		out.set(StepRead, Fail, reasonEmpty, "there is no text")
 		return false
 	}
-	err := v.readHCERT(c, text)
-	switch {
-	case errors.Is(err, hcert.ErrNoPrefix):
-		for _, o := range others {
-			if len(text) >= len(o.prefix) && strings.EqualFold(text[:len(o.prefix)], o.prefix) {
-				out.Format = o.format
-				out.set(StepRead, Fail, reasonNotRead, "this is "+o.name)
-				return false
-			}
+	for _, r := range readers {
+		if !r.begins(given[0]) {
+			continue
 		}
-		out.set(StepRead, Fail, reasonUnknown, "no format begins like this text")
-		return false
-	case errors.Is(err, hcert.ErrUnsupported):
-		out.set(StepRead, Fail, string(hcert.ErrUnsupported), err.Error())
-		return false
+		err := r.read(v, c, given)
+		out.Format, out.Issuer.KID = c.format, kidText(c.keyID)
+		if notThatFormat(err) {
+			out.set(StepRead, Fail, format.Reason(err, reasonUnknown), err.Error())
+			return false
+		}
+		out.set(StepRead, Pass, r.name, "")
+		if err != nil {
+			out.set(StepDecode, Fail, format.Reason(err, "malformed"), err.Error())
+			return false
+		}
+		c.policy = v.policy(c.domain)
+		return c.judgeProfile(out)
 	}
-	out.set(StepRead, Pass, "hcert", "")
-	out.Format, out.Issuer.KID = c.format, kidText(c.keyID)
-	if err != nil {
-		out.set(StepDecode, Fail, format.Reason(err, "malformed"), err.Error())
-		return false
+	for _, o := range others {
+		if len(given[0]) >= len(o.prefix) && strings.EqualFold(given[0][:len(o.prefix)], o.prefix) {
+			out.Format = o.format
+			out.set(StepRead, Fail, reasonNotRead, "this is "+o.name)
+			return false
+		}
 	}
-	c.policy = v.policy(c.domain)
-	return c.judgeProfile(out)
+	out.set(StepRead, Fail, reasonUnknown, "no format begins like this text")
+	return false
+}
+
+// notThatFormat tells a defect of the prefix from one of the layers behind it.
+func notThatFormat(err error) bool {
+	return errors.Is(err, hcert.ErrUnsupported) || errors.Is(err, shc.ErrNoScheme)
 }
 
 // judgeProfile applies the strict profile to what the field's was lenient with.
@@ -252,7 +288,7 @@ func (c *certificate) judgeProfile(out *Verdict) bool {
 	if c.policy.Profile == hcert.Strict {
 		for _, r := range c.remarks {
 			switch {
-			case r == string(hcert.ErrLowercase):
+			case r == string(hcert.ErrLowercase), r == string(shc.ErrUppercase):
 				out.set(StepRead, Fail, r, "")
 				return false
 			case !slices.Contains(c.proper, r):
