@@ -90,7 +90,12 @@ func NewAuthority(der []byte) (*Authority, error) {
 func NewBareAuthority(participant string, id KeyID, pub crypto.PublicKey) *Authority {
 	a := &Authority{Participant: participant, ID: id, Public: pub}
 	a.Country, _ = countryOf(participant)
-	a.fingerprint = newBareKey(pub).fingerprint
+	if a.fingerprint = newBareKey(pub).fingerprint; a.fingerprint == [sha256.Size]byte{} {
+		// The standard library cannot write it.
+		if k, ok := pub.(*masterlist.ECKey); ok {
+			a.fingerprint = sha256.Sum256(append([]byte(k.Curve.Name), k.Bytes()...))
+		}
+	}
 	return a
 }
 

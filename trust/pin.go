@@ -38,7 +38,9 @@ func parsePinnedCertificates(data []byte) ([]crypto.PublicKey, error) {
 		case "PUBLIC KEY":
 			pub, err := x509.ParsePKIXPublicKey(block.Bytes)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %v", ErrPublicKey, err)
+				if pub, err = masterlist.ParsePublicKey(block.Bytes); err != nil {
+					return nil, fmt.Errorf("%w: %v", ErrPublicKey, err)
+				}
 			}
 			pins = append(pins, pub)
 		default:

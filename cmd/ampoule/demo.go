@@ -84,7 +84,10 @@ stop:    Ctrl-C
 	return nil
 }
 
-const demoParticipant = "XXA"
+const (
+	demoParticipant = "XXA"
+	demoAddress     = "https://issuer.ampoule.invalid"
+)
 
 // demo is a small world: a participant that is trusted, one that is not, and
 // certificates of both.
@@ -110,7 +113,7 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 	}
 	d := &demo{verifier: &verifier.Verifier{Catalogue: cert.DemoCatalogue(), Now: time.Now}}
 	f := trustFlags{
-		Trust: []string{filepath.Join(dir, "trustlist", "did.json")},
+		Trust: []string{filepath.Join(dir, "trustlist", "did.json"), demoAddress + "=" + filepath.Join(dir, "trustlist", "jwks.json")},
 		Pin:   []string{filepath.Join(dir, "trustlist", "pin.pem")},
 	}
 	if d.verifier.Trust, err = f.list(); err != nil {

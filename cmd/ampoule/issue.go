@@ -18,7 +18,8 @@ type issueCmd struct {
 	secretFlags
 	Key         string   `required:"" placeholder:"F" help:"Key file of the document signer."`
 	Participant string   `placeholder:"CODE" help:"Code under which trust lists name the issuer; the country of the key's certificate otherwise."`
-	Format      string   `enum:"icvp,eu-dcc" default:"icvp" help:"Format: ${enum}."`
+	Address     string   `placeholder:"URL" help:"Address of the issuer of SMART Health Cards."`
+	Format      string   `enum:"icvp,eu-dcc,shc" default:"icvp" help:"Format: ${enum}."`
 	Catalogue   []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	In          string   `placeholder:"F" help:"The record in JSON ('-' is standard input); the flags below overwrite parts of it."`
 	Out         []string `sep:"none" placeholder:"F" help:"Write the code as .txt, .svg or .png; may be repeated. Standard output otherwise."`
@@ -86,7 +87,7 @@ func (c *issueCmd) Run(t terminal) error {
 	}
 	i := &issuer.Issuer{
 		Signer: key.Signer, KID: key.KID(), NotBefore: signer.NotBefore, NotAfter: signer.NotAfter,
-		Participant: participant, Catalogue: catalogue, Now: time.Now,
+		Participant: participant, Address: c.Address, Catalogue: catalogue, Now: time.Now,
 	}
 	issued, err := i.Issue(req)
 	if err != nil {

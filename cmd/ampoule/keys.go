@@ -1,10 +1,14 @@
 package main
 
 import (
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +16,7 @@ import (
 	"time"
 
 	"ampoule/format/didlist"
+	"ampoule/format/jwks"
 	"ampoule/internal/keys"
 	"ampoule/trust"
 )
@@ -51,7 +56,7 @@ func (c *keysMakeCmd) Run(t terminal) error {
 %[1]s/private/          private keys: sca, dsc-vaccination, dsc-test, dsc-recovery, dsc-any, up, tls, list
 %[1]s/onboarding/       certificates as the participant template has them
 %[1]s/DSC/              certificates of the document signers
-%[1]s/trustlist/        did.json, and pin.pem that it is checked with
+%[1]s/trustlist/        did.json, pin.pem that it is checked with, and jwks.json for SMART Health Cards
 
 issue:   ampoule issue --key %[1]s/private/dsc-vaccination.key --participant %[2]s --catalogue demo ...
 verify:  ampoule verify --trust %[1]s/trustlist/did.json --pin %[1]s/trustlist/pin.pem --catalogue demo FILE`, c.Dir, c.Participant)))
@@ -134,6 +139,27 @@ func (s *keySet) pin() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
+// jwks is the key for any kind of certificate as the issuers of SMART Health
+// Cards publish theirs.
+func (s *keySet) jwks() ([]byte, error) {
+	public, ok := s.signers["dsc-any"].Signer.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the key is not ECDSA")
+	}
+	point, err := public.Bytes() // 4 || x || y
+	if err != nil {
+		return nil, err
+	}
+	kid, err := jwks.KID(public)
+	if err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(map[string]any{"keys": []map[string]string{{
+		"kty": "EC", "use": "sig", "alg": "ES256", "crv": "P-256", "kid": kid,
+		"x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
+	}}}, "", " ")
+}
+
 func certificatePEM(k *keys.Key) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: k.Certificate().Raw})
 }
@@ -159,6 +185,9 @@ func (s *keySet) save(dir string, domains []string, lock keys.Lock) error {
 	}
 	public[filepath.Join("trustlist", "did.json")] = list
 	public[filepath.Join("trustlist", "pin.pem")] = pin
+	if public[filepath.Join("trustlist", "jwks.json")], err = s.jwks(); err != nil {
+		return err
+	}
 
 	private := map[string]*keys.Key{"sca": s.sca.Key}
 	for _, group := range []map[string]*keys.Key{s.signers, s.others} {

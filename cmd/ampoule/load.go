@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"ampoule/cert"
 	"ampoule/format/certlogic"
 	"ampoule/format/hcert"
+	"ampoule/format/shc"
 	"ampoule/format/strictjson"
 	"ampoule/internal/keys"
 	"ampoule/internal/qr"
@@ -24,9 +26,9 @@ import (
 
 // trustFlags are the files that a verifier decides by.
 type trustFlags struct {
-	Trust     []string `sep:"none" placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, PEM or DER certificates, or a folder of them."`
+	Trust     []string `sep:"none" placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, JWK set or VCI directory, PEM or DER certificates, or a folder of them. ISSUER=F binds a JWK set to the address of its issuer."`
 	Pin       []string `sep:"none" placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
-	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches."`
+	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches, or the revocation list of SMART Health Cards."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	Rules     []string `sep:"none" placeholder:"F" help:"Rules in CertLogic that EU DCC are held against: one, or an array of them."`
 	Arrival   string   `placeholder:"CC" help:"Country of arrival, whose acceptance rules apply."`
@@ -52,7 +54,7 @@ func (f *trustFlags) verifier() (*verifier.Verifier, error) {
 		if v.Status == nil {
 			v.Status = new(trust.Status)
 		}
-		if err := v.Status.AddBatches(path, data); err != nil {
+		if err := v.Status.Add(path, data); err != nil {
 			return nil, usageError("--status: %w", err)
 		}
 	}
@@ -92,7 +94,11 @@ func (f *trustFlags) list() (*trust.List, error) {
 		pins = append(pins, keys...)
 	}
 	list := new(trust.List)
-	for _, path := range f.Trust {
+	for _, source := range f.Trust {
+		issuer, path := "", source
+		if strings.HasPrefix(source, "https://") {
+			issuer, path, _ = strings.Cut(source, "=")
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, usageError("--trust: %w", err)
@@ -102,7 +108,7 @@ func (f *trustFlags) list() (*trust.List, error) {
 		} else {
 			var data []byte
 			if data, err = readInput(path, nil); err == nil {
-				err = list.Add(trust.Source{Name: path, Data: data, Pins: pins})
+				err = list.Add(trust.Source{Name: path, Data: data, Pins: pins, Issuer: issuer})
 			}
 		}
 		if err != nil {
@@ -314,28 +320,49 @@ func readInput(path string, stdin io.Reader) ([]byte, error) {
 	return data, nil
 }
 
-// readCodes returns the texts in a file: of the QR codes of a picture, or of a
-// text file, in which each line that begins like a code is one.
+// readCodes returns the texts in a file: of the QR codes of a picture, of the
+// cards of a .smart-health-card file, or of a text file, in which each line that
+// begins like a code is one.
 func readCodes(data []byte) ([]string, error) {
-	if qr.IsPicture(data) {
+	switch {
+	case qr.IsPicture(data):
 		return qr.Read(data)
+	case shc.IsFile(data):
+		return readCardFile(data)
 	}
 	text := string(bytes.TrimPrefix(data, []byte("\ufeff")))
 	var codes []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, "\r\n"); strings.TrimSpace(line) != "" {
-			codes = append(codes, line)
+		if line = strings.TrimSpace(line); line == "" {
+			continue
 		}
-	}
-	for _, c := range codes {
-		if len(c) < 4 || !strings.EqualFold(c[:2], "hc") || c[3] != ':' {
+		if !codeScheme.MatchString(line) {
 			return []string{text}, nil // not a list of codes: one text, judged as it is
 		}
+		codes = append(codes, line)
 	}
 	if len(codes) == 0 {
 		return []string{""}, nil
 	}
 	return codes, nil
+}
+
+// codeScheme begins a code that is one line.
+var codeScheme = regexp.MustCompile(`(?i)^(hc.|shc|shlink|vhlink):`)
+
+func readCardFile(data []byte) ([]string, error) {
+	cards, err := shc.ParseFile(shc.Field, data)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for i, card := range cards {
+		if card.Err != nil {
+			return nil, fmt.Errorf("card %d: %w", i+1, card.Err)
+		}
+		texts = append(texts, card.JWS.Text)
+	}
+	return texts, nil
 }
 
 // secretFlags open and close key files.

@@ -58,6 +58,9 @@ func (s *sampler) all() ([]httpapi.Sample, error) {
 	link, err := s.link(year)
 	add("vhl", "Verifiable Health Link", "In force; it is shown and not opened.", verifier.Valid, link, err)
 
+	issue("shc", "SMART Health Card", "In force; it carries a lot.", verifier.Valid,
+		s.trusted.signers["dsc-any"], month, issuer.SHC, s.card(), time.Time{})
+
 	issue("expired", "Expired", "The period of an EU DCC has ended.", verifier.Expired,
 		vaccination, s.now.AddDate(0, -6, 0), issuer.EUDCC, s.dccVaccination(), s.now.AddDate(0, 0, -7).Truncate(time.Second))
 	issue("not-yet-valid", "Not yet valid", "Yellow fever vaccine given three days ago: it counts after ten.", verifier.NotYetValid,
@@ -81,7 +84,7 @@ func (s *sampler) issue(key *keys.Key, at time.Time, f issuer.Format, record *ce
 	}
 	i := &issuer.Issuer{
 		Signer: key.Signer, KID: key.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
-		Participant: participant, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return at },
+		Participant: participant, Address: demoAddress, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return at },
 	}
 	// An expired sample is issued with the clock set back, and judged by today's.
 	issued, err := i.Issue(issuer.Request{Format: f, Record: record, Expires: expires})
@@ -117,6 +120,16 @@ func (s *sampler) dccVaccination() *cert.Certificate {
 		Vaccination: &cert.Vaccination{
 			Disease: covid, Vaccine: cert.Code{Code: "1119349007"}, Product: cert.Code{Code: "EU/1/20/1528"},
 			Manufacturer: cert.Code{Code: "ORG-100030215"}, Date: day(s.now.AddDate(0, -7, 0)), Dose: 2, Doses: 2, Country: "XA",
+		},
+	}
+}
+
+func (s *sampler) card() *cert.Certificate {
+	return &cert.Certificate{
+		Person: s.person(), Authority: "Demonstration clinic",
+		Vaccination: &cert.Vaccination{
+			Vaccine: cert.Code{Code: "183", System: "http://hl7.org/fhir/sid/cvx"}, // yellow fever
+			Lot:     "DEMO-LOT-1", Date: day(s.now.AddDate(0, -3, 0)),
 		},
 	}
 }

@@ -114,8 +114,8 @@ func judgeFile(file string, stdin io.Reader, v *verifier.Verifier) judged {
 		return judged{file: file, err: err}
 	}
 	j := judged{file: file}
-	for _, code := range codes {
-		j.verdicts = append(j.verdicts, v.Verify(code))
+	for _, group := range verifier.Group(codes) {
+		j.verdicts = append(j.verdicts, v.Verify(group...))
 	}
 	return j
 }

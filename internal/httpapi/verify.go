@@ -32,10 +32,11 @@ func (s *server) verify(w *answer, r *http.Request) {
 		s.fail(w, r, p)
 		return
 	}
-	verdicts := make([]*verifier.Verdict, len(texts))
-	outcomes := make([]string, len(texts))
-	for i, text := range texts {
-		verdicts[i] = s.Verifier.Verify(text)
+	groups := verifier.Group(texts)
+	verdicts := make([]*verifier.Verdict, len(groups))
+	outcomes := make([]string, len(groups))
+	for i, group := range groups {
+		verdicts[i] = s.Verifier.Verify(group...)
 		outcomes[i] = string(verdicts[i].Outcome)
 	}
 	w.outcome = strings.Join(outcomes, ",")

@@ -21,6 +21,7 @@ import (
 	"ampoule/format/eudcc"
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
+	"ampoule/format/shc"
 )
 
 // Format is a kind of certificate that can be issued.
@@ -30,6 +31,7 @@ type Format string
 const (
 	ICVP  Format = "icvp"   // WHO Digital ICVP v0.3.0
 	EUDCC Format = "eu-dcc" // EU Digital COVID Certificate 1.3.2
+	SHC   Format = "shc"    // SMART Health Card
 )
 
 // Issuer signs with one document signer key.
@@ -40,9 +42,12 @@ type Issuer struct {
 	NotBefore, NotAfter time.Time
 	// Participant is written as iss: the code under which trust lists name the key.
 	Participant string
-	Catalogue   *cert.Catalogue // of the products an ICVP may name
-	Now         func() time.Time
-	Rand        io.Reader // nil: crypto/rand
+	// Address is the https address of the issuer of SMART Health Cards, under which
+	// its keys are published.
+	Address   string
+	Catalogue *cert.Catalogue // of the products an ICVP may name
+	Now       func() time.Time
+	Rand      io.Reader // nil: crypto/rand
 }
 
 // Request is what to issue.
@@ -108,6 +113,14 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 		return nil, err
 	}
 
+	random := i.Rand
+	if random == nil {
+		random = rand.Reader
+	}
+	if req.Format == SHC {
+		return i.issueSHC(random, req, now)
+	}
+
 	// Step 2: the content, after the rules of its format.
 	var d draft
 	var err error
@@ -117,7 +130,7 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	case EUDCC:
 		d, err = i.draftDCC(*req.Record, now)
 	default:
-		return nil, fmt.Errorf("format %q; there are %s and %s: %w", req.Format, ICVP, EUDCC, ErrFormat)
+		return nil, fmt.Errorf("format %q; there are %s, %s and %s: %w", req.Format, ICVP, EUDCC, SHC, ErrFormat)
 	}
 	if err != nil {
 		return nil, err
@@ -129,16 +142,34 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 
 	// Step 3: sign. With randomness, since fingerprints are made of signatures
 	// and must not be guessed from the content.
-	random := i.Rand
-	if random == nil {
-		random = rand.Reader
-	}
 	payload := hcert.AppendClaims(make([]byte, 0, len(d.content)+64), claims, d.subclaim, d.content)
 	text, err := hcert.Encode(random, i.Signer, i.KID, payload)
 	if err != nil {
 		return nil, err
 	}
 	return &Issued{req.Format, text, claims, d.record}, nil
+}
+
+// issueSHC makes a SMART Health Card, whose envelope is its own: the key is
+// named by its thumbprint, and the card counts from the moment of its issue.
+func (i *Issuer) issueSHC(random io.Reader, req Request, now time.Time) (*Issued, error) {
+	record := *req.Record
+	record.Issued, record.Expires = now, req.Expires
+	card, err := record.ToSHC()
+	if err != nil {
+		return nil, err
+	}
+	card.Issuer = i.Address
+	jws, err := shc.Encode(random, i.Signer, card)
+	if err != nil {
+		return nil, fmt.Errorf("SHC: %w", err)
+	}
+	text, err := shc.Numeric(jws)
+	if err != nil {
+		return nil, fmt.Errorf("SHC: %w", err)
+	}
+	claims := hcert.Claims{Issuer: i.Address, IssuedAt: now, ExpiresAt: req.Expires}
+	return &Issued{SHC, text, claims, func() *cert.Certificate { return cert.FromSHC(card) }}, nil
 }
 
 // draft is a certificate that is ready to be signed.

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	"ampoule/cert"
@@ -88,4 +89,26 @@ func (v *Verifier) checkCardStatus(out *Verdict, c *certificate) {
 	default:
 		out.set(StepStatus, Pass, "not-listed", "")
 	}
+}
+
+// chunkScheme begins each code of a card that was split over several.
+var chunkScheme = regexp.MustCompile(`(?i)^shc:/[0-9]+/[0-9]+/`)
+
+// Group sorts the texts of several codes into certificates: the parts of a split
+// SMART Health Card belong together, every other text stands for itself.
+func Group(texts []string) [][]string {
+	var groups [][]string
+	chunks := -1 // index of the group of parts
+	for _, t := range texts {
+		if !chunkScheme.MatchString(format.TrimText(t)) {
+			groups = append(groups, []string{t})
+			continue
+		}
+		if chunks < 0 {
+			chunks = len(groups)
+			groups = append(groups, nil)
+		}
+		groups[chunks] = append(groups[chunks], t)
+	}
+	return groups
 }
