@@ -43,7 +43,8 @@ type Source struct {
 // Add reads a source of any known kind and inserts its keys: a GDHCN DID trust
 // list (its proof is checked under the pinned keys, and one must be given), an
 // EU trust list in JSON, a JWK set of an issuer of SMART Health Cards, the VCI's
-// directory of such issuers, or certificates in PEM or DER. The kind is seen
+// directory of such issuers, a DID document with the keys of a DIVOC issuer, or
+// certificates in PEM or DER. The kind is seen
 // from the bytes, not from the name.
 //
 // A JWK set does not say whose it is. Its keys count for the Issuer of the
@@ -58,6 +59,8 @@ func (l *List) Add(s Source) error {
 	keys, drops, authorities := len(l.order), len(l.drops), len(l.authorities.order)
 	var err error
 	switch {
+	case len(data) > 0 && data[0] == '{' && isDIDDocument(data):
+		err = l.AddDIDDocument(Source{Name: s.Name, Data: data})
 	case len(data) > 0 && data[0] == '{' && hasMember(data, "@context"):
 		err = l.addDIDList(s, data)
 	case len(data) > 0 && data[0] == '{' && hasMember(data, "issuerInfo"):

@@ -52,7 +52,8 @@ const (
 	ICVP       Domain = "ICVP"
 	PH4H       Domain = "PH4H"
 	Pilgrimage Domain = "IPS-PILGRIMAGE"
-	SHC        Domain = "SHC" // SMART Health Cards: their issuers' own trust, not the WHO's
+	SHC        Domain = "SHC"   // SMART Health Cards: their issuers' own trust, not the WHO's
+	DIVOC      Domain = "DIVOC" // keys by the DID URL that a certificate names
 )
 
 // domainAliases are spellings seen for one domain: the guide says ICVP, the

@@ -201,3 +201,20 @@ var security = keywords.with(vocabulary{
 	"proofPurpose":       {iri: secBase + "proofPurpose", coerce: "@vocab"},
 	"verificationMethod": {iri: secBase + "verificationMethod", coerce: "@id"},
 })
+
+// meanings are the IRIs that any name stands for.
+var meanings = func() map[string]bool {
+	all := map[string]bool{rdfType: true}
+	var add func(v vocabulary)
+	add = func(v vocabulary) {
+		for _, t := range v {
+			all[t.iri] = true
+			add(t.within)
+		}
+	}
+	for _, v := range certificates {
+		add(v)
+	}
+	add(security)
+	return all
+}()

@@ -132,6 +132,11 @@ func (c *scope) members(object map[string]any) (id, kind any, rest []member, err
 			if t.iri, err = c.expand(name, true); err != nil {
 				return nil, nil, nil, err
 			}
+			// The same statement under its IRI: a holder could hide the end of the
+			// validity from every reader that looks for it by its name.
+			if meanings[t.iri] {
+				return nil, nil, nil, fmt.Errorf("an IRI in place of a name: %w", ErrShape)
+			}
 			fallthrough
 		default:
 			if t.graph {

@@ -185,8 +185,12 @@ func (c *Certificate) readTBS(in *reader) error {
 		return in.err
 	}
 	c.RawPublicKey = key.raw
-	if err := c.readKey(key.inside()); err != nil {
+	pub, note, err := readKey(key.inside())
+	if err != nil {
 		return err
+	}
+	if c.PublicKey = pub; note != "" {
+		c.note(note)
 	}
 	if has {
 		return c.readExtensions(extensions.inside())
@@ -194,28 +198,45 @@ func (c *Certificate) readTBS(in *reader) error {
 	return nil
 }
 
-func (c *Certificate) readKey(in *reader) error {
+// ParsePublicKey reads a SubjectPublicKeyInfo, as leniently as that of a
+// certificate.
+func ParsePublicKey(der []byte) (crypto.PublicKey, error) {
+	if len(der) > maxCertificate {
+		return nil, fmt.Errorf("public key: %d bytes: %w", len(der), ErrTooLarge)
+	}
+	r := &reader{rest: der}
+	in := r.sequence("subjectPublicKeyInfo")
+	r.end("subjectPublicKeyInfo")
+	pub, _, err := readKey(in)
+	if err = r.or(err); err != nil {
+		return nil, fmt.Errorf("public key: %w", err)
+	}
+	return pub, nil
+}
+
+// readKey reads a key. note is a word of [Certificate.Notes], or "".
+func readKey(in *reader) (pub crypto.PublicKey, note string, err error) {
 	id := in.sequence("algorithm")
 	kind := id.oid("algorithm")
 	bits := in.bits("subjectPublicKey")
 	in.end("subjectPublicKeyInfo")
 	if err := first(in, id).err; err != nil {
-		return err
+		return nil, "", err
 	}
 	switch kind {
 	case oidEC:
 		curve, explicit, err := readCurve(id.next("parameters"))
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		if explicit {
-			c.note("explicit-curve")
+			note = "explicit-curve"
 		}
-		c.PublicKey, err = curve.newKey(bits)
-		return err
+		pub, err = curve.newKey(bits)
+		return pub, note, err
 	case oidRSA, oidPSS:
 		if null, ok := id.optional(tagNull); kind == oidRSA && (!ok || len(null.body) != 0) {
-			c.note("rsa-parameters")
+			note = "rsa-parameters"
 		}
 		r := &reader{rest: bits}
 		k := r.sequence("RSAPublicKey")
@@ -223,16 +244,15 @@ func (c *Certificate) readKey(in *reader) error {
 		k.end("RSAPublicKey")
 		r.end("RSAPublicKey")
 		if err := first(r, k).err; err != nil {
-			return err
+			return nil, "", err
 		}
 		modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
 		if !positive(n) || !positive(e) || modulus.BitLen() > maxRSA || exponent.BitLen() > 31 || exponent.Bit(0) == 0 || exponent.Int64() < 3 {
-			return fmt.Errorf("RSA key: %w", ErrPublicKey)
+			return nil, "", fmt.Errorf("RSA key: %w", ErrPublicKey)
 		}
-		c.PublicKey = &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}
-		return nil
+		return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}, note, nil
 	}
-	return fmt.Errorf("key of kind %s: %w", kind, ErrPublicKey)
+	return nil, "", fmt.Errorf("key of kind %s: %w", kind, ErrPublicKey)
 }
 
 // Object identifiers of extensions.
@@ -340,8 +360,10 @@ func (c *Certificate) readExtension(oid string, in *reader) (isKnown bool, err e
 		in.keep(s)
 	case extDocumentTypeList:
 		c.readDocumentTypes(in)
+		return true, nil
 	case extSubjectAltName:
 		c.readState(in)
+		return true, nil
 	default:
 		return slices.Contains(known, oid), nil
 	}

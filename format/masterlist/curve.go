@@ -102,6 +102,16 @@ func (k *ECKey) Equal(x crypto.PublicKey) bool {
 	return ok && k.Curve == o.Curve && k.X.Cmp(o.X) == 0 && k.Y.Cmp(o.Y) == 0
 }
 
+// Bytes returns the point uncompressed (SEC 1 section 2.3.3).
+func (k *ECKey) Bytes() []byte {
+	n := k.Curve.size()
+	out := make([]byte, 1+2*n)
+	out[0] = 4
+	k.X.FillBytes(out[1 : 1+n])
+	k.Y.FillBytes(out[1+n:])
+	return out
+}
+
 // newKey makes the key of a point as certificates write it (SEC 1 section
 // 2.3.3). Compressed points are not used by authorities, and are refused.
 func (c *Curve) newKey(point []byte) (crypto.PublicKey, error) {
@@ -271,9 +281,9 @@ func readCurve(parameters element) (c *Curve, explicit bool, err error) {
 			hasCofactor && (len(cofactor.body) != 1 || one.Cmp(big.NewInt(1)) != 0) {
 			continue
 		}
-		uncompressed := bytes.Equal(base, append(append([]byte{4}, c.X.FillBytes(make([]byte, n))...), c.Y.FillBytes(make([]byte, n))...))
-		compressed := bytes.Equal(base, append([]byte{2 + byte(c.Y.Bit(0))}, c.X.FillBytes(make([]byte, n))...))
-		if uncompressed || compressed {
+		g := (&ECKey{c, c.X, c.Y}).Bytes()
+		compressed := append([]byte{2 + byte(c.Y.Bit(0))}, g[1:1+n]...)
+		if bytes.Equal(base, g) || bytes.Equal(base, compressed) {
 			return c, true, nil
 		}
 	}

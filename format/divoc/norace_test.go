@@ -1,0 +1,5 @@
+//go:build !race
+
+package divoc
+
+const raceFactor = 1

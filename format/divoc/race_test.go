@@ -1,0 +1,6 @@
+//go:build race
+
+package divoc
+
+// raceFactor is what the race detector may slow a test down by.
+const raceFactor = 20
