@@ -17,9 +17,9 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"ampoule/cert"
-	"ampoule/format"
 	"ampoule/format/masterlist"
 	"ampoule/format/vdsnc"
+	"ampoule/party/verifier"
 	"ampoule/trust"
 )
 
@@ -88,29 +88,12 @@ type sealVerdict struct {
 // a signature that does not fit is worse than a key that is not known, and that
 // worse than one that is not believed.
 func verifySeal(list *trust.List, text string, now time.Time) sealVerdict {
-	fail := func(step string, err error) sealVerdict {
-		return sealVerdict{step: step, reason: format.Reason(err, "malformed"), detail: err.Error()}
+	v := &verifier.Verifier{Trust: list, Now: func() time.Time { return now }}
+	verdict := v.Verify(text)
+	if verdict.Outcome == verifier.Valid {
+		return sealVerdict{record: verdict.Certificate, participant: verdict.Issuer.Participant}
 	}
-	seal, findings, err := vdsnc.Decode(text, vdsnc.Field)
-	if err != nil {
-		return fail("decode", err)
-	}
-	key, problem := list.VerifySigner(seal.Certificate, seal.Issuer, now)
-	if key == nil {
-		return fail("keys", problem)
-	}
-	if err := seal.Verify(key.Public); err != nil {
-		return fail("signature", err)
-	}
-	if problem != nil {
-		return fail("key-validity", problem)
-	}
-	for _, f := range findings {
-		if !f.Tolerable {
-			return sealVerdict{step: "schema", reason: string(f.Reason), detail: f.Path}
-		}
-	}
-	return sealVerdict{record: cert.FromVDSNC(seal), participant: key.Participant}
+	return sealVerdict{step: verdict.Decided.String(), reason: verdict.Reason, detail: verdict.Check(verdict.Decided).Detail}
 }
 
 // sealSteps are the steps in which a stage's reasons may show.

@@ -132,14 +132,14 @@ func countryOf(state string) (string, bool) {
 // of everybody else.
 func sameState(state, participant string) bool {
 	plain := func(s string) string {
+		if three := stateOf(s); three != "" { // of a file that an operator gave
+			s = three
+		}
 		switch s {
 		case "D":
 			return "DEU"
 		case "RKS":
 			return "XKX"
-		}
-		if three := stateOf(s); three != "" { // of a file that an operator gave
-			return three
 		}
 		return s
 	}
@@ -200,7 +200,7 @@ func (l *List) VerifySigner(der []byte, state string, now time.Time) (*Key, erro
 	}
 	candidates := l.issuersOf(c)
 	if len(candidates) == 0 {
-		return nil, fmt.Errorf("%s: %w", c.Issuer, ErrUnknownIssuer)
+		return nil, fmt.Errorf("%.120s: %w", c.Issuer, ErrUnknownIssuer)
 	}
 	var chosen *Authority
 	var problem, refused error
@@ -218,7 +218,7 @@ func (l *List) VerifySigner(der []byte, state string, now time.Time) (*Key, erro
 		}
 	}
 	if chosen == nil {
-		return nil, fmt.Errorf("%w: %s did not sign it: %w", ErrChain, c.Issuer, refused)
+		return nil, fmt.Errorf("%w: %.120s did not sign it: %w", ErrChain, c.Issuer, refused)
 	}
 	return &Key{
 		Domain: VDSNC, Participant: chosen.Participant, Country: chosen.Country,

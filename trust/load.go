@@ -43,9 +43,9 @@ type Source struct {
 // Add reads a source of any known kind and inserts its keys: a GDHCN DID trust
 // list (its proof is checked under the pinned keys, and one must be given), an
 // EU trust list in JSON, a JWK set of an issuer of SMART Health Cards, the VCI's
-// directory of such issuers, a DID document with the keys of a DIVOC issuer, or
-// certificates in PEM or DER. The kind is seen
-// from the bytes, not from the name.
+// directory of such issuers, a DID document with the keys of a DIVOC issuer, a
+// master list of passport authorities (pinned like a DID list), or certificates
+// in PEM or DER. The kind is seen from the bytes, not from the name.
 //
 // A JWK set does not say whose it is. Its keys count for the Issuer of the
 // source; without one, a key whose certificate names an address counts for that

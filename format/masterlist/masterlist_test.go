@@ -354,6 +354,9 @@ func TestLenience(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	twins := issue(t, x509.Certificate{ExtraExtensions: []pkix.Extension{
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 98}, Value: []byte{5, 0}}, {Id: asn1.ObjectIdentifier{2, 5, 29, 99}, Value: []byte{5, 0}},
+	}}, nil)
 	negative := replaceOnce(t, root, []byte{2, 1, 7}, []byte{2, 1, 0xf7})
 	notFF := replaceOnce(t, root, []byte{0x30, 3, 1, 1, 0xff}, []byte{0x30, 3, 1, 1, 1})
 	noNull := replaceOnce(t, rsa, append(encodeOID(oidRSA), 5, 0), append(encodeOID(oidRSA), 2, 0))
@@ -379,7 +382,7 @@ func TestLenience(t *testing.T) {
 		{"a curve of its own", replaceOnce(t, explicit, order, wrong), "", ErrPublicKey},
 		{"a point beside the curve", replaceOnce(t, explicit, point, beside), "", ErrPublicKey},
 		{"unknown critical extension", replaceOnce(t, root, encodeOID(extKeyUsage), encodeOID("2.5.29.99")), "", ErrCritical},
-		{"extension twice", replaceOnce(t, root, encodeOID(extKeyUsage), encodeOID(extConstraints)), "", ErrDuplicate},
+		{"extension twice", replaceOnce(t, twins.der, encodeOID("2.5.29.98"), encodeOID("2.5.29.99")), "", ErrDuplicate},
 		{"trailing", append(bytes.Clone(root), 0), "", ErrMalformed},
 		{"large", make([]byte, maxCertificate+1), "", ErrTooLarge},
 	} {

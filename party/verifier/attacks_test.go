@@ -992,7 +992,7 @@ var prefixes = []attack{
 	shown("a Dutch domestic code", "NL2:ABC", "nl2", Unsupported, "unsupported-format"),
 	shown("a DIVOC archive", "PK\x03\x04\x14\x00certificate.json", "divoc", Unsupported, "unsupported-format"),
 	shown("a DIVOC archive in base64", "B64:UEsDBA==", "divoc", Unsupported, "unsupported-format"),
-	shown("JSON", `{"data":{"msg":{"pid":{"n":"`+secret+`"}}}}`, "vds-nc", Unsupported, "unsupported-format"),
+	shown("JSON", `{"data":{"msg":{"pid":{"n":"`+secret+`"}}}}`, "vds-nc", Unsupported, "not-a-seal"),
 	shown("a text about a person", "BEGIN:VCARD "+secret, "", Unsupported, "unknown-format"),
 	shown("nothing", "", "", Malformed, "empty"),
 	shown("nothing but blanks", " \ufeff\r\n\t", "", Malformed, "empty"),

@@ -53,6 +53,10 @@ func (v *Verifier) checkKeyValidity(out *Verdict, c *certificate) {
 		out.set(StepKeyValidity, NotChecked, reasonNoSignature, "")
 		return
 	}
+	if c.chainProblem != nil {
+		out.set(StepKeyValidity, Fail, format.Reason(c.chainProblem, "chain-not-valid"), detailOf(c.chainProblem))
+		return
+	}
 	switch problem := keyProblem(c, k); {
 	case problem == keyUsage:
 		out.set(StepKeyValidity, Fail, problem, fmt.Sprintf("the key may sign %s certificates", k.Usages))

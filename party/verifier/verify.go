@@ -25,6 +25,7 @@ import (
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
 	"ampoule/format/shc"
+	"ampoule/format/vdsnc"
 	"ampoule/format/vhl"
 	"ampoule/trust"
 	"ampoule/trust/hotkeys"
@@ -88,11 +89,16 @@ type certificate struct {
 	// open reads the content once a signature has shown that it is genuine; nil for
 	// formats whose content is read before.
 	open func() error
+	// chain finds the key of a signer whose certificate the code itself carries; nil
+	// for formats that name a listed key.
+	chain func(list *trust.List, now time.Time) (*trust.Key, error)
 
 	// What the steps add.
 	policy Policy
 	now    time.Time
 	key    *trust.Key // whose signature it is, after step 4
+	// chainProblem is why a key whose chain holds is not believed.
+	chainProblem error
 }
 
 // envelope is the signed container of a certificate.
@@ -124,7 +130,11 @@ func (v *Verifier) Verify(texts ...string) *Verdict {
 
 // judge makes the steps after decoding.
 func (v *Verifier) judge(out *Verdict, c *certificate) {
-	v.findKeys(out, c)
+	if c.chain != nil {
+		v.findChain(out, c)
+	} else {
+		v.findKeys(out, c)
+	}
 	if c.open != nil && !v.openContent(out, c) {
 		return
 	}
@@ -170,7 +180,8 @@ func failure(s Step, reason string) Outcome {
 		return Unsupported
 	case StepDecode:
 		switch format.Defect(reason) {
-		case cose.ErrWrongTag, cose.ErrCritical, hcert.ErrUnknownSubclaim, hcert.ErrSeveral, hcert.ErrNoHCERT:
+		case cose.ErrWrongTag, cose.ErrCritical, hcert.ErrUnknownSubclaim, hcert.ErrSeveral, hcert.ErrNoHCERT,
+			hcert.ErrUnsupported, vdsnc.ErrType:
 			return Unsupported
 		}
 		return Malformed
@@ -224,6 +235,7 @@ var readers = []struct {
 }{
 	{"hcert", beginsLikeHCERT, (*Verifier).readHCERT},
 	{"smart-health-card", shc.IsCard, (*Verifier).readSHC},
+	{"visible-digital-seal", vdsnc.Is, (*Verifier).readVDSNC},
 }
 
 // others are codes that a verifier may be shown and that it does not read. They
@@ -234,7 +246,6 @@ var others = []struct{ prefix, format, name string }{
 	{"NL2:", "nl2", "a Dutch domestic certificate"},
 	{"B64:", "divoc", "a DIVOC certificate"},
 	{"PK\x03\x04", "divoc", "a DIVOC certificate"},
-	{"{", "vds-nc", "JSON, perhaps an ICAO visible digital seal"},
 }
 
 // decode makes steps 1 and 2.
@@ -280,7 +291,7 @@ func (v *Verifier) decode(out *Verdict, c *certificate, texts []string) bool {
 
 // notThatFormat tells a defect of the prefix from one of the layers behind it.
 func notThatFormat(err error) bool {
-	return errors.Is(err, hcert.ErrUnsupported) || errors.Is(err, shc.ErrNoScheme)
+	return errors.Is(err, hcert.ErrUnsupported) || errors.Is(err, shc.ErrNoScheme) || errors.Is(err, vdsnc.ErrNotSeal)
 }
 
 // judgeProfile applies the strict profile to what the field's was lenient with.
@@ -341,11 +352,7 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 		signers = append(signers, k)
 	}
 	if len(signers) == 0 {
-		detail := refused.Error()
-		if reason := format.Reason(refused, ""); detail == reason {
-			detail = ""
-		}
-		out.set(StepSignature, Fail, format.Reason(refused, string(cose.ErrSignature)), detail)
+		out.set(StepSignature, Fail, format.Reason(refused, string(cose.ErrSignature)), detailOf(refused))
 		return
 	}
 	c.key = chooseKey(c, signers)
