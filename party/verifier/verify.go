@@ -27,6 +27,7 @@ import (
 	"ampoule/format/shc"
 	"ampoule/format/vdsnc"
 	"ampoule/format/vhl"
+	"ampoule/thing"
 	"ampoule/trust"
 	"ampoule/trust/hotkeys"
 )
@@ -38,6 +39,7 @@ type Verifier struct {
 	Status    *trust.Status   // nil: no status list was loaded
 	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
 	Rules     *Rules          // nil: no rules were loaded
+	Lots      *thing.LotList  // nil: no statements about lots were loaded
 	// HotKeys speeds up the check of signatures under keys that come again and
 	// again; nil: the standard library alone. The verdicts are the same.
 	HotKeys *hotkeys.Cache
@@ -142,7 +144,7 @@ func (v *Verifier) judge(out *Verdict, c *certificate) {
 	v.checkPeriod(out, c)
 	v.checkSchema(out, c)
 	v.checkStatus(out, c)
-	out.set(StepDose, NotChecked, "no-lot-list", "")
+	v.checkDose(out, c)
 	out.set(StepProof, NotApplicable, "none-carried", "")
 	v.checkRules(out, c)
 	out.set(StepBinding, NotApplicable, "no-protocol", "")
