@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"ampoule/format"
 	"ampoule/format/divoc"
 	"ampoule/party/verifier"
 	"ampoule/trust"
@@ -56,39 +55,12 @@ type divocVerdict struct {
 // verifyDIVOC composes what the formats and the trust list say of a text, in the
 // order of the verifier's checks.
 func verifyDIVOC(text string, list *trust.List, now time.Time) divocVerdict {
-	fail := func(step verifier.Step, err error, other string) divocVerdict {
-		return divocVerdict{step: step, reason: format.Reason(err, other), detail: fmt.Sprint(err)}
+	v := &verifier.Verifier{Trust: list, Now: func() time.Time { return now }}
+	verdict := v.Verify(text)
+	if verdict.Outcome == verifier.Valid {
+		return divocVerdict{valid: true}
 	}
-	d, findings, err := divoc.Decode(text)
-	if err != nil {
-		return fail(verifier.StepDecode, err, "")
-	}
-	if err := d.ProofError(); err != nil {
-		return fail(verifier.StepSignature, err, "")
-	}
-	keys := list.Keys(trust.Scope{Domain: trust.DIVOC}, trust.KeyID(d.KeyID()))
-	if len(keys) == 0 {
-		return fail(verifier.StepKeys, nil, "unknown-issuer")
-	}
-	for _, k := range keys {
-		if err = d.Verify(k.Public); err == nil {
-			break
-		}
-	}
-	switch {
-	case err != nil:
-		return fail(verifier.StepSignature, err, "")
-	case d.Issued.After(now) || d.ValidFrom.After(now):
-		return fail(verifier.StepPeriod, nil, "not-yet-valid")
-	case !d.ValidUntil.IsZero() && !now.Before(d.ValidUntil):
-		return fail(verifier.StepPeriod, nil, "expired")
-	}
-	for _, f := range findings {
-		if !f.Tolerable {
-			return fail(verifier.StepSchema, fmt.Errorf("%s: %w", f.Path, f.Reason), "")
-		}
-	}
-	return divocVerdict{valid: true}
+	return divocVerdict{step: verdict.Decided, reason: verdict.Reason, detail: verdict.Check(verdict.Decided).Detail}
 }
 
 // judgeDIVOCSample checks the signature of a certificate from the field, or from

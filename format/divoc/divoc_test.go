@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -351,6 +352,7 @@ func TestDecodeRefuses(t *testing.T) {
 				p["a:b"], p = next, next
 			}
 		}, ErrShape},
+		{"many values", func(_, p, _ object) { p["a:b"] = make1s(100_000) }, rdfc.ErrTooCostly},
 		{"a poison graph", func(_, p, _ object) { p["https://example.org/q"] = cliqueNodes(10) }, rdfc.ErrTooCostly},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -367,6 +369,8 @@ func TestDecodeRefuses(t *testing.T) {
 		})
 	}
 }
+
+func make1s(n int) []any { return slices.Repeat([]any{json.Number("1")}, n) }
 
 // cliqueNodes are nodes that all point to each other.
 func cliqueNodes(n int) []any {

@@ -28,8 +28,12 @@ import (
 // is one identifier on two nodes: their statements would become one node's, and
 // how they are dealt out between the two would not be signed.
 
-// maxDepth bounds the nodes inside nodes; certificates have four.
-const maxDepth = 12
+// Limits of a document. A certificate nests four nodes deep, and has some 30
+// statements and 15 for each dose.
+const (
+	maxDepth      = 12
+	maxStatements = 2000
+)
 
 // scope is the active context: the names that hold at one place.
 type scope struct {
@@ -283,6 +287,9 @@ func (s *statements) values(subject rdfc.Term, m member, value any, c *scope, de
 	for _, v := range list {
 		if v == nil {
 			continue // says nothing
+		}
+		if len(s.quads) > maxStatements {
+			return fmt.Errorf("more than %d statements: %w", maxStatements, rdfc.ErrTooCostly)
 		}
 		var object rdfc.Term
 		var err error

@@ -8,7 +8,7 @@
 // What is refused, besides everything that RFC 8259 does not allow:
 //
 //	malformed-json     not one JSON value with only white space around it
-//	duplicate-name     a member name twice in one object (RFC 8259 section 4: "SHOULD be unique")
+//	duplicate-key      a member name twice in one object (RFC 8259 section 4: "SHOULD be unique")
 //	nesting-too-deep   more arrays and objects inside each other than the limit
 //	too-large          more bytes than the limit
 //	invalid-utf8       bytes that are not UTF-8, or a \u escape of half a surrogate pair
@@ -30,7 +30,7 @@ import (
 // byte offset.
 const (
 	ErrMalformed     format.Defect = "malformed-json"
-	ErrDuplicateName format.Defect = "duplicate-name"
+	ErrDuplicateName format.Defect = "duplicate-key"
 	ErrTooDeep       format.Defect = "nesting-too-deep"
 	ErrTooLarge      format.Defect = "too-large"
 	ErrInvalidUTF8   format.Defect = "invalid-utf8"

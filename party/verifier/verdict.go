@@ -2,8 +2,10 @@ package verifier
 
 import (
 	"encoding/hex"
+	"strings"
 
 	"ampoule/cert"
+	"ampoule/format"
 	"ampoule/trust"
 )
 
@@ -105,7 +107,7 @@ const (
 // Issuer is whose key signed. Participant is empty where no listed key did.
 type Issuer struct {
 	Participant string `json:"participant,omitempty"`
-	KID         string `json:"kid,omitempty"` // hexadecimal
+	KID         string `json:"kid,omitempty"` // hexadecimal, or the address of the key
 }
 
 // Verdict is all that is to be said about one code.
@@ -153,7 +155,14 @@ func (v *Verdict) set(s Step, r Result, reason, detail string) {
 	v.Checks[s] = Check{Name: stepNames[s], Result: r, Reason: reason, Detail: detail}
 }
 
-func kidText(kid trust.KeyID) string { return hex.EncodeToString([]byte(kid)) }
+// kidText writes a key identifier for people: bytes in hexadecimal, the address
+// of a key as it is.
+func kidText(kid trust.KeyID) string {
+	if strings.HasPrefix(string(kid), "did:") {
+		return format.Visible(strings.ToValidUTF8(string(kid), "?"))
+	}
+	return hex.EncodeToString([]byte(kid))
+}
 
 // ParseStep finds the step with a check's name.
 func ParseStep(name string) (Step, bool) {

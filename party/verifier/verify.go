@@ -22,6 +22,7 @@ import (
 	"ampoule/cert"
 	"ampoule/format"
 	"ampoule/format/cose"
+	"ampoule/format/divoc"
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
 	"ampoule/format/shc"
@@ -74,6 +75,8 @@ type certificate struct {
 	expires   time.Time
 	envelope  envelope
 	signature []byte
+	// proofError is what is wrong with a signature whatever the key is.
+	proofError error
 
 	// The content.
 	record   *cert.Certificate
@@ -237,6 +240,7 @@ var readers = []struct {
 }{
 	{"hcert", beginsLikeHCERT, (*Verifier).readHCERT},
 	{"smart-health-card", shc.IsCard, (*Verifier).readSHC},
+	{"divoc-archive", divoc.IsDIVOC, (*Verifier).readDIVOC},
 	{"visible-digital-seal", vdsnc.Is, (*Verifier).readVDSNC},
 }
 
@@ -246,8 +250,6 @@ var others = []struct{ prefix, format, name string }{
 	{"shlink:/", "shl", "a SMART Health Link"},
 	{"vhlink:/", "vhl", "a Verifiable Health Link without its signed container"},
 	{"NL2:", "nl2", "a Dutch domestic certificate"},
-	{"B64:", "divoc", "a DIVOC certificate"},
-	{"PK\x03\x04", "divoc", "a DIVOC certificate"},
 }
 
 // decode makes steps 1 and 2.
@@ -293,7 +295,7 @@ func (v *Verifier) decode(out *Verdict, c *certificate, texts []string) bool {
 
 // notThatFormat tells a defect of the prefix from one of the layers behind it.
 func notThatFormat(err error) bool {
-	return errors.Is(err, hcert.ErrUnsupported) || errors.Is(err, shc.ErrNoScheme) || errors.Is(err, vdsnc.ErrNotSeal)
+	return errors.Is(err, hcert.ErrUnsupported) || errors.Is(err, shc.ErrNoScheme) || errors.Is(err, vdsnc.ErrNotSeal) || errors.Is(err, divoc.ErrNotDIVOC)
 }
 
 // judgeProfile applies the strict profile to what the field's was lenient with.
@@ -321,6 +323,11 @@ func (c *certificate) judgeProfile(out *Verdict) bool {
 // findKeys makes steps 3 and 4, which belong together: a key identifier may
 // lead to several keys, and the signature says which of them it was.
 func (v *Verifier) findKeys(out *Verdict, c *certificate) {
+	if c.proofError != nil {
+		out.set(StepKeys, NotChecked, reasonNoSignature, "")
+		out.set(StepSignature, Fail, format.Reason(c.proofError, string(cose.ErrSignature)), detailOf(c.proofError))
+		return
+	}
 	kid := c.keyID
 	if kid == "" {
 		// Trying every key of the issuer that the certificate claims would let the
