@@ -851,3 +851,18 @@ func FuzzMultipart(f *testing.F) {
 		}
 	})
 }
+
+// TestEarlierEvents: a certificate of several doses shows them all.
+func TestEarlierEvents(t *testing.T) {
+	c := &cert.Certificate{
+		Vaccination: &cert.Vaccination{Date: "2026-03-02", Lot: "LOT-2"},
+		Earlier:     []cert.Event{{Vaccination: &cert.Vaccination{Date: "2026-02-01", Lot: "LOT-1"}}, {Test: &cert.Test{Sampled: "2026-01-01"}}},
+	}
+	var titles []string
+	for _, g := range contentOf(c) {
+		titles = append(titles, g.Title)
+	}
+	if want := []string{"Vaccination", "Earlier: vaccination", "Earlier: test"}; !slices.Equal(titles, want) {
+		t.Errorf("%q, want %q", titles, want)
+	}
+}

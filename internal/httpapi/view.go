@@ -223,8 +223,14 @@ func contentOf(c *cert.Certificate) []group {
 	if c == nil {
 		return nil
 	}
+	all := []group{personOf(&c.Person), eventOf(c)}
+	for _, e := range c.Earlier {
+		g := eventOf(&cert.Certificate{Vaccination: e.Vaccination, Test: e.Test})
+		g.Title = "Earlier: " + strings.ToLower(g.Title)
+		all = append(all, g)
+	}
 	var groups []group
-	for _, g := range []group{personOf(&c.Person), eventOf(c), datesOf(c)} {
+	for _, g := range append(all, datesOf(c)) {
 		if len(g.Facts) > 0 {
 			groups = append(groups, g)
 		}
