@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +19,7 @@ import (
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/party/verifier"
+	"ampoule/thing"
 	"ampoule/trust"
 )
 
@@ -67,9 +70,9 @@ func (c *demoCmd) Run(t terminal) error {
 
 open:    http://%[1]s/
 files:   %[2]s
-verify:  ampoule verify --trust %[2]s/trustlist/did.json --pin %[2]s/trustlist/pin.pem --status %[2]s/revoked.json --catalogue demo %[2]s/samples/icvp-yellow-fever.png
+verify:  ampoule verify --trust %[2]s/trustlist/did.json --pin %[2]s/trustlist/pin.pem --status %[2]s/revoked.json --catalogue demo --lots %[2]s/lots.txt --lot-key regulator:%[3]s=%[2]s/regulator.pem %[2]s/samples/recalled-lot.png
 stop:    Ctrl-C
-`, listener.Addr(), dir)
+`, listener.Addr(), dir, lotAuthority)
 
 	select {
 	case err := <-failed:
@@ -130,6 +133,9 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 	if err := d.save(dir, revoked); err != nil {
 		return nil, err
 	}
+	if err := d.addLots(dir, s); err != nil {
+		return nil, err
+	}
 	d.verifier.Status = new(trust.Status)
 	return d, d.verifier.Status.AddBatches("revoked.json", revoked)
 }
@@ -149,4 +155,35 @@ func (d *demo) save(dir string, revoked []byte) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "revoked.json"), revoked, 0o644)
+}
+
+// addLots makes a regulator, its recall of a lot, and the list that the verifier
+// advises by; lots.txt and regulator.pem are for the command line.
+func (d *demo) addLots(dir string, s *sampler) error {
+	made := s.now.AddDate(-1, 0, 0)
+	sca, err := keys.NewSCA(keys.Participant{Country: "XA", Organization: "Demonstration Medicines Regulator", Name: "Demonstration Regulator SCA"}, made, rand.Reader)
+	if err != nil {
+		return err
+	}
+	regulator, err := sca.IssueDSC(keys.DSCProfile{Name: "Demonstration regulator, lots"}, made, rand.Reader)
+	if err != nil {
+		return err
+	}
+	file, err := s.recall(regulator)
+	if err != nil {
+		return err
+	}
+	der := regulator.Certificate().Raw
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for name, data := range map[string][]byte{"lots.txt": file, "regulator.pem": certificate} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	key, err := thing.NewLotKey(thing.Regulator, lotAuthority, "", der)
+	if err != nil {
+		return err
+	}
+	d.verifier.Lots = new(thing.LotList)
+	return d.verifier.Lots.Add("lots.txt", file, thing.LotKeys{key}, s.now)
 }

@@ -30,6 +30,7 @@ type trustFlags struct {
 	Pin       []string `sep:"none" placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
 	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches, or the revocation list of SMART Health Cards."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
+	lotFlags
 	Rules     []string `sep:"none" placeholder:"F" help:"Rules in CertLogic that EU DCC are held against: one, or an array of them."`
 	Arrival   string   `placeholder:"CC" help:"Country of arrival, whose acceptance rules apply."`
 	Region    string   `placeholder:"R" help:"Region of the country of arrival."`
@@ -75,6 +76,9 @@ func (f *trustFlags) verifier() (*verifier.Verifier, error) {
 			return nil, usageError("--at %q: a time looks like 2026-11-22T10:00:00Z", f.At)
 		}
 		v.Now = func() time.Time { return at }
+	}
+	if v.Lots, err = f.lots(v.Now()); err != nil {
+		return nil, err
 	}
 	return v, nil
 }

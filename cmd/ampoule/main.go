@@ -28,6 +28,7 @@ type commands struct {
 	Keys    keysCmd    `cmd:"" help:"Make and show signing keys."`
 	Trust   trustCmd   `cmd:"" help:"Explain what is trusted, and what is not."`
 	Rules   rulesCmd   `cmd:"" help:"List, check and try rules in CertLogic."`
+	Lot     lotCmd     `cmd:"" help:"Sign and list statements about lots."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }
 
@@ -69,6 +70,7 @@ func run(args []string, t terminal) (code int) {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(t.out, t.err),
+		kong.Vars{"icvpProducts": icvpProducts},
 		kong.Exit(func(code int) { exited = code; panic(errExit) }),
 	)
 	if err != nil {

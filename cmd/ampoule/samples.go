@@ -14,6 +14,7 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
+	"ampoule/thing"
 )
 
 // sampler issues the certificates of the demonstration: one of every kind, and
@@ -47,6 +48,10 @@ func (s *sampler) all() ([]httpapi.Sample, error) {
 
 	good := issue("icvp-yellow-fever", "WHO Digital ICVP: yellow fever", "In force for life.", verifier.Valid,
 		vaccination, month, issuer.ICVP, yellowFever, time.Time{})
+	recalled := s.icvp("DEMO-YF-0001", s.now.AddDate(0, -3, 0))
+	recalled.Vaccination.Lot = recalledLot
+	issue("recalled-lot", "Recalled lot", "In force for life; the lot of the dose was recalled, which is a question for a health officer.", verifier.Valid,
+		vaccination, month, issuer.ICVP, recalled, time.Time{})
 	issue("icvp-polio", "WHO Digital ICVP: poliomyelitis", "In force for a year.", verifier.Valid,
 		vaccination, month, issuer.ICVP, s.icvp("DEMO-POLIO-0001", s.now.AddDate(0, -2, 0)), year)
 	issue("dcc-vaccination", "EU DCC: vaccination", "In force.", verifier.Valid,
@@ -205,4 +210,23 @@ func (s *sampler) revocations() ([]byte, error) {
 		Country: "XA", Expires: s.now.AddDate(2, 0, 0).Truncate(time.Second), KID: m.Sign1.KID,
 		Type: dccrevocation.TypeSignature, Hashes: []dccrevocation.Hash128{hash},
 	}.Encode()
+}
+
+// recalledLot is the lot that the demonstration's regulator has recalled.
+const recalledLot = "DEMO-LOT-RECALLED"
+
+// lotAuthority is how the demonstration's regulator is listed.
+const lotAuthority = "DEMO-REGULATOR"
+
+// recall is a file with the one statement of the demonstration about a lot.
+func (s *sampler) recall(key *keys.Key) ([]byte, error) {
+	message, err := thing.SignLotStatement(rand.Reader, key.Signer, key.KID(), &thing.LotStatement{
+		Role: thing.Regulator, Authority: lotAuthority, Issued: s.now.AddDate(0, 0, -7).Truncate(time.Second),
+		Product: thing.Product{Code: "DEMO-YF-0001", System: cert.SystemICVPProduct}, Lot: recalledLot,
+		Part: thing.All, Value: thing.Recalled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return thing.AppendLine([]byte("# Statements about lots of the demonstration: one in base64 a line.\n"), message), nil
 }
