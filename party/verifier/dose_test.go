@@ -92,6 +92,9 @@ func TestDose(t *testing.T) {
 	if v := n.Verify(n.text(stranger)); v.Advice != (Advice{NotKnown, reasonNoSignature}) {
 		t.Errorf("a stranger's certificate: %v", v.Advice)
 	}
+	if v := n.Verify("HC1:no certificate"); v.Advice != (Advice{NotKnown, "not-read"}) {
+		t.Errorf("no certificate: %v", v.Advice)
+	}
 }
 
 // TestDoseNeverDecides: with every lot of the tests recalled, every attack and

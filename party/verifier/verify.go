@@ -117,6 +117,9 @@ type envelope interface {
 // the one that was split over several codes, in any order.
 func (v *Verifier) Verify(texts ...string) *Verdict {
 	out := &Verdict{Advice: Advice{NotKnown, "no-lot-list"}}
+	if v.Lots != nil {
+		out.Advice.Reason = "not-read" // until step 9 is reached
+	}
 	for s := range steps {
 		out.set(s, NotChecked, "", "")
 	}
