@@ -128,7 +128,9 @@ type LotStatement struct {
 	// Measured is the share of the lot's path that was measured, in
 	// ten-thousandths. No share at all is no ground for "no concern": what nobody
 	// measured is not known, and never "held".
-	Measured  int
+	Measured int
+	// Withdraws names a statement that no longer holds. It stays withdrawn, even
+	// when this one is withdrawn in turn: what holds again is stated again.
 	Withdraws StatementID
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -153,11 +154,8 @@ func (c *lotStateCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	if _, err := f.Write(line); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	_, err = f.Write(line)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 type lotListCmd struct {
