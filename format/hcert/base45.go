@@ -36,22 +36,23 @@ func appendBase45Decoded(dst []byte, text string) ([]byte, error) {
 		}
 		return dst, fmt.Errorf("base45: %d characters: %w", len(text), ErrBase45Length)
 	}
-	dst = slices.Grow(dst, 2*len(text)/3+1)
-	i := 0
-	for rest := text; len(rest) >= 3; rest = rest[3:] {
-		n := value[0][rest[0]] + value[1][rest[1]] + value[2][rest[2]]
+	start, size := len(dst), len(text)/3*2+len(text)%3/2
+	dst = slices.Grow(dst, size)[:start+size]
+	out := dst[start:]
+	i, o := 0, 0
+	for ; i < len(text)-2 && o < len(out)-1; i, o = i+3, o+2 {
+		n := value[0][text[i]] + value[1][text[i+1]] + value[2][text[i+2]]
 		if n > 0xffff {
-			return dst, badGroup(text, i, 3)
+			return dst[:start], badGroup(text, i, 3)
 		}
-		dst = append(dst, byte(n>>8), byte(n))
-		i += 3
+		out[o], out[o+1] = byte(n>>8), byte(n)
 	}
 	if i < len(text) {
 		n := value[0][text[i]] + value[1][text[i+1]]
 		if n > 0xff {
-			return dst, badGroup(text, i, 2)
+			return dst[:start], badGroup(text, i, 2)
 		}
-		dst = append(dst, byte(n))
+		out[o] = byte(n)
 	}
 	return dst, nil
 }
@@ -74,6 +75,14 @@ func invalidCharacter(text string, from int) error {
 	return nil
 }
 
+// pairs are the first two characters of a group, by its number modulo 45².
+var pairs = func() (t [45 * 45][2]byte) {
+	for n := range t {
+		t[n] = [2]byte{alphabet[n%45], alphabet[n/45]}
+	}
+	return t
+}()
+
 // EncodeBase45 encodes data as the text after the context identifier.
 func EncodeBase45(data []byte) string { return string(appendBase45(nil, data)) }
 
@@ -82,11 +91,12 @@ func appendBase45(dst, data []byte) []byte {
 	i := 0
 	for ; i+2 <= len(data); i += 2 {
 		n := uint(data[i])<<8 | uint(data[i+1])
-		dst = append(dst, alphabet[n%45], alphabet[n/45%45], alphabet[n/2025])
+		p := &pairs[n%(45*45)]
+		dst = append(dst, p[0], p[1], alphabet[n/(45*45)])
 	}
 	if i < len(data) {
-		n := uint(data[i])
-		dst = append(dst, alphabet[n%45], alphabet[n/45])
+		p := &pairs[data[i]]
+		dst = append(dst, p[0], p[1])
 	}
 	return dst
 }

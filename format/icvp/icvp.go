@@ -204,14 +204,14 @@ func (r *reader) text(m cbor.Value, at, key string, must bool) string {
 		r.find(false, format.BadType, path(at, key))
 		return ""
 	}
-	s = format.NFC(s)
+	s, odd := format.Clean(s)
 	if must && strings.TrimSpace(s) == "" {
 		r.find(false, format.RequiredMissing, path(at, key))
 	}
 	if len(s) > maxText && utf8.RuneCountInString(s) > maxText {
 		r.find(true, format.TooLong, path(at, key))
 	}
-	if format.Suspicious(s) {
+	if odd {
 		r.find(true, format.SuspiciousText, path(at, key))
 	}
 	return s
