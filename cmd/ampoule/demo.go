@@ -70,9 +70,9 @@ func (c *demoCmd) Run(t terminal) error {
 
 open:    http://%[1]s/
 files:   %[2]s
-verify:  ampoule verify --trust %[2]s/trustlist/did.json --pin %[2]s/trustlist/pin.pem --status %[2]s/revoked.json --catalogue demo --lots %[2]s/lots.txt --lot-key regulator:%[3]s=%[2]s/regulator.pem %[2]s/samples/recalled-lot.png
+verify:  %[4]s verify --trust %[2]s/trustlist/did.json --pin %[2]s/trustlist/pin.pem --status %[2]s/revoked.json --catalogue demo --lots %[2]s/lots.txt --lot-key regulator:%[3]s=%[2]s/regulator.pem %[2]s/samples/recalled-lot.png
 stop:    Ctrl-C
-`, listener.Addr(), dir, lotAuthority)
+`, listener.Addr(), dir, lotAuthority, os.Args[0])
 
 	select {
 	case err := <-failed:
