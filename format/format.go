@@ -1,5 +1,5 @@
 // Package format holds what the codecs below it share: the type of their
-// sentinel errors. Each folder below is one outside specification, bytes to Go
+// sentinel errors, findings, and what is asked of texts and days. Each folder below is one outside specification, bytes to Go
 // values and back; none decides anything, none does any input or output.
 package format
 

@@ -151,3 +151,15 @@ func IsPartialDate(s string) bool {
 	}
 	return IsDate(s)
 }
+
+// IsCapitals reports whether s is n letters from A to Z: the form of the country
+// codes of ISO 3166-1. Whether a code is assigned is not judged here: the
+// participants of tests use others.
+func IsCapitals(s string, n int) bool {
+	for i := range len(s) {
+		if s[i] < 'A' || s[i] > 'Z' {
+			return false
+		}
+	}
+	return len(s) == n
+}

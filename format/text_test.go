@@ -252,3 +252,11 @@ func TestTrimText(t *testing.T) {
 		}
 	}
 }
+
+func TestIsCapitals(t *testing.T) {
+	for s, want := range map[string]bool{"XA": true, "AZ": true, "": false, "X": false, "XXA": false, "xa": false, "X1": false, "@A": false, "A[": false, "É": false} {
+		if format.IsCapitals(s, 2) != want {
+			t.Errorf("%q: %v", s, !want)
+		}
+	}
+}

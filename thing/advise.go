@@ -214,7 +214,7 @@ func inPlace(s *LotStatement, d Dose) answer {
 		country, _ = cert.Alpha2(country) // codes of the network's tests are of no country
 	}
 	switch {
-	case !alpha2(country):
+	case !format.IsCapitals(country, 2):
 		return unsure
 	case country != s.Country:
 		// The issuer's country is a guess about the dose: good enough to find it

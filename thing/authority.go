@@ -45,7 +45,7 @@ func NewLotKey(role Role, authority, products string, der []byte) (*LotKey, erro
 		return nil, fmt.Errorf("role %q is none of manufacturer, regulator, participant: %w", role, ErrField)
 	case authority == "":
 		return nil, fmt.Errorf("the authority has no name: %w", ErrField)
-	case role == Participant && !alpha2(k.Country):
+	case role == Participant && !format.IsCapitals(k.Country, 2):
 		return nil, fmt.Errorf("the certificate of a participant must name its country: %w", ErrNoCountry)
 	case k.Weak:
 		return nil, ErrWeakKey

@@ -200,7 +200,7 @@ func (s *LotStatement) Check() error {
 		return bad("part", "is neither all nor some")
 	case NormalLot(s.Lot) == "":
 		return bad("lot", "has no letter and no digit")
-	case s.Country != "" && !alpha2(s.Country):
+	case s.Country != "" && !format.IsCapitals(s.Country, 2):
 		return bad("country", "is not of two capital letters")
 	case s.Centre != "" && s.Country == "":
 		return bad("centre", "is in no country")
@@ -222,10 +222,6 @@ func (s *LotStatement) Check() error {
 
 // maxTime is the end of the year 9999.
 const maxTime = 253402300799
-
-func alpha2(s string) bool {
-	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
-}
 
 // Share returns a share between 0 and 1 in ten-thousandths, rounded down: more is
 // not claimed than was measured.

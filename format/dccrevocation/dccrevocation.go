@@ -205,7 +205,7 @@ func parseKID(text string) ([]byte, error) {
 }
 
 func (b Batch) check() error {
-	if len(b.Country) != 2 || strings.Trim(b.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	if !format.IsCapitals(b.Country, 2) {
 		return fmt.Errorf("country: %w", ErrCountry)
 	}
 	// RFC 3339 has four digits for the year.

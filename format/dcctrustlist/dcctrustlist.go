@@ -196,7 +196,7 @@ func parseEntry(v any) (e Entry, err error) {
 			return e, fmt.Errorf("%s: %w", m.name, ErrEntry)
 		}
 	}
-	if len(e.Country) != 2 || strings.Trim(e.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	if !format.IsCapitals(e.Country, 2) {
 		return e, fmt.Errorf("country: %w", ErrCountry)
 	}
 	if e.KID, err = decodeBase64(kid); err != nil || len(e.KID) == 0 {

@@ -109,7 +109,7 @@ func (r *reader) current(v cbor.Value, c *Certificate) {
 		r.find(true, format.BadCode, "s")
 	}
 	c.Nationality = r.text(v, "", "nt", required)
-	if c.Nationality != "" && !isAlpha3(c.Nationality) {
+	if c.Nationality != "" && !format.IsCapitals(c.Nationality, 3) {
 		r.find(false, format.BadCode, "nt")
 	}
 	c.DocumentNumber = r.text(v, "", "id", optional)
@@ -244,12 +244,6 @@ next:
 
 func validSex(s string) bool {
 	return s == "male" || s == "female" || s == "other" || s == "unknown"
-}
-
-// isAlpha3 checks the form of an ISO 3166-1 alpha-3 code. Which codes are
-// assigned is no business of the format: test participants use XXA.
-func isAlpha3(s string) bool {
-	return len(s) == 3 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // Encode writes the certificate as generation 3 and reads it again: the findings

@@ -381,5 +381,5 @@ next:
 // isState checks the form of a code of Doc 9303-3: three letters, and one, for
 // Germany. Which are assigned is no business of the format.
 func isState(s string) bool {
-	return (len(s) == 3 || s == "D") && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+	return format.IsCapitals(s, 3) || s == "D"
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"ampoule/format"
 )
 
 // countryOID is the attribute type C of a name (X.520).
@@ -37,7 +39,7 @@ func Lint(c *x509.Certificate, role Role) []string {
 	}
 	if len(countries) != 1 {
 		object("the subject has %d country attributes (C), want 1", len(countries))
-	} else if s, ok := countries[0].(string); !ok || !alpha2(s) {
+	} else if s, ok := countries[0].(string); !ok || !format.IsCapitals(s, 2) {
 		object("the country is %q, want two upper-case letters", countries[0])
 	}
 

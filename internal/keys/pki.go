@@ -47,17 +47,13 @@ type Participant struct {
 }
 
 func (p Participant) check() error {
-	if !alpha2(p.Country) {
+	if !format.IsCapitals(p.Country, 2) {
 		return fmt.Errorf("keys: country %q, want two upper-case letters: %w", p.Country, ErrParticipant)
 	}
 	if p.Organization == "" || p.Name == "" {
 		return fmt.Errorf("keys: organization and name are required: %w", ErrParticipant)
 	}
 	return nil
-}
-
-func alpha2(s string) bool {
-	return len(s) == 2 && 'A' <= s[0] && s[0] <= 'Z' && 'A' <= s[1] && s[1] <= 'Z'
 }
 
 func (p Participant) subject(name string) pkix.Name {
@@ -145,7 +141,7 @@ func OpenSCA(k *Key) (*SCA, error) {
 	if c == nil || !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage&x509.KeyUsageCertSign == 0 || len(c.SubjectKeyId) == 0 {
 		return nil, fmt.Errorf("keys: the certificate is not that of a certificate authority: %w", ErrNotCA)
 	}
-	if len(c.Subject.Country) != 1 || !alpha2(c.Subject.Country[0]) {
+	if len(c.Subject.Country) != 1 || !format.IsCapitals(c.Subject.Country[0], 2) {
 		return nil, fmt.Errorf("keys: the authority names no country: %w", ErrNotCA)
 	}
 	return &SCA{Key: k}, nil
