@@ -97,13 +97,9 @@ func (c *Certificate) ToICVP(catalogue *Catalogue) (*icvp.Certificate, error) {
 	case v.Disease.Code != "" && diseaseCode(v.Disease.Code) != diseaseCode(p.Disease):
 		return nil, fmt.Errorf("ICVP: vaccination.disease %q, but the product is against %s: %w", v.Disease.Code, p.Disease, format.BadCode)
 	}
-	name := c.Person.Name.Full
-	if name == "" {
-		name = strings.TrimSpace(c.Person.Name.Given + " " + c.Person.Name.Family)
-	}
 	return &icvp.Certificate{
 		Generation:     3,
-		Name:           name,
+		Name:           c.Person.Name.full(),
 		DateOfBirth:    string(c.Person.BirthDate),
 		Sex:            sexOf(c.Person.Sex),
 		Nationality:    c.Person.Nationality,
