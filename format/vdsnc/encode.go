@@ -47,15 +47,25 @@ func Encode(s *Seal) ([]byte, []format.Finding) {
 	if err != nil {
 		return nil, []format.Finding{{Reason: ErrNotIJSON}}
 	}
-	top, _ := members(data)
 	if s.Issuer == "" {
 		return data, append([]format.Finding{{Path: "hdr.is", Reason: format.RequiredMissing}}, s.missing()...)
 	}
-	findings, err := new(Seal).readData(top, Strict)
+	_, findings, err := DecodeData(data, Strict)
 	if err != nil {
 		findings = append(findings, format.Finding{Reason: format.Defect(format.Reason(err, string(ErrShape)))})
 	}
 	return data, append(findings, s.missing()...)
+}
+
+// DecodeData reads header and message without the signature that belongs to them.
+func DecodeData(data []byte, p Profile) (*Seal, []format.Finding, error) {
+	top, ok := members(data)
+	if !ok {
+		return nil, nil, fmt.Errorf("VDS-NC: data: %w", ErrShape)
+	}
+	s := new(Seal)
+	findings, err := s.readData(top, p)
+	return s, findings, err
 }
 
 // missing finds what the report requires and the reader does without.

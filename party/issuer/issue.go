@@ -292,7 +292,7 @@ func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error)
 		return draft{}, err
 	}
 	content, findings := eudcc.Encode(payload)
-	if err := findingsError(append(findings, emptyTexts(payload.Vaccination)...)); err != nil {
+	if err := findingsError(append(findings, payload.EmptyTexts()...)); err != nil {
 		return draft{}, fmt.Errorf("EU DCC: %w", err)
 	}
 	signed := func() *cert.Certificate {
@@ -300,19 +300,4 @@ func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error)
 		return r
 	}
 	return draft{subclaim: hcert.SubclaimDCC, content: content, record: signed}, nil
-}
-
-// emptyTexts finds what a vaccination must say and the schema lets be empty.
-func emptyTexts(v *eudcc.Vaccination) (findings []format.Finding) {
-	if v == nil {
-		return nil
-	}
-	for _, f := range [...]struct{ path, text string }{
-		{"v[0].tg", v.Target}, {"v[0].vp", v.Prophylaxis}, {"v[0].mp", v.Product}, {"v[0].ma", v.Manufacturer}, {"v[0].is", v.Issuer},
-	} {
-		if f.text == "" {
-			findings = append(findings, format.Finding{Path: f.path, Reason: format.RequiredMissing})
-		}
-	}
-	return findings
 }

@@ -342,7 +342,7 @@ func TestRefuses(t *testing.T) {
 			{"no date", vaccination(func(v *cert.Vaccination) { v.Date = "" }), format.BadDate, "vaccination.date"},
 			{"a partial date", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11" }), format.BadDate, "vaccination.date"},
 			{"a date in the future", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11-03" }), ErrFuture, "vaccination.date"},
-			{"no product", vaccination(func(v *cert.Vaccination) { v.Product = cert.Code{} }), format.BadCode, "vaccination.product"},
+			{"no product", vaccination(func(v *cert.Vaccination) { v.Product = cert.Code{} }), format.RequiredMissing, "vaccination.product"},
 			{"a product that is not in the catalogue", vaccination(func(v *cert.Vaccination) { v.Product.Code = "ZZ-1" }), format.BadCode, "vaccination.product"},
 			{"no catalogue", func(i *Issuer, _ *Request) { i.Catalogue = nil }, format.BadCode, "vaccination.product"},
 			{"another disease than the product's", vaccination(func(v *cert.Vaccination) { v.Disease.Code = "1C81" }), format.BadCode, "vaccination.disease"},
