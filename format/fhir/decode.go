@@ -95,7 +95,9 @@ func Decode(v any) (*Bundle, []format.Finding) {
 		r.entry(&b.Entries[i], e, root.item("entry", i))
 	}
 	r.resolve(b, root)
-	r.empties(o, root)
+	if hasEmpty(o) {
+		r.empties(o, root)
+	}
 	return b, r.findings
 }
 
@@ -477,7 +479,14 @@ func (r *reader) text(o object, at *place, name string, must bool) string {
 		}
 		return ""
 	}
-	s := r.textOf(v, at.member(name))
+	// Most texts are in order: their place is only made where one is not.
+	s, ok := v.(string)
+	if ok {
+		if clean, odd := format.Clean(s); clean != "" && !odd {
+			return clean
+		}
+	}
+	s = r.textOf(v, at.member(name))
 	if s == "" && must {
 		r.find(false, format.RequiredMissing, at.member(name))
 	}
@@ -526,6 +535,24 @@ func readAll[T any](r *reader, o object, at *place, name string, read func(any, 
 		all[i] = read(v, at.item(name, i))
 	}
 	return all
+}
+
+// hasEmpty reports whether there is an empty value in v, or v is one.
+func hasEmpty(v any) bool {
+	switch v := v.(type) {
+	case object:
+		for _, member := range v {
+			if hasEmpty(member) {
+				return true
+			}
+		}
+		return len(v) == 0
+	case []any:
+		return len(v) == 0 || slices.ContainsFunc(v, hasEmpty)
+	case string:
+		return v == ""
+	}
+	return v == nil
 }
 
 // empties remarks every empty value, which FHIR does not have: what is absent is
