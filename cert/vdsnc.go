@@ -103,12 +103,13 @@ var documentTypes = map[string]string{"P": "PPN", "A": "NI", "C": "NI", "I": "NI
 
 // ToVDSNC makes an ICAO visible digital seal: of a vaccination with the doses
 // before it, one entry for each vaccine, or of a test. Codes of vaccines and
-// diseases are those of ICD-11; tests and results are named by their words.
+// diseases are those of ICD-11; tests and results are named by their words. The
+// authority is the issuing state.
 // What the report has no place for (nationality, the doses of a series, the
 // disease of a test, tests before a vaccination) is left behind; what it requires
 // and the record lacks shows when the seal is encoded.
 func (c *Certificate) ToVDSNC() (*vdsnc.Seal, error) {
-	s := &vdsnc.Seal{Version: 1, Issuer: c.Authority}
+	s := &vdsnc.Seal{Version: 1, Issuer: stateCode(c.Authority)}
 	switch {
 	case c.Vaccination != nil:
 		s.Type = vdsnc.TypeVaccination

@@ -306,7 +306,7 @@ func clock(t time.Time) func(i *Issuer, r *Request) {
 var always = []refusal{
 	{"no record", func(_ *Issuer, r *Request) { r.Record = nil }, format.RequiredMissing, "record"},
 	{"no format", func(_ *Issuer, r *Request) { r.Format = "" }, ErrFormat, `""`},
-	{"another format", func(_ *Issuer, r *Request) { r.Format = "vds-nc" }, ErrFormat, "shc"},
+	{"another format", func(_ *Issuer, r *Request) { r.Format = "divoc" }, ErrFormat, "shc"},
 	{"expired", expires(today.Add(-time.Second)), ErrExpiry, "past"},
 	{"expires now", expires(today), ErrExpiry, "past"},
 	{"expires a second after the key", expires(dies.Add(time.Second)), ErrExpiry, "after the signing key"},
