@@ -211,7 +211,6 @@ func (s *keySet) save(dir string, domains []string, lock keys.Lock) error {
 		return err
 	}
 	if s.others["csca"] != nil {
-		public[filepath.Join("DSC", "dsc-seal.pem")] = certificatePEM(s.others["dsc-seal"])
 		public[filepath.Join("trustlist", "csca.pem")] = certificatePEM(s.others["csca"])
 	}
 	public[filepath.Join("trustlist", "did.json")] = list
