@@ -10,6 +10,8 @@ import (
 	"ampoule/format/cbor"
 	"ampoule/format/ddcc"
 	"ampoule/format/divoc"
+	"ampoule/format/eudcc"
+	"ampoule/format/icvp"
 	"ampoule/format/vdsnc"
 
 	"github.com/google/go-cmp/cmp"
@@ -220,6 +222,87 @@ func TestMirrorDIVOC(t *testing.T) {
 	})
 }
 
+func TestMirrorDCC(t *testing.T) {
+	spelling := rapid.StringMatching(`[A-Z]{1,10}(<[A-Z]{1,10})?`)
+	country := rapid.SampledFrom([]string{"AT", "XA"})
+	rapid.Check(t, func(t *rapid.T) {
+		x := &eudcc.Certificate{
+			Version: eudcc.LatestVersion, DateOfBirth: births().Draw(t, "dob"),
+			Name: eudcc.Name{
+				Surname: words().Draw(t, "fn"), StandardSurname: spelling.Draw(t, "fnt"),
+				Forename: perhaps(words()).Draw(t, "gn"), StandardForename: perhaps(spelling).Draw(t, "gnt"),
+			},
+		}
+		code := func(known string) string { return rapid.OneOf(rapid.Just(known), words()).Draw(t, known) }
+		switch rapid.IntRange(0, 2).Draw(t, "kind") {
+		case 0:
+			x.Vaccination = &eudcc.Vaccination{
+				Target: code("840539006"), Prophylaxis: code("1119349007"), Product: code("EU/1/20/1528"), Manufacturer: code("ORG-100030215"),
+				Dose: rapid.Int64Range(1, 9).Draw(t, "dn"), Doses: rapid.Int64Range(1, 9).Draw(t, "sd"), Date: days().Draw(t, "dt"),
+				Country: country.Draw(t, "co"), Issuer: words().Draw(t, "is"), ID: words().Draw(t, "ci"),
+			}
+		case 1:
+			x.Test = &eudcc.Test{
+				Target: code("840539006"), Type: code("LP6464-4"), Name: perhaps(words()).Draw(t, "nm"), Device: perhaps(words()).Draw(t, "ma"),
+				SampleTime: days().Draw(t, "sc") + "T10:00:00+02:00", Result: code("260415000"), Centre: perhaps(words()).Draw(t, "tc"),
+				Country: country.Draw(t, "co"), Issuer: words().Draw(t, "is"), ID: words().Draw(t, "ci"),
+			}
+		default:
+			x.Recovery = &eudcc.Recovery{
+				Target: code("840539006"), FirstPositive: days().Draw(t, "fr"), From: days().Draw(t, "df"), Until: days().Draw(t, "du"),
+				Country: country.Draw(t, "co"), Issuer: words().Draw(t, "is"), ID: words().Draw(t, "ci"),
+			}
+		}
+		want, _ := cert.FromDCC(x)
+		y, err := want.ToDCC()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, _ := eudcc.Encode(y)
+		v, err := cbor.Parse(data, cbor.DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, _ := eudcc.Decode(v)
+		if got, _ := cert.FromDCC(z); cmp.Diff(want, got) != "" {
+			t.Fatal(cmp.Diff(want, got))
+		}
+	})
+}
+
+func TestMirrorICVP(t *testing.T) {
+	catalogue := cert.DemoCatalogue()
+	rapid.Check(t, func(t *rapid.T) {
+		x := &icvp.Certificate{
+			Generation: 3, Name: words().Draw(t, "n"), DateOfBirth: days().Draw(t, "dob"), Template: icvp.TemplateVersion,
+			Sex:         rapid.SampledFrom([]string{"male", "female", "other", "unknown"}).Draw(t, "s"),
+			Nationality: rapid.SampledFrom([]string{"AUT", "XXA"}).Draw(t, "nt"), DocumentNumber: perhaps(words()).Draw(t, "id"),
+			DocumentType: perhaps(words()).Draw(t, "dt"), Guardian: perhaps(words()).Draw(t, "gn"),
+			Dose: icvp.Dose{
+				Product: rapid.SampledFrom([]string{"DEMO-YF-0001", "DEMO-POLIO-0001"}).Draw(t, "vp"), Date: days().Draw(t, "dv"),
+				Clinician: words().Draw(t, "cn"), Authority: perhaps(words()).Draw(t, "is"), Lot: words().Draw(t, "bo"),
+			},
+		}
+		want := cert.FromICVP(x, catalogue)
+		y, err := want.ToICVP(catalogue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, findings := icvp.Encode(y)
+		if len(findings) > 0 {
+			t.Fatal(findings)
+		}
+		v, err := cbor.Parse(data, cbor.DefaultLimits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, _ := icvp.Decode(v)
+		if diff := cmp.Diff(want, cert.FromICVP(z, catalogue)); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
 // What a format does not certify is refused, and what it lacks is named.
 func TestToRefuses(t *testing.T) {
 	recovery := &cert.Certificate{Kind: cert.KindRecovery, Recovery: &cert.Recovery{}}
@@ -232,6 +315,18 @@ func TestToRefuses(t *testing.T) {
 	} {
 		if err := to(); format.Reason(err, "") != string(cert.ErrNotCarried) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLikeICD11(t *testing.T) {
+	for code, want := range map[string]string{
+		"XM0N24": "XM0N24", "1D47": "1D47", "RA01.0": "RA01.0",
+		"": "", "1119349007": "", "J07BX03": "", "EU/1/20/1528": "", "ORG-100030215": "", "ABC": "", "aBcd": "",
+	} {
+		s, err := (&cert.Certificate{Vaccination: &cert.Vaccination{Vaccine: cert.Code{Code: code}}}).ToVDSNC()
+		if err != nil || s.Vaccination.Events[0].Vaccine != want {
+			t.Errorf("%q: %v %+v", code, err, s)
 		}
 	}
 }
