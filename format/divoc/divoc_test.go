@@ -73,9 +73,8 @@ func specimen(version string) object {
 	return doc
 }
 
-// sign adds a proof, as [Sign] does. edit may change it before it is signed; such
-// a proof, that of a key that Sign refuses and that over a document of which
-// Decode takes another context are made here.
+// sign adds a proof, that of [Sign] where it makes one. edit may change it before
+// it is signed; such a proof, and those that Sign refuses, are made here.
 func sign(t testing.TB, doc object, signer crypto.Signer, edit func(proof object, header *string)) object {
 	t.Helper()
 	if edit == nil {

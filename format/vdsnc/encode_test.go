@@ -88,7 +88,7 @@ func TestEncodeFindings(t *testing.T) {
 		edit       func(s *Seal)
 		want       []format.Finding
 	}{
-		{"no state", complete, func(s *Seal) { s.Issuer = "" }, []format.Finding{{Path: "hdr.is", Reason: format.RequiredMissing}}},
+		{"no state", complete, func(s *Seal) { s.Issuer = "" }, []format.Finding{{Path: "hdr.is", Reason: format.BadCode}}},
 		{"a state of two letters", complete, func(s *Seal) { s.Issuer = "UT" }, []format.Finding{{Path: "hdr.is", Reason: format.BadCode}}},
 		{"no person", complete, func(s *Seal) { s.Vaccination.Person.Name = "" }, []format.Finding{{Path: "pid.n", Reason: format.RequiredMissing}}},
 		{"another document alone", complete, func(s *Seal) {

@@ -140,7 +140,7 @@ func TestSealRefuses(t *testing.T) {
 		{"an authority that is none", func(_ *testing.T, i *Issuer, _ *keys.SCA, _ *Request) { i.Chain[1] = i.Chain[0] }, trust.ErrNotAuthority, "authority"},
 		{"another state", func(_ *testing.T, i *Issuer, _ *keys.SCA, _ *Request) { i.Participant = "XXB" }, trust.ErrSignerState, "XXA"},
 		{"a state of two letters that is none", func(_ *testing.T, i *Issuer, _ *keys.SCA, _ *Request) { i.Participant = "XA" }, format.BadCode, "hdr.is"},
-		{"no state", func(_ *testing.T, i *Issuer, _ *keys.SCA, _ *Request) { i.Participant = "" }, format.RequiredMissing, "hdr.is"},
+		{"no state", func(_ *testing.T, i *Issuer, _ *keys.SCA, _ *Request) { i.Participant = "" }, format.BadCode, "hdr.is"},
 		{"a signer that is expired", func(_ *testing.T, i *Issuer, _ *keys.SCA, _ *Request) {
 			i.NotAfter = dies.AddDate(5, 0, 0)
 			i.Now = func() time.Time { return dies.AddDate(1, 0, 0) }
