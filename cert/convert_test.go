@@ -66,7 +66,10 @@ func fullVaccination() *Certificate {
 			Lot: "SPEC-LOT-1", Date: "2026-10-01", Dose: 2, Doses: 3, Country: "AT", Clinician: "Specimen Clinic",
 			ValidFrom: "2026-10-15", ValidUntil: "2027-10-15",
 		},
-		Earlier: []Event{{Vaccination: &Vaccination{Disease: Code{"840539006", systemSNOMED, "COVID-19"}, Vaccine: Code{"1119349007", systemSNOMED, ""}, Date: "2026-09-01", Lot: "SPEC-LOT-0", Dose: 1}}},
+		Earlier: []Event{{Vaccination: &Vaccination{
+			Disease: Code{"840539006", systemSNOMED, "COVID-19"}, Vaccine: Code{"1119349007", systemSNOMED, ""}, Product: Code{"EU/1/20/1528", systemEURegister, "Comirnaty"},
+			Date: "2026-09-01", Lot: "SPEC-LOT-0", Dose: 1, Country: "AT", Clinician: "Specimen Clinic",
+		}}},
 	}
 }
 

@@ -60,14 +60,9 @@ func (c *Certificate) ToDDCC() (*ddcc.Certificate, error) {
 		v := c.Vaccination
 		d.ValidFrom, d.ValidUntil = string(v.ValidFrom), string(v.ValidUntil)
 		d.Vaccination = &ddcc.Vaccination{
-			Disease: coding(v.Disease), Vaccine: coding(v.Vaccine), Brand: coding(v.Product),
+			Disease: coding(v.Disease), Vaccine: coding(v.Vaccine), Brand: coding(v.Product), Manufacturer: coding(v.Manufacturer),
 			Lot: v.Lot, Date: string(v.Date), Dose: int64(v.Dose), Doses: int64(v.Doses),
 			Country: ddcc.CountryCoding(v.Country), Practitioner: v.Clinician,
-		}
-		if v.Manufacturer.Code != "" {
-			d.Vaccination.Manufacturer = coding(v.Manufacturer)
-		} else {
-			d.Vaccination.Holder = coding(v.Manufacturer)
 		}
 	case c.Test != nil:
 		t := c.Test

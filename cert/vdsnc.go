@@ -103,21 +103,21 @@ var documentTypes = map[string]string{"P": "PPN", "A": "NI", "C": "NI", "I": "NI
 
 // ToVDSNC makes an ICAO visible digital seal: of a vaccination with the doses
 // before it, one entry for each vaccine, or of a test. Codes of vaccines and
-// diseases are those of ICD-11; tests and results are named by their words.
-// What the report has no place for (nationality, the doses of a series, the
-// disease of a test, tests before a vaccination) is left behind; what it requires
-// and the record lacks shows when the seal is encoded.
+// diseases are those of ICD-11; tests and results are named by their words; the
+// authority is the issuing state. What the report has no place for (nationality,
+// the doses of a series, the disease of a test, tests before a vaccination) is
+// left behind; what it requires and the record lacks shows when the seal is
+// encoded.
 func (c *Certificate) ToVDSNC() (*vdsnc.Seal, error) {
-	s := &vdsnc.Seal{Version: 1, Issuer: c.Authority}
+	s := &vdsnc.Seal{Version: 1, Issuer: stateCode(c.Authority)}
 	switch {
 	case c.Vaccination != nil:
 		s.Type = vdsnc.TypeVaccination
 		s.Vaccination = &vdsnc.Vaccination{ID: c.ID, Person: personOfSeal(c.Person)}
-		switch p, d := &s.Vaccination.Person, c.Person.Document; d.Type {
-		case "PPN":
-			p.Document = d.Number
-		default:
-			p.OtherDocument = d.Number
+		if d := c.Person.Document; d.Type == "PPN" {
+			s.Vaccination.Person.Document = d.Number
+		} else {
+			s.Vaccination.Person.OtherDocument = d.Number
 		}
 		for _, e := range c.Earlier {
 			if e.Vaccination != nil {
@@ -160,15 +160,21 @@ func addDose(to *vdsnc.Vaccination, v *Vaccination) {
 	})
 }
 
-// icd11Of returns the first code of ICD-11. A code without a system is taken for
-// one.
+// icd11Of returns the first code of ICD-11. One without a system is known by its
+// form.
 func icd11Of(codes ...Code) string {
 	for _, c := range codes {
-		if c.Code != "" && (c.System == "" || strings.HasPrefix(c.System, "http://id.who.int/icd")) {
+		if strings.HasPrefix(c.System, "http://id.who.int/icd") || c.System == "" && likeICD11(c.Code) {
 			return c.Code
 		}
 	}
 	return ""
+}
+
+// likeICD11 reports whether a code has the form of ICD-11: four characters or
+// more, the second a letter, so that no code of ICD-10 looks like it; XM0N24.
+func likeICD11(code string) bool {
+	return len(code) >= 4 && code[1] >= 'A' && code[1] <= 'Z' && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.") == ""
 }
 
 func icd11OfDisease(c Code) string {

@@ -96,8 +96,8 @@ type parser struct {
 	data     []byte
 	text     string // the same, of which the strings of the value are parts
 	at       int    // of the next byte
-	open     int // arrays and objects around it
-	depth    int // most of them
+	open     int    // arrays and objects around it
+	depth    int    // most of them
 	foldCase bool
 	build    bool // whether anyone wants the value
 }

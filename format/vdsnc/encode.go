@@ -28,8 +28,7 @@ var (
 // the seal lacks, and nothing is tolerable in what is about to be signed.
 // Members that are empty are left out.
 func Encode(s *Seal) ([]byte, []format.Finding) {
-	hdr := object{"v": 1}
-	hdr.text("is", s.Issuer)
+	hdr := object{"v": 1, "is": s.Issuer}
 	var msg object
 	switch {
 	case s.Vaccination != nil && s.Test == nil:
@@ -40,15 +39,12 @@ func Encode(s *Seal) ([]byte, []format.Finding) {
 		return nil, []format.Finding{{Path: "hdr.t", Reason: format.RequiredMissing}}
 	}
 	raw, err := json.Marshal(object{"hdr": hdr, "msg": msg})
-	if err != nil || msg.broken() || !utf8.ValidString(s.Issuer) {
+	if err != nil || hdr.broken() || msg.broken() {
 		return nil, []format.Finding{{Reason: format.BadValue}}
 	}
 	data, err := jcs.Transform(raw)
 	if err != nil {
 		return nil, []format.Finding{{Reason: ErrNotIJSON}}
-	}
-	if s.Issuer == "" {
-		return data, append([]format.Finding{{Path: "hdr.is", Reason: format.RequiredMissing}}, s.missing()...)
 	}
 	_, findings, err := DecodeData(data, Strict)
 	if err != nil {
