@@ -200,7 +200,7 @@ var writers = map[Format]func(*Certificate, *Catalogue) (*Certificate, []format.
 		if err != nil {
 			return nil, nil, fmt.Errorf("SHC: %w", err)
 		}
-		v, err := strictjson.Decode(data, strictjson.Limits{})
+		v, err := strictjson.Parse(data, strictjson.Limits{})
 		if err != nil {
 			return nil, nil, fmt.Errorf("SHC: %w", err)
 		}

@@ -374,22 +374,21 @@ func arrived(c *cert.Certificate) string {
 
 // readFixture tells the formats apart by their members.
 func readFixture(data []byte) (*cert.Certificate, error) {
-	v, err := strictjson.Decode(data, strictjson.Limits{})
+	o, err := strictjson.Parse(data, strictjson.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	o, _ := v.(map[string]any)
-	fromBundle := func(bundle any) *cert.Certificate {
+	fromBundle := func(bundle strictjson.Value) *cert.Certificate {
 		decoded, _ := fhir.Decode(bundle)
 		return cert.FromFHIR(decoded)
 	}
-	switch vc, _ := o["vc"].(map[string]any); {
-	case o["resourceType"] == "Bundle":
-		return fromBundle(v), nil
-	case vc != nil:
-		return fromBundle(vc["credentialSubject"].(map[string]any)["fhirBundle"]), nil
-	case o["-260"] != nil:
-		content := appendCBOR(nil, o["-260"].(map[string]any)["1"])
+	switch kind, _ := o.Get("resourceType").Text(); {
+	case kind == "Bundle":
+		return fromBundle(o), nil
+	case o.Get("vc").Exists():
+		return fromBundle(o.Get("vc").Get("credentialSubject").Get("fhirBundle")), nil
+	case o.Get("-260").Exists():
+		content := appendCBOR(nil, o.Get("-260").Get("1"))
 		parsed, err := cbor.Parse(content, cbor.DefaultLimits)
 		if err != nil {
 			return nil, err
@@ -397,8 +396,8 @@ func readFixture(data []byte) (*cert.Certificate, error) {
 		payload, _ := eudcc.Decode(parsed)
 		record, _ := cert.FromDCC(payload)
 		return record, nil
-	case o["data"] != nil:
-		inner, err := json.Marshal(o["data"])
+	case o.Get("data").Exists():
+		inner, err := json.Marshal(o.Get("data").Any())
 		if err != nil {
 			return nil, err
 		}
@@ -416,22 +415,24 @@ func readFixture(data []byte) (*cert.Certificate, error) {
 }
 
 // appendCBOR writes a JSON value.
-func appendCBOR(dst []byte, v any) []byte {
-	switch v := v.(type) {
-	case map[string]any:
-		dst = cbor.AppendMap(dst, len(v))
-		for k, e := range v {
-			dst = appendCBOR(cbor.AppendText(dst, k), e)
+func appendCBOR(dst []byte, v strictjson.Value) []byte {
+	switch v.Kind() {
+	case strictjson.Object:
+		dst = cbor.AppendMap(dst, v.Len())
+		for m := range v.All() {
+			dst = appendCBOR(cbor.AppendText(dst, m.Name()), m)
 		}
-	case []any:
-		dst = cbor.AppendArray(dst, len(v))
-		for _, e := range v {
-			dst = appendCBOR(dst, e)
+	case strictjson.Array:
+		dst = cbor.AppendArray(dst, v.Len())
+		for m := range v.All() {
+			dst = appendCBOR(dst, m)
 		}
-	case string:
-		dst = cbor.AppendText(dst, v)
-	case json.Number:
-		n, _ := v.Int64()
+	case strictjson.String:
+		s, _ := v.Text()
+		dst = cbor.AppendText(dst, s)
+	case strictjson.Number:
+		number, _ := v.Number()
+		n, _ := number.Int64()
 		dst = cbor.AppendInt(dst, n)
 	}
 	return dst

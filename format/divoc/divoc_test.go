@@ -374,7 +374,7 @@ func TestDecodeRefuses(t *testing.T) {
 			if !errors.Is(err, tc.want) || d != nil || findings != nil {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
-			if took := time.Since(start); took > 100*time.Millisecond*raceFactor {
+			if took := time.Since(start); took > 2*time.Second*raceFactor { // some twenty times what it takes
 				t.Errorf("after %v", took)
 			}
 		})

@@ -236,36 +236,37 @@ func parseJWS(p Profile, text string) (*JWS, error) {
 }
 
 func (j *JWS) readHeader(data []byte) error {
-	v, err := strictjson.Decode(data, strictjson.Limits{Bytes: maxHeader, Depth: 8})
+	header, err := strictjson.Parse(data, strictjson.Limits{Bytes: maxHeader, Depth: 8})
 	if err != nil {
 		return fmt.Errorf("JWS: header: %w", err)
 	}
-	header, ok := v.(map[string]any)
-	if !ok {
+	if header.Kind() != strictjson.Object {
 		return fmt.Errorf("JWS: header: no object: %w", ErrHeader)
 	}
 	// RFC 7515 section 4.1.11: what is listed MUST be understood, and no extension
 	// is understood here.
-	if _, present := header["crit"]; present {
+	if header.Get("crit").Exists() {
 		return fmt.Errorf("JWS: header: crit: %w", ErrCritical)
 	}
-	if zip, present := header["zip"]; !present || zip != "DEF" {
+	if zip, _ := header.Get("zip").Text(); zip != "DEF" {
 		return fmt.Errorf("JWS: header: zip: %w", ErrZip)
 	}
+	known := 1
 	for _, m := range [...]struct {
 		name string
 		to   *string
 	}{{"alg", &j.Alg}, {"kid", &j.KID}} {
-		if v, present := header[m.name]; present {
-			if *m.to, ok = v.(string); !ok {
+		if v := header.Get(m.name); v.Exists() {
+			var ok bool
+			if *m.to, ok = v.Text(); !ok {
 				return fmt.Errorf("JWS: header: %s: %w", m.name, ErrHeader)
 			}
-			delete(header, m.name)
+			known++
 		}
 	}
 	// A key, or the address of one, that the card itself brings proves nothing: it
 	// is not even kept.
-	if len(header) > 1 {
+	if header.Len() > known {
 		note(&j.Remarks, noteHeader)
 	}
 	return nil

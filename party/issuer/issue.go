@@ -27,16 +27,16 @@ import (
 	"ampoule/trust"
 )
 
-// Format is a kind of certificate that can be issued.
-type Format string
+// Format is the format of a certificate.
+type Format = cert.Format
 
-// The formats.
+// The formats that are issued: all but DIVOC's, whose programme is dormant.
 const (
-	ICVP  Format = "icvp"   // WHO Digital ICVP v0.3.0
-	EUDCC Format = "eu-dcc" // EU Digital COVID Certificate 1.3.2
-	DDCC  Format = "ddcc"   // WHO DDCC of a vaccination or a test result
-	SHC   Format = "shc"    // SMART Health Card
-	VDSNC Format = "vds-nc" // ICAO visible digital seal
+	ICVP  = cert.FormatICVP  // WHO Digital ICVP v0.3.0
+	EUDCC = cert.FormatEUDCC // EU Digital COVID Certificate 1.3.2
+	DDCC  = cert.FormatDDCC  // WHO DDCC of a vaccination or a test result
+	SHC   = cert.FormatSHC   // SMART Health Card
+	VDSNC = cert.FormatVDSNC // ICAO visible digital seal
 )
 
 // Issuer signs with one document signer key.
