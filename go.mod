@@ -21,7 +21,9 @@ require (
 
 require (
 	filippo.io/hpke v0.4.0 // indirect
+	filippo.io/mldsa v1.0.0 // indirect
 	github.com/cayleygraph/quad v1.3.0 // indirect
+	github.com/cloudflare/circl v1.6.5 // indirect
 	github.com/pquerna/cachecontrol v0.2.0 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	golang.org/x/crypto v0.55.0 // indirect
