@@ -38,7 +38,7 @@ const (
 func AppendKey(dst []byte, pub crypto.PublicKey) ([]byte, error) {
 	pair := func(label, value int64) { dst = cbor.AppendInt(cbor.AppendInt(dst, label), value) }
 	content := func(label int64, value []byte) { dst = cbor.AppendBytes(cbor.AppendInt(dst, label), value) }
-	switch signerAlgorithm(pub) {
+	switch SignerAlgorithm(pub) {
 	case ES256:
 		point, err := pub.(*ecdsa.PublicKey).Bytes() // 4 || x || y
 		if err != nil {

@@ -186,6 +186,12 @@ func (m *MultiSign) find(kid []byte) *Signature {
 	return nil
 }
 
+// Names reports whether there is a signature that says it is by the key.
+func (m *MultiSign) Names(pub crypto.PublicKey) bool {
+	kid, err := Thumbprint(pub)
+	return err == nil && m.find(kid) != nil
+}
+
 // head is what stands before the payload, and tail what stands after it.
 func (m *MultiSign) head() []byte {
 	b := cbor.AppendArray(cbor.AppendTag(nil, TagSign), 4)
@@ -220,7 +226,7 @@ func (m *MultiSign) Verify(keys ...crypto.PublicKey) error {
 		if err != nil {
 			return fmt.Errorf("COSE_Sign: %w", err)
 		}
-		s, alg := m.find(kid), signerAlgorithm(pub)
+		s, alg := m.find(kid), SignerAlgorithm(pub)
 		if s == nil {
 			return fmt.Errorf("COSE_Sign: none by the %s key %x: %w", alg, kid, ErrMissingSignature)
 		}
@@ -249,10 +255,10 @@ func (m *MultiSign) appendStructure(dst, protected []byte) []byte {
 	return append(dst, m.Payload...)
 }
 
-// signerAlgorithm returns the one algorithm of a key that signs Ampoule's own
+// SignerAlgorithm returns the one algorithm of a key that signs Ampoule's own
 // data, NoAlgorithm for others. It is apart from [KeyAlgorithm], which speaks of
 // certificates: a key for Ed25519 must not become good for those.
-func signerAlgorithm(pub crypto.PublicKey) Algorithm {
+func SignerAlgorithm(pub crypto.PublicKey) Algorithm {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
 		if k.Curve == elliptic.P256() {
@@ -305,7 +311,7 @@ func SignMulti(random io.Reader, payload []byte, signers ...crypto.Signer) ([]by
 		if m.find(kid) != nil {
 			return nil, fmt.Errorf("COSE_Sign: two signatures by key %x: %w", kid, ErrDuplicateSigner)
 		}
-		s := Signature{Alg: signerAlgorithm(pub), KID: kid}
+		s := Signature{Alg: SignerAlgorithm(pub), KID: kid}
 		s.protected = signerHeader(s.Alg, kid)
 		structure = m.appendStructure(structure[:0], s.protected)
 		if s.signature, err = signRaw(random, signer, s.Alg, structure); err != nil {

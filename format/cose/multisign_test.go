@@ -167,7 +167,7 @@ func TestMultiSignGoCose(t *testing.T) {
 		}
 		s := gocose.NewSignature()
 		s.Headers.Protected[gocose.HeaderLabelKeyID] = kid
-		s.Headers.Protected.SetAlgorithm(gocose.Algorithm(signerAlgorithm(pub)))
+		s.Headers.Protected.SetAlgorithm(gocose.Algorithm(SignerAlgorithm(pub)))
 		made.Signatures = append(made.Signatures, s)
 	}
 	if err := made.Sign(rand.Reader, nil, es256, edwards, lattice); err != nil {
@@ -248,17 +248,35 @@ func TestMultiSignRefuses(t *testing.T) {
 		{"unknown alg", func(p *multiParts) {
 			p.signatures = append(p.signatures, encodeSignature(signerHeader(-7777, bytes.Repeat([]byte{9}, 32)), emptyMap, []byte{1}))
 		}, ErrAlgNotAllowed},
-		{"alg of HCERT alone", func(p *multiParts) { p.signatures[0] = encodeSignature(signerHeader(PS256, classical.KID), emptyMap, classical.signature) }, ErrAlgNotAllowed},
-		{"alg of another key", func(p *multiParts) { p.signatures[0] = encodeSignature(signerHeader(MLDSA65, classical.KID), emptyMap, classical.signature) }, ErrAlgNotAllowed},
-		{"alg missing", func(p *multiParts) { p.signatures[0] = encodeSignature(header(4, classical.KID), emptyMap, classical.signature) }, ErrHeader},
-		{"kid missing", func(p *multiParts) { p.signatures[0] = encodeSignature(header(1, ES256), emptyMap, classical.signature) }, ErrHeader},
-		{"kid short", func(p *multiParts) { p.signatures[0] = encodeSignature(signerHeader(ES256, classical.KID[:8]), emptyMap, classical.signature) }, ErrHeader},
-		{"kid unprotected", func(p *multiParts) { p.signatures[0] = encodeSignature(header(1, ES256), header(4, classical.KID), classical.signature) }, ErrHeader},
+		{"alg of HCERT alone", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(signerHeader(PS256, classical.KID), emptyMap, classical.signature)
+		}, ErrAlgNotAllowed},
+		{"alg of another key", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(signerHeader(MLDSA65, classical.KID), emptyMap, classical.signature)
+		}, ErrAlgNotAllowed},
+		{"alg missing", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(header(4, classical.KID), emptyMap, classical.signature)
+		}, ErrHeader},
+		{"kid missing", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(header(1, ES256), emptyMap, classical.signature)
+		}, ErrHeader},
+		{"kid short", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(signerHeader(ES256, classical.KID[:8]), emptyMap, classical.signature)
+		}, ErrHeader},
+		{"kid unprotected", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(header(1, ES256), header(4, classical.KID), classical.signature)
+		}, ErrHeader},
 		{"header in the body", func(p *multiParts) { p.protected = cbor.AppendBytes(nil, header(3, "text/plain")) }, ErrHeader},
 		{"empty map for no header", func(p *multiParts) { p.protected = cbor.AppendBytes(nil, emptyMap) }, ErrHeader},
-		{"classical signature cut", func(p *multiParts) { p.signatures[0] = encodeSignature(classical.protected, emptyMap, classical.signature[:63]) }, ErrSignature},
-		{"ML-DSA signature cut", func(p *multiParts) { p.signatures[1] = encodeSignature(lattice.protected, emptyMap, lattice.signature[:3308]) }, ErrSignature},
-		{"ML-DSA signature longer", func(p *multiParts) { p.signatures[1] = encodeSignature(lattice.protected, emptyMap, append(bytes.Clone(lattice.signature), 0)) }, ErrSignature},
+		{"classical signature cut", func(p *multiParts) {
+			p.signatures[0] = encodeSignature(classical.protected, emptyMap, classical.signature[:63])
+		}, ErrSignature},
+		{"ML-DSA signature cut", func(p *multiParts) {
+			p.signatures[1] = encodeSignature(lattice.protected, emptyMap, lattice.signature[:3308])
+		}, ErrSignature},
+		{"ML-DSA signature longer", func(p *multiParts) {
+			p.signatures[1] = encodeSignature(lattice.protected, emptyMap, append(bytes.Clone(lattice.signature), 0))
+		}, ErrSignature},
 		{"signatures exchanged", func(p *multiParts) {
 			p.signatures = [][]byte{encodeSignature(classical.protected, emptyMap, lattice.signature), encodeSignature(lattice.protected, emptyMap, classical.signature)}
 		}, ErrSignature},
@@ -392,7 +410,7 @@ func TestThumbprint(t *testing.T) {
 func TestReadKey(t *testing.T) {
 	k := multiKeys()
 	for _, signer := range []crypto.Signer{k.es256, k.ed25519, k.mldsa} {
-		t.Run(signerAlgorithm(signer.Public()).String(), func(t *testing.T) {
+		t.Run(SignerAlgorithm(signer.Public()).String(), func(t *testing.T) {
 			encoded, err := AppendKey(nil, signer.Public())
 			if err != nil {
 				t.Fatal(err)
