@@ -113,6 +113,11 @@ func TestOpenRefuses(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("signed by none of the roots that it announces", func(t *testing.T) {
+		if _, err := Open(resign(t, payload, other.Classical, other.PostQuantum), []Root{root(t, 1)}, noon); !errors.Is(err, ErrSigner) {
+			t.Errorf("%v, want %v", err, ErrSigner)
+		}
+	})
 	t.Run("signed by two roots", func(t *testing.T) {
 		both := resign(t, payload, first.Classical, first.PostQuantum, other.Classical, other.PostQuantum)
 		for i := range 2 {
@@ -448,6 +453,22 @@ func TestMake(t *testing.T) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+func TestShrink(t *testing.T) {
+	previous := open(t, sealed(t, input(t)), root(t, 0))
+	in := input(t, next(previous), func(in *Input) { in.Documents[3].Data = rules(t, 1) })
+	if _, _, err := Make(in); !errors.Is(err, ErrShrunk) {
+		t.Errorf("half of the rules are gone: %v", err)
+	}
+	in.Shrink = 0.5
+	if _, _, err := Make(in); err != nil {
+		t.Error(err)
+	}
+	want := []Count{{"keys", 2}, {"authorities", 0}, {"revocations", 1}, {"products", 1}, {"rules", 2}, {"lot-keys", 1}, {"lot-statements", 3}}
+	if diff := cmp.Diff(want, previous.Counts()); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -35,6 +35,10 @@ type Input struct {
 	Documents   []Document
 	Pins        []Pin
 	Authorities []LotAuthority
+	// Shrink is the largest share of anything counted that may be gone since the
+	// previous bundle; above it a person must look. The guard stands here and not at
+	// the verifier, which must not keep trusting what was removed.
+	Shrink float64
 }
 
 // Pin is a key that may have signed trust lists.
@@ -58,6 +62,7 @@ const (
 	ErrDuplicate = format.Defect("duplicate")
 	ErrUnused    = format.Defect("unused")
 	ErrSigner    = format.Defect("signer-not-announced")
+	ErrShrunk    = format.Defect("shrunk") // much of what the previous bundle had is gone
 )
 
 // Make chooses what goes into a bundle. An error means that there is none: a
@@ -112,7 +117,21 @@ func Make(in Input) (*Bundle, []Drop, error) {
 	for _, d := range contents.Trust.Drops() {
 		m.drops = append(m.drops, Drop{Trust, d.Source, d.Entry, d.Reason, d.Detail})
 	}
+	if in.Previous != nil {
+		if err := checkShrink(in.Previous.Counts(), contents.Counts(), in.Shrink); err != nil {
+			return nil, m.drops, err
+		}
+	}
 	return b, m.drops, b.Check()
+}
+
+func checkShrink(previous, next []Count, share float64) error {
+	for i, p := range previous {
+		if n := next[i].N; float64(n) < (1-share)*float64(p.N) {
+			return fmt.Errorf("bundle: %d %s, and the previous one has %d: %w", n, p.Name, p.N, ErrShrunk)
+		}
+	}
+	return nil
 }
 
 // maker makes one bundle.

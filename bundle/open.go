@@ -33,6 +33,31 @@ type Contents struct {
 	LotKeys   thing.LotKeys
 }
 
+// Count is how many there are of something.
+type Count struct {
+	Name string
+	N    int
+}
+
+// Counts tells how much there is, always of the same things in the same order.
+func (c *Contents) Counts() []Count {
+	revocations, believed := 0, 0
+	if c.Status != nil {
+		revocations = c.Status.Len() + c.Status.Cards()
+	}
+	if c.Lots != nil {
+		for _, e := range c.Lots.Entries() {
+			if e.Refused == nil {
+				believed++
+			}
+		}
+	}
+	return []Count{
+		{"keys", len(c.Trust.All())}, {"authorities", len(c.Trust.Authorities())}, {"revocations", revocations},
+		{"products", c.Catalogue.Len()}, {"rules", len(c.Rules)}, {"lot-keys", len(c.LotKeys)}, {"lot-statements", believed},
+	}
+}
+
 // Open reads a bundle that one of the roots has signed. Nothing is read from it
 // before both signatures have been found good.
 //
@@ -54,6 +79,12 @@ func Open(data []byte, roots []Root, now time.Time) (*Opened, error) {
 	}
 	if o.Bundle, err = decode(m.Payload); err != nil {
 		return nil, err
+	}
+	if !contains(o.Roots, o.Signer) {
+		// Who pins what it announces must be able to open it again.
+		if _, err := verify(m, o.Roots); err != nil {
+			return nil, fmt.Errorf("bundle: no root that it announces has signed it: %w", ErrSigner)
+		}
 	}
 	o.Digest = digest(m.Payload)
 	if o.Issued.After(now.Add(clockSkew)) {

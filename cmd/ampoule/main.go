@@ -29,6 +29,7 @@ type commands struct {
 	Trust   trustCmd   `cmd:"" help:"Explain what is trusted, and what is not."`
 	Rules   rulesCmd   `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot     lotCmd     `cmd:"" help:"Sign and list statements about lots."`
+	Bundle  bundleCmd  `cmd:"" help:"Make, show and keep what offline verifiers carry."`
 	Version versionCmd `cmd:"" help:"Show the version."`
 }
 
