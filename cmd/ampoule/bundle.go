@@ -109,7 +109,7 @@ type bundleMakeCmd struct {
 	Previous string   `placeholder:"F" help:"The bundle that this one follows."`
 	Maker    string   `required:"" placeholder:"A" help:"Participant code or organisation id of who makes it."`
 	Days     int      `default:"7" help:"Days until the next one is due; verifiers call nothing valid by an older one."`
-	Shrink   float64  `default:"0.2" placeholder:"SHARE" help:"Stop where more than this share of something is gone since the previous bundle."`
+	Shrink   float64  `default:"0.2" placeholder:"SHARE" help:"Stop where more than this share of something is gone since the previous bundle (default: 0.2)."`
 	Out      string   `required:"" placeholder:"F" help:"File to write; an existing one only if it is the previous bundle."`
 }
 
