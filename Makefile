@@ -15,7 +15,7 @@ STATICCHECK := .cache/bin/staticcheck-v0.8.2
 CHROMIUM    ?= /usr/bin/chromium
 FUZZTIME    ?= 60s
 # What runs in a browser: formats, decisions and the verdict engine.
-PORTABLE    := ./format/... ./cert ./trust ./thing ./party/verifier
+PORTABLE    := ./format/... ./cert ./trust ./thing ./bundle ./party/verifier
 
 .PHONY: build run test deps check unit race portable page bench instructions fuzz interop clean
 

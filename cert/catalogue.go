@@ -610,3 +610,6 @@ var demoCatalogue = sync.OnceValue(func() *Catalogue {
 // so that a demonstration needs no list of WHO's. Its ids begin with DEMO-,
 // its displays say that they are fictitious, and no real verifier knows them.
 func DemoCatalogue() *Catalogue { return demoCatalogue() }
+
+// DemoCatalogueJSON returns it in the form that [ReadCatalogue] reads.
+func DemoCatalogueJSON() []byte { return slices.Clone(demoCatalogueText) }

@@ -9,6 +9,7 @@ import (
 
 	"ampoule/format"
 	"ampoule/trust"
+	"ampoule/trust/hotkeys"
 )
 
 // The reasons for which a statement is not believed.
@@ -61,13 +62,16 @@ const clockSkew = 5 * time.Minute
 
 // Believe says why a statement is not believed; nil where it is. Every listed
 // key under the statement's identifier is tried, for identifiers are hints.
-func (keys LotKeys) Believe(s *SignedLot, now time.Time) error {
+func (keys LotKeys) Believe(s *SignedLot, now time.Time) error { return keys.believe(s, now, nil) }
+
+// believe is Believe with tables for the keys that sign many statements.
+func (keys LotKeys) believe(s *SignedLot, now time.Time, hot *hotkeys.Cache) error {
 	var refused error
 	for _, k := range keys {
 		if k.Role != s.Statement.Role || k.Authority != s.Statement.Authority || k.key.ID != trust.KeyID(s.message.KID) {
 			continue
 		}
-		err := s.message.Verify(k.key.Public)
+		err := s.message.Verify(hot.Public(k.key.Public))
 		if err == nil {
 			err = k.entitled(s.Statement)
 		}

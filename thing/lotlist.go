@@ -6,11 +6,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ampoule/trust/hotkeys"
 )
 
 // maxStatements bounds a list: far more lots than are under discussion in the
 // world at a time.
 const maxStatements = 1 << 16
+
+// maxTables bounds the keys that have a table while a file is read: one authority
+// makes most of its statements.
+const maxTables = 8
 
 // LotEntry is a statement of a list and what became of it.
 type LotEntry struct {
@@ -42,6 +48,7 @@ type LotList struct {
 // be missed in silence. A statement that is not believed is kept with its reason.
 func (l *LotList) Add(source string, data []byte, keys LotKeys, now time.Time) error {
 	var added []*LotEntry
+	hot := hotkeys.NewCache(min(len(keys), maxTables))
 	n := 0
 	for line := range strings.Lines(string(data)) {
 		n++
@@ -60,7 +67,7 @@ func (l *LotList) Add(source string, data []byte, keys LotKeys, now time.Time) e
 		if err != nil {
 			return fmt.Errorf("%s, line %d: %w", source, n, err)
 		}
-		added = append(added, &LotEntry{SignedLot: *signed, Source: source, Refused: keys.Believe(signed, now)})
+		added = append(added, &LotEntry{SignedLot: *signed, Source: source, Refused: keys.believe(signed, now, hot)})
 	}
 	l.entries = append(l.entries, added...)
 	l.settle()

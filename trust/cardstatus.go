@@ -20,11 +20,11 @@ type cardList struct {
 // revocation list, the directory of the VCI with such lists inside, or EU DCC
 // revocation batches.
 func (s *Status) Add(source string, data []byte) error {
-	text := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
+	top := topMembers(bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	switch {
-	case hasMember(text, "rids"):
+	case top["rids"] != nil:
 		return s.AddCRL(source, data)
-	case hasMember(text, "issuerInfo"):
+	case top["issuerInfo"] != nil:
 		_, err := s.AddVCI(source, data)
 		return err
 	}

@@ -42,9 +42,8 @@ var didContexts = []string{
 // isDIDDocument reports whether a source is a plain DID document. It must not be
 // possible to make one of a signed list by breaking it, so only known contexts
 // count, and a document with a proof is for those who check proofs.
-func isDIDDocument(data []byte) bool {
-	var top map[string]json.RawMessage
-	if json.Unmarshal(data, &top) != nil || top["verificationMethod"] == nil || top["proof"] != nil {
+func isDIDDocument(top map[string]json.RawMessage) bool {
+	if top["verificationMethod"] == nil || top["proof"] != nil {
 		return false
 	}
 	var contexts []string

@@ -57,15 +57,16 @@ type Source struct {
 func (l *List) Add(s Source) error {
 	data := bytes.TrimSpace(bytes.TrimPrefix(s.Data, []byte("\ufeff")))
 	keys, drops, authorities := len(l.order), len(l.drops), len(l.authorities.order)
+	top := topMembers(data)
 	var err error
 	switch {
-	case len(data) > 0 && data[0] == '{' && isDIDDocument(data):
+	case isDIDDocument(top):
 		err = l.AddDIDDocument(Source{Name: s.Name, Data: data})
-	case len(data) > 0 && data[0] == '{' && hasMember(data, "@context"):
+	case top["@context"] != nil:
 		err = l.addDIDList(s, data)
-	case len(data) > 0 && data[0] == '{' && hasMember(data, "issuerInfo"):
+	case top["issuerInfo"] != nil:
 		err = l.addVCI(s, data)
-	case len(data) > 0 && data[0] == '{' && (hasMember(data, "keys") || hasMember(data, "kty")):
+	case top["keys"] != nil || top["kty"] != nil:
 		err = l.addJWKS(s, data)
 	case len(data) > 0 && (data[0] == '{' || data[0] == '['), signatureLine.Match(data):
 		// A signature line covers what follows it to the last byte, white space too.
@@ -91,11 +92,15 @@ func (l *List) Add(s Source) error {
 // signatureLine begins an EU list that a national back end has signed.
 var signatureLine = regexp.MustCompile(`^[A-Za-z0-9+/=]{40,1000}\r?\n[\[{]`)
 
-// hasMember reports whether a JSON object has a member. Broken JSON has none,
-// and is refused by the reader it then goes to.
-func hasMember(data []byte, name string) bool {
+// topMembers returns the members of a JSON object, read once: lists are long. What
+// is no object has none, nor has broken JSON, which is refused by the reader it
+// then goes to.
+func topMembers(data []byte) map[string]json.RawMessage {
 	var top map[string]json.RawMessage
-	return json.Unmarshal(data, &top) == nil && top[name] != nil
+	if len(data) == 0 || data[0] != '{' || json.Unmarshal(data, &top) != nil {
+		return nil
+	}
+	return top
 }
 
 // addDIDList reads a WHO GDHCN DID trust list, version 2.

@@ -52,6 +52,18 @@ func (s *Status) AddBatches(source string, data []byte) error {
 // Len returns the number of hashes.
 func (s *Status) Len() int { return len(s.entries) }
 
+// Cards returns the number of revocation identifiers of cards, one that stands in
+// two lists twice.
+func (s *Status) Cards() int {
+	n := 0
+	for _, lists := range s.cards {
+		for _, l := range lists {
+			n += l.crl.Len()
+		}
+	}
+	return n
+}
+
 // StatusQuery is what a certificate offers for look-up.
 type StatusQuery struct {
 	Signature []byte // of the COSE message

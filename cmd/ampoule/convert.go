@@ -32,11 +32,11 @@ func (c *convertCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	catalogue, err := loadCatalogue(c.Catalogue)
+	v, err := c.verifier(t.err)
 	if err != nil {
 		return err
 	}
-	record, err := c.record(t)
+	record, err := c.record(t, v)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (c *convertCmd) Run(t terminal) error {
 	}
 	lacking := false
 	for _, to := range targets {
-		conversion, err := record.Convert(to, maps, catalogue)
+		conversion, err := record.Convert(to, maps, v.Catalogue)
 		switch {
 		case err != nil && c.To == "":
 			c.printNotCarried(t, to, err)
@@ -70,7 +70,7 @@ func (c *convertCmd) Run(t terminal) error {
 }
 
 // record reads a record, or the content of a certificate that is valid.
-func (c *convertCmd) record(t terminal) (*cert.Certificate, error) {
+func (c *convertCmd) record(t terminal, v *verifier.Verifier) (*cert.Certificate, error) {
 	data, err := readInput(c.File, t.in)
 	if err != nil {
 		return nil, exitError{exitUndecided, err}
@@ -81,10 +81,6 @@ func (c *convertCmd) record(t terminal) (*cert.Certificate, error) {
 			return nil, usageError("%s: %w", c.File, err)
 		}
 		return r, nil
-	}
-	v, err := c.verifier()
-	if err != nil {
-		return nil, err
 	}
 	codes, err := readCodes(data)
 	if err != nil {

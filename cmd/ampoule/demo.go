@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"ampoule/cert"
+	"ampoule/format/cose"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/internal/qr"
@@ -53,7 +55,7 @@ func (c *demoCmd) Run(t terminal) error {
 		return err
 	}
 	page := &httpapi.Page{
-		Verifier: d.verifier, Samples: d.samples, Demonstration: true,
+		Verifier: d.verifier, Samples: d.samples, Demonstration: true, Bundle: d.bundle, BundleRoot: d.bundleRoot,
 		TrustSummary: fmt.Sprintf("%d demonstration keys of participant %s", len(d.verifier.Trust.All()), demoParticipant),
 		Log:          slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -71,9 +73,9 @@ func (c *demoCmd) Run(t terminal) error {
 
 open:    http://%[1]s/
 files:   %[2]s
-verify:  %[4]s verify --trust %[2]s/trustlist/did.json --pin %[2]s/trustlist/pin.pem --status %[2]s/revoked.json --catalogue demo --lots %[2]s/lots.txt --lot-key regulator:%[3]s=%[2]s/regulator.pem %[2]s/samples/recalled-lot.png
+verify:  %[3]s verify --bundle %[2]s/bundle.cbor --root %[2]s/bundle-root.pem %[2]s/samples/recalled-lot.png
 stop:    Ctrl-C
-`, listener.Addr(), dir, lotAuthority, os.Args[0])
+`, listener.Addr(), dir, os.Args[0])
 
 	select {
 	case err := <-failed:
@@ -96,8 +98,9 @@ const (
 // demo is a small world: a participant that is trusted, one that is not, and
 // certificates of both.
 type demo struct {
-	verifier *verifier.Verifier
-	samples  []httpapi.Sample
+	verifier           *verifier.Verifier
+	samples            []httpapi.Sample
+	bundle, bundleRoot []byte
 }
 
 func newDemo(dir string, now time.Time) (*demo, error) {
@@ -115,7 +118,7 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 	if err := trusted.save(dir, []string{"DCC", "DDCC", "ICVP", "PH4H"}, keys.Unencrypted()); err != nil {
 		return nil, err
 	}
-	d := &demo{verifier: &verifier.Verifier{Catalogue: cert.DemoCatalogue(), Now: time.Now}}
+	d := &demo{verifier: &verifier.Verifier{Trust: new(trust.List), Catalogue: cert.DemoCatalogue(), Now: time.Now}}
 	s := &sampler{trusted: trusted, unlisted: unlisted, now: now}
 	var document []byte
 	if document, err = s.makeDIVOCKey(); err != nil {
@@ -125,14 +128,14 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 	if err := os.WriteFile(filepath.Join(lists, "divoc.json"), document, 0o644); err != nil {
 		return nil, err
 	}
-	f := trustFlags{
+	f := sourceFlags{
 		Trust: []string{
 			filepath.Join(lists, "did.json"), demoAddress + "=" + filepath.Join(lists, "jwks.json"),
 			filepath.Join(lists, "csca.pem"), filepath.Join(lists, "divoc.json"),
 		},
 		Pin: []string{filepath.Join(lists, "pin.pem")},
 	}
-	if d.verifier.Trust, err = f.list(); err != nil {
+	if err := f.addKeys(d.verifier.Trust); err != nil {
 		return nil, err
 	}
 	if d.samples, err = s.all(); err != nil {
@@ -146,6 +149,9 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 		return nil, err
 	}
 	if err := d.addLots(dir, s); err != nil {
+		return nil, err
+	}
+	if err := d.addBundle(dir, f); err != nil {
 		return nil, err
 	}
 	d.verifier.Status = new(trust.Status)
@@ -199,4 +205,29 @@ func (d *demo) addLots(dir string, s *sampler) error {
 	}
 	d.verifier.Lots = new(thing.LotList)
 	return d.verifier.Lots.Add("lots.txt", file, thing.LotKeys{key}, s.now)
+}
+
+// addBundle makes a bundle of all that the verifier decides by, for the command
+// line and for pages that fetch it.
+func (d *demo) addBundle(dir string, f sourceFlags) error {
+	root := filepath.Join(dir, "bundle-root.pem")
+	unencrypted := secretFlags{Unencrypted: true}
+	key := filepath.Join(dir, "private", "bundle-root.key")
+	if err := makeBundleRoot(key, root, cose.ES256, keys.Unencrypted()); err != nil {
+		return err
+	}
+	f.Status, f.Catalogue = []string{filepath.Join(dir, "revoked.json")}, []string{"demo"}
+	f.Lots = []string{filepath.Join(dir, "lots.txt")}
+	f.LotKey = []string{"regulator:" + lotAuthority + "=" + filepath.Join(dir, "regulator.pem")}
+	out := filepath.Join(dir, "bundle.cbor")
+	made := bundleMakeCmd{secretFlags: unencrypted, sourceFlags: f, Key: []string{key}, Maker: demoParticipant, Days: 30, Out: out}
+	if err := made.Run(terminal{out: io.Discard, err: io.Discard}); err != nil {
+		return err
+	}
+	var err error
+	if d.bundle, err = os.ReadFile(out); err != nil {
+		return err
+	}
+	d.bundleRoot, err = os.ReadFile(root)
+	return err
 }

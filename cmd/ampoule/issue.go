@@ -64,7 +64,7 @@ func (c *issueCmd) Run(t terminal) error {
 	if signer == nil {
 		return usageError("%s: the key has no certificate, so no verifier could find it", c.Key)
 	}
-	catalogue, err := loadCatalogue(c.Catalogue)
+	catalogue, err := loadCatalogue(nil, c.Catalogue)
 	if err != nil {
 		return err
 	}

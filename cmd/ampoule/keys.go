@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
@@ -15,8 +16,10 @@ import (
 	"strings"
 	"time"
 
+	"ampoule/bundle"
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/format/cose"
 	"ampoule/format/didlist"
 	"ampoule/format/jwks"
 	"ampoule/internal/keys"
@@ -24,13 +27,15 @@ import (
 )
 
 type keysCmd struct {
-	Make keysMakeCmd `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them."`
-	Show keysShowCmd `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find."`
+	Make keysMakeCmd `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them, or the root of bundles."`
+	Show keysShowCmd `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find; or a bundle root."`
 }
 
 type keysMakeCmd struct {
 	secretFlags
 	Dir          string   `arg:"" name:"folder" help:"Folder to make; it must not exist."`
+	Kind         string   `enum:"participant,bundle-root" default:"participant" help:"What to make: ${enum}."`
+	Algorithm    string   `enum:"ES256,Ed25519" default:"ES256" help:"Classical half of a bundle root: ${enum}; the other is ML-DSA-65."`
 	Country      string   `default:"XA" help:"Two letters; XA to XZ are for demonstrations."`
 	Participant  string   `default:"XXA" help:"Code of the participant in the trust network."`
 	Organization string   `default:"Demonstration Health Authority" help:"Name in the certificates."`
@@ -46,6 +51,9 @@ func (c *keysMakeCmd) Run(t terminal) error {
 	}
 	if _, err := os.Lstat(c.Dir); err == nil {
 		return usageError("%s exists, and keys are never overwritten", c.Dir)
+	}
+	if c.Kind == "bundle-root" {
+		return c.makeBundleRoot(t, lock)
 	}
 	set, err := newKeySet(keys.Participant{Country: c.Country, Organization: c.Organization, Name: c.Organization + " SCA"}, c.Participant, time.Now())
 	if err != nil {
@@ -65,6 +73,48 @@ func (c *keysMakeCmd) Run(t terminal) error {
 issue:   ampoule issue --key %[1]s/private/dsc-vaccination.key --participant %[2]s --catalogue demo ...
 verify:  ampoule verify --trust %[1]s/trustlist/did.json --pin %[1]s/trustlist/pin.pem --catalogue demo FILE`, c.Dir, c.Participant)))
 	return nil
+}
+
+func (c *keysMakeCmd) makeBundleRoot(t terminal, lock keys.Lock) error {
+	private := filepath.Join(c.Dir, "private")
+	if err := os.MkdirAll(private, 0o700); err != nil {
+		return exitError{exitUsage, err}
+	}
+	algorithm := cose.ES256
+	if c.Algorithm == cose.Ed25519.String() {
+		algorithm = cose.Ed25519
+	}
+	key, public := filepath.Join(private, "bundle-root.key"), filepath.Join(c.Dir, "bundle-root.pem")
+	if err := makeBundleRoot(key, public, algorithm, lock); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, `%[1]s   private key, both halves
+%[2]s   public root, for verifiers to pin
+
+make:    ampoule bundle make --key %[1]s --maker %[3]s --trust ... --out bundle.cbor
+verify:  ampoule verify --bundle bundle.cbor --root %[2]s FILE
+`, key, public, c.Participant)
+	return nil
+}
+
+// makeBundleRoot makes a root, and writes its private and its public file.
+func makeBundleRoot(key, public string, classical cose.Algorithm, lock keys.Lock) error {
+	made, err := keys.NewBundleRoot(classical, rand.Reader)
+	if err != nil {
+		return err
+	}
+	root, err := made.Signer().Root()
+	if err != nil {
+		return err
+	}
+	file, err := bundle.EncodeRoots(root)
+	if err != nil {
+		return err
+	}
+	if err := keys.SaveBundleRoot(key, made, lock); err != nil {
+		return err
+	}
+	return os.WriteFile(public, file, 0o644)
 }
 
 // keySet is the material of one participant.
@@ -247,14 +297,21 @@ func (s *keySet) save(dir string, domains []string, lock keys.Lock) error {
 
 type keysShowCmd struct {
 	secretFlags
-	File string `arg:"" name:"file" help:"Key file, or a certificate in PEM."`
-	Role string `enum:"SCA,DSC,UP,TLS," default:"" help:"Check it against the rules for this role: SCA, DSC, UP or TLS."`
+	File   string `arg:"" name:"file" help:"Key file, a certificate in PEM, or a public bundle root."`
+	Public bool   `help:"Write the public file of a bundle root, for verifiers to pin."`
+	Role   string `enum:"SCA,DSC,UP,TLS," default:"" help:"Check it against the rules for this role: SCA, DSC, UP or TLS."`
 }
 
 func (c *keysShowCmd) Run(t terminal) error {
-	certificate, err := c.certificate()
+	certificate, roots, err := c.read()
 	if err != nil {
 		return err
+	}
+	if len(roots) > 0 {
+		return c.showRoots(t, roots)
+	}
+	if c.Public {
+		return usageError("%s is no bundle root", c.File)
 	}
 	line := func(name string, value any) { fmt.Fprintf(t.out, "%-10s %v\n", name, value) }
 	line("kid", hex.EncodeToString([]byte(trust.DeriveKeyID(certificate.Raw))))
@@ -280,28 +337,64 @@ func (c *keysShowCmd) Run(t terminal) error {
 	return nil
 }
 
-func (c *keysShowCmd) certificate() (*x509.Certificate, error) {
+// showRoots shows what two people compare before one of them pins a root.
+func (c *keysShowCmd) showRoots(t terminal, roots []bundle.Root) error {
+	if c.Role != "" {
+		return usageError("%s is a bundle root: the network knows no such role", c.File)
+	}
+	if c.Public {
+		file, err := bundle.EncodeRoots(roots...)
+		if err == nil {
+			_, err = t.out.Write(file)
+		}
+		return err
+	}
+	for _, r := range roots {
+		fmt.Fprintf(t.out, "%-10s %s\n", "root", r.Fingerprint())
+		for _, pub := range []crypto.PublicKey{r.Classical, r.PostQuantum} {
+			kid, err := cose.Thumbprint(pub)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(t.out, "%-10s %x\n", cose.SignerAlgorithm(pub), kid)
+		}
+	}
+	return nil
+}
+
+// read returns a certificate or bundle roots.
+func (c *keysShowCmd) read() (*x509.Certificate, []bundle.Root, error) {
 	data, err := readInput(c.File, nil)
 	if err != nil {
-		return nil, exitError{exitUsage, err}
+		return nil, nil, exitError{exitUsage, err}
 	}
 	if block, _ := pem.Decode(data); block != nil && block.Type == "CERTIFICATE" {
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, usageError("%s: %w", c.File, err)
+			return nil, nil, usageError("%s: %w", c.File, err)
 		}
-		return certificate, nil
+		return certificate, nil, nil
+	}
+	if roots, err := bundle.ParseRoots(data); err == nil {
+		return nil, roots, nil
 	}
 	lock, err := c.lock()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, err := keys.Load(c.File, lock)
+	if errors.Is(err, keys.ErrDamaged) {
+		// As a signing key it is; which kind it is stands inside, encrypted.
+		if root, rootErr := keys.LoadBundleRoot(c.File, lock); rootErr == nil {
+			public, err := root.Signer().Root()
+			return nil, []bundle.Root{public}, err
+		}
+	}
 	if err != nil {
-		return nil, exitError{exitUsage, err}
+		return nil, nil, exitError{exitUsage, err}
 	}
 	if key.Certificate() == nil {
-		return nil, usageError("%s: the key has no certificate", c.File)
+		return nil, nil, usageError("%s: the key has no certificate", c.File)
 	}
-	return key.Certificate(), nil
+	return key.Certificate(), nil, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"ampoule/bundle"
 	"ampoule/cert"
 	"ampoule/format/certlogic"
 	"ampoule/format/hcert"
@@ -20,31 +21,56 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/internal/qr"
 	"ampoule/party/verifier"
+	"ampoule/thing"
 	"ampoule/trust"
 	"ampoule/trust/hotkeys"
 )
 
-// trustFlags are the files that a verifier decides by.
-type trustFlags struct {
+// sourceFlags are the documents that a verifier decides by, and that a bundle is
+// made of.
+type sourceFlags struct {
 	Trust     []string `sep:"none" placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, JWK set or VCI directory, PEM or DER certificates, or a folder of them. ISSUER=F binds a JWK set to the address of its issuer."`
 	Pin       []string `sep:"none" placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
 	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches, or the revocation list of SMART Health Cards."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	lotFlags
 	Rules     []string `sep:"none" placeholder:"F" help:"Rules in CertLogic that EU DCC are held against: one, or an array of them."`
-	Arrival   string   `placeholder:"CC" help:"Country of arrival, whose acceptance rules apply."`
-	Region    string   `placeholder:"R" help:"Region of the country of arrival."`
 	ValueSets string   `placeholder:"F" help:"Value sets for the rules, in their compressed form; those that are built in otherwise."`
-	Policy    string   `placeholder:"F" help:"What is asked of the certificates of each domain, in JSON."`
-	HotKeys   int      `placeholder:"N" default:"64" help:"Issuer keys to keep tables of, of 260 KB each; 0 switches it off."`
-	At        string   `placeholder:"T" help:"Judge as of this time (RFC 3339) instead of now."`
 }
 
-// verifier loads the files.
-func (f *trustFlags) verifier() (*verifier.Verifier, error) {
-	v := &verifier.Verifier{Now: time.Now, HotKeys: hotkeys.NewCache(f.HotKeys)}
-	var err error
-	if v.Trust, err = f.list(); err != nil {
+// trustFlags are all that a verifier decides by.
+type trustFlags struct {
+	Bundle string `placeholder:"F" help:"Signed bundle of all that follows (with --root); the other flags add to it."`
+	Root   string `placeholder:"R" help:"Root that must have signed the bundle."`
+	sourceFlags
+	Arrival string `placeholder:"CC" help:"Country of arrival, whose acceptance rules apply."`
+	Region  string `placeholder:"R" help:"Region of the country of arrival."`
+	Policy  string `placeholder:"F" help:"What is asked of the certificates of each domain, in JSON."`
+	HotKeys int    `placeholder:"N" default:"64" help:"Issuer keys to keep tables of, of 260 KB each; 0 switches it off."`
+	At      string `placeholder:"T" help:"Judge as of this time (RFC 3339) instead of now."`
+}
+
+// verifier loads the files. The bundle's age is told to whoever watches.
+func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
+	clock, err := parseClock(f.At)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier.Verifier{Trust: new(trust.List), Now: clock}
+	var believed thing.LotKeys
+	switch {
+	case f.Bundle != "":
+		b, err := openBundle(f.Bundle, f.Root, clock())
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintln(watcher, "ampoule:", bundleAge(f.Bundle, b.Bundle, clock()))
+		v, believed = verifier.FromBundle(b, clock), b.Contents.LotKeys
+	case f.Root != "":
+		return nil, usageError("--root is for a bundle, and there is none: give --bundle")
+	}
+	v.HotKeys = hotkeys.NewCache(f.HotKeys)
+	if err := f.addKeys(v.Trust); err != nil {
 		return nil, err
 	}
 	for _, path := range f.Status {
@@ -59,10 +85,10 @@ func (f *trustFlags) verifier() (*verifier.Verifier, error) {
 			return nil, usageError("--status: %w", err)
 		}
 	}
-	if v.Catalogue, err = loadCatalogue(f.Catalogue); err != nil {
+	if v.Catalogue, err = loadCatalogue(v.Catalogue, f.Catalogue); err != nil {
 		return nil, err
 	}
-	if v.Rules, err = f.loadRules(); err != nil {
+	if v.Rules, err = f.loadRules(v.Rules); err != nil {
 		return nil, err
 	}
 	if f.Policy != "" {
@@ -70,42 +96,43 @@ func (f *trustFlags) verifier() (*verifier.Verifier, error) {
 			return nil, err
 		}
 	}
-	if f.At != "" {
-		at, err := time.Parse(time.RFC3339, f.At)
-		if err != nil {
-			return nil, usageError("--at %q: a time looks like 2026-11-22T10:00:00Z", f.At)
-		}
-		v.Now = func() time.Time { return at }
-	}
-	if v.Lots, err = f.lots(v.Now()); err != nil {
+	if v.Lots, err = f.lots(v.Lots, believed, clock()); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
-// list loads the trusted keys.
-func (f *trustFlags) list() (*trust.List, error) {
+// parseClock reads --at; the clock of the machine without it.
+func parseClock(at string) (func() time.Time, error) {
+	if at == "" {
+		return time.Now, nil
+	}
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return nil, usageError("--at %q: a time looks like 2026-11-22T10:00:00Z", at)
+	}
+	return func() time.Time { return t }, nil
+}
+
+// addKeys loads the trusted keys.
+func (f *sourceFlags) addKeys(list *trust.List) error {
 	var pins []crypto.PublicKey
 	for _, path := range f.Pin {
 		data, err := readInput(path, nil)
 		if err != nil {
-			return nil, usageError("--pin: %w", err)
+			return usageError("--pin: %w", err)
 		}
 		keys, err := trust.ParsePin(data)
 		if err != nil {
-			return nil, usageError("--pin %s: %w", path, err)
+			return usageError("--pin %s: %w", path, err)
 		}
 		pins = append(pins, keys...)
 	}
-	list := new(trust.List)
 	for _, source := range f.Trust {
-		issuer, path := "", source
-		if strings.HasPrefix(source, "https://") {
-			issuer, path, _ = strings.Cut(source, "=")
-		}
+		issuer, path := splitIssuer(source)
 		info, err := os.Stat(path)
 		if err != nil {
-			return nil, usageError("--trust: %w", err)
+			return usageError("--trust: %w", err)
 		}
 		if info.IsDir() {
 			err = list.AddFolder(os.DirFS(path), path, pins)
@@ -116,21 +143,34 @@ func (f *trustFlags) list() (*trust.List, error) {
 			}
 		}
 		if err != nil {
-			return nil, usageError("--trust: %w", err)
+			return usageError("--trust: %w", err)
 		}
 	}
-	return list, nil
+	return nil
 }
 
-// loadRules reads the rules; nil where none were given.
-func (f *trustFlags) loadRules() (*verifier.Rules, error) {
-	if len(f.Rules) == 0 {
+// splitIssuer reads ISSUER=F.
+func splitIssuer(source string) (issuer, path string) {
+	if strings.HasPrefix(source, "https://") {
+		issuer, path, _ = strings.Cut(source, "=")
+		return issuer, path
+	}
+	return "", source
+}
+
+// loadRules adds to the rules of a bundle, or begins with none; nil where there
+// are none.
+func (f *trustFlags) loadRules(r *verifier.Rules) (*verifier.Rules, error) {
+	if len(f.Rules) > 0 && r == nil {
+		r = &verifier.Rules{ValueSets: verifier.DefaultValueSets()}
+	}
+	if r == nil {
 		if f.Arrival != "" || f.Region != "" || f.ValueSets != "" {
 			return nil, usageError("--arrival, --region and --value-sets are for rules, and there are none: give --rules")
 		}
 		return nil, nil
 	}
-	r := &verifier.Rules{ValueSets: verifier.DefaultValueSets(), Arrival: strings.ToUpper(f.Arrival), Region: f.Region}
+	r.Arrival, r.Region = strings.ToUpper(f.Arrival), f.Region
 	for _, path := range f.Rules {
 		rules, err := readRules(path)
 		if err != nil {
@@ -150,48 +190,46 @@ func (f *trustFlags) loadRules() (*verifier.Rules, error) {
 	return r, nil
 }
 
-// readRules reads a file of one rule or an array of them. A rule that cannot be
-// read refuses the file: what it would have refused must not pass without it.
+// readRules reads a file of one rule or an array of them.
 func readRules(path string) ([]*certlogic.Rule, error) {
 	data, err := readInput(path, nil)
 	if err != nil {
 		return nil, usageError("--rules: %w", err)
 	}
-	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
-		rule, err := certlogic.ParseRule(data)
-		if err != nil {
-			return nil, usageError("--rules %s: %w", path, err)
-		}
-		return []*certlogic.Rule{rule}, nil
-	}
-	rules, err := certlogic.ParseRules(data)
+	rules, err := bundle.ReadRules(data)
 	if err != nil {
 		return nil, usageError("--rules %s: %w", path, err)
 	}
 	return rules, nil
 }
 
-func loadCatalogue(paths []string) (*cert.Catalogue, error) {
-	var all *cert.Catalogue
+// readCatalogue reads a file, or the built-in list of fictitious products.
+func readCatalogue(path string) ([]byte, error) {
+	if path == "demo" {
+		return cert.DemoCatalogueJSON(), nil
+	}
+	data, err := readInput(path, nil)
+	if err != nil {
+		return nil, usageError("--catalogue: %w", err)
+	}
+	return data, nil
+}
+
+// loadCatalogue adds to the catalogue of a bundle; nil for none.
+func loadCatalogue(all *cert.Catalogue, paths []string) (*cert.Catalogue, error) {
 	for _, path := range paths {
-		c := cert.DemoCatalogue()
-		if path != "demo" {
-			data, err := readInput(path, nil)
-			if err != nil {
-				return nil, usageError("--catalogue: %w", err)
-			}
-			if c, err = cert.ReadCatalogue(data); err != nil {
-				return nil, usageError("--catalogue %s: %w", path, err)
-			}
+		data, err := readCatalogue(path)
+		if err != nil {
+			return nil, err
 		}
-		if all == nil {
-			all = c
-			continue
+		c, err := cert.ReadCatalogue(data)
+		if err == nil && all != nil {
+			c, err = all.Merge(c)
 		}
-		var err error
-		if all, err = all.Merge(c); err != nil {
+		if err != nil {
 			return nil, usageError("--catalogue %s: %w", path, err)
 		}
+		all = c
 	}
 	return all, nil
 }
@@ -303,6 +341,10 @@ const maxInput = 32 << 20
 
 // readInput reads a file, or standard input for "-".
 func readInput(path string, stdin io.Reader) ([]byte, error) {
+	return readBounded(path, stdin, maxInput)
+}
+
+func readBounded(path string, stdin io.Reader, most int) ([]byte, error) {
 	var r io.Reader
 	if path == "-" && stdin != nil {
 		r = stdin
@@ -314,12 +356,12 @@ func readInput(path string, stdin io.Reader) ([]byte, error) {
 		defer f.Close()
 		r = f
 	}
-	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	data, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxInput {
-		return nil, fmt.Errorf("%s: larger than %d MiB", path, maxInput>>20)
+	if len(data) > most {
+		return nil, fmt.Errorf("%s: larger than %d MiB", path, most>>20)
 	}
 	return data, nil
 }

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ampoule/bundle"
 	"ampoule/cert"
 	"ampoule/format"
 	"ampoule/internal/keys"
@@ -28,25 +29,31 @@ type lotFlags struct {
 	LotKey []string `sep:"none" placeholder:"ROLE:AUTHORITY=F" help:"Certificate of who is believed about lots, in the role manufacturer, regulator or participant; manufacturer:AUTHORITY:PREFIX=F about products whose codes begin so."`
 }
 
-// lots loads the statements; nil where none were given.
-func (f *lotFlags) lots(now time.Time) (*thing.LotList, error) {
+// lots adds the statements to the list of a bundle, under the keys that it
+// brought and those that were given; nil where there are none.
+func (f *lotFlags) lots(list *thing.LotList, listed thing.LotKeys, now time.Time) (*thing.LotList, error) {
 	switch {
 	case len(f.Lots) == 0 && len(f.LotKey) == 0:
-		return nil, nil
+		return list, nil
 	case len(f.Lots) == 0:
 		return nil, usageError("--lot-key is for statements about lots, and there are none: give --lots")
-	case len(f.LotKey) == 0:
+	case len(f.LotKey) == 0 && len(listed) == 0:
 		return nil, usageError("nobody is believed about lots: give --lot-key")
 	}
-	var listed thing.LotKeys
 	for _, text := range f.LotKey {
-		key, err := readLotKey(text)
+		a, err := readLotKey(text)
+		if err != nil {
+			return nil, usageError("--lot-key %s: %w", text, err)
+		}
+		key, err := thing.NewLotKey(thing.Role(a.Role), a.Authority, a.Products, a.Certificate)
 		if err != nil {
 			return nil, usageError("--lot-key %s: %w", text, err)
 		}
 		listed = append(listed, key)
 	}
-	list := new(thing.LotList)
+	if list == nil {
+		list = new(thing.LotList)
+	}
 	for _, path := range f.Lots {
 		data, err := readInput(path, nil)
 		if err != nil {
@@ -60,27 +67,27 @@ func (f *lotFlags) lots(now time.Time) (*thing.LotList, error) {
 }
 
 // readLotKey reads ROLE:AUTHORITY[:PREFIX]=FILE.
-func readLotKey(text string) (*thing.LotKey, error) {
+func readLotKey(text string) (a bundle.LotAuthority, err error) {
 	who, path, ok := strings.Cut(text, "=")
 	part := strings.Split(who, ":")
 	if !ok || len(part) < 2 || len(part) > 3 {
-		return nil, fmt.Errorf("it looks like regulator:XXA=certificate.pem")
+		return a, fmt.Errorf("it looks like regulator:XXA=certificate.pem")
 	}
 	data, err := readInput(path, nil)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	if block, rest := pem.Decode(data); block != nil {
 		if block.Type != "CERTIFICATE" || strings.TrimSpace(string(rest)) != "" {
-			return nil, fmt.Errorf("%s is not one certificate", path)
+			return a, fmt.Errorf("%s is not one certificate", path)
 		}
 		data = block.Bytes
 	}
-	products := ""
+	a = bundle.LotAuthority{Role: part[0], Authority: part[1], Certificate: data}
 	if len(part) == 3 {
-		products = part[2]
+		a.Products = part[2]
 	}
-	return thing.NewLotKey(thing.Role(part[0]), part[1], products, data)
+	return a, nil
 }
 
 type lotStateCmd struct {
@@ -191,7 +198,7 @@ func (c *lotListCmd) Run(t terminal) error {
 	if len(c.Lots) == 0 {
 		return usageError("there is nothing to list: give --lots")
 	}
-	list, err := c.lots(time.Now())
+	list, err := c.lots(nil, nil, time.Now())
 	if err != nil {
 		return err
 	}

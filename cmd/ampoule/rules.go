@@ -96,12 +96,12 @@ type rulesTryCmd struct {
 
 // Run shows the rules check alone. It exits as verify does, by that check.
 func (c *rulesTryCmd) Run(t terminal) error {
-	if len(c.Rules) == 0 {
-		return usageError("there is nothing to try: give --rules")
-	}
-	v, err := c.verifier()
+	v, err := c.verifier(t.err)
 	if err != nil {
 		return err
+	}
+	if v.Rules == nil {
+		return usageError("there is nothing to try: give --rules, or a bundle that has some")
 	}
 	failed, open := false, false
 	for _, file := range c.Files {

@@ -36,10 +36,10 @@ type explained struct {
 }
 
 func (c *trustExplainCmd) Run(t terminal) error {
-	if len(c.Trust) == 0 {
-		return usageError("there is nothing to explain: give --trust")
+	if len(c.Trust) == 0 && c.Bundle == "" {
+		return usageError("there is nothing to explain: give --trust or --bundle")
 	}
-	v, err := c.verifier()
+	v, err := c.verifier(t.err)
 	if err != nil {
 		return err
 	}

@@ -32,11 +32,11 @@ type judged struct {
 // Run exits 0 if every code is valid, 1 if any is not, 2 if any could not be
 // decided and none is invalid.
 func (c *verifyCmd) Run(t terminal) error {
-	v, err := c.verifier()
+	v, err := c.verifier(t.err)
 	if err != nil {
 		return err
 	}
-	if len(c.Trust) == 0 {
+	if len(c.Trust) == 0 && c.Bundle == "" {
 		fmt.Fprintln(t.err, "ampoule: no --trust was given, so every issuer is unknown")
 	}
 	invalid, undecided := false, false

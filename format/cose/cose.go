@@ -1,5 +1,6 @@
 // Package cose reads, verifies and makes COSE_Sign1 messages (RFC 9052 section
-// 4.2), the envelope of HCERT certificates and of Ampoule's own signed data:
+// 4.2), the envelope of HCERT certificates and of Ampoule's own signed data, and
+// COSE_Sign messages with several signers, see [MultiSign]:
 //
 //	COSE_Sign1 = [
 //	    protected:   bstr,            ;; encoded header map, or empty
@@ -53,12 +54,22 @@ const (
 	PS256       Algorithm = -37 // RSASSA-PSS, SHA-256 (RFC 8230 section 2)
 )
 
+// The algorithms that only Ampoule's own data may have besides ES256.
+const (
+	Ed25519 Algorithm = -19 // EdDSA with Ed25519 alone (RFC 9864 section 2.2)
+	MLDSA65 Algorithm = -49 // ML-DSA-65 (FIPS 204; RFC 9964 section 5)
+)
+
 func (a Algorithm) String() string {
 	switch a {
 	case ES256:
 		return "ES256"
 	case PS256:
 		return "PS256"
+	case Ed25519:
+		return "Ed25519"
+	case MLDSA65:
+		return "ML-DSA-65"
 	}
 	return fmt.Sprintf("alg %d", int64(a))
 }

@@ -444,7 +444,7 @@ func TestAlgorithms(t *testing.T) {
 			if alg != key && !errors.Is(err, ErrAlgNotAllowed) {
 				t.Errorf("%v with a key for %v: %v, want %v", alg, key, err, ErrAlgNotAllowed)
 			}
-			if known := !strings.HasPrefix(alg.String(), "alg "); known != (alg == ES256 || alg == PS256) {
+			if known := !strings.HasPrefix(alg.String(), "alg "); known != (alg == ES256 || alg == PS256 || alg == Ed25519 || alg == MLDSA65) {
 				t.Errorf("%d is called %v", int64(alg), alg)
 			}
 		}
@@ -835,7 +835,7 @@ func FuzzSignParse(f *testing.F) {
 }
 
 func TestAlgorithmString(t *testing.T) {
-	for alg, want := range map[Algorithm]string{ES256: "ES256", PS256: "PS256", NoAlgorithm: "alg 0", -257: "alg -257"} {
+	for alg, want := range map[Algorithm]string{ES256: "ES256", PS256: "PS256", Ed25519: "Ed25519", MLDSA65: "ML-DSA-65", NoAlgorithm: "alg 0", -257: "alg -257"} {
 		if got := fmt.Sprint(alg); got != want {
 			t.Errorf("%d is %q, want %q", int64(alg), got, want)
 		}

@@ -40,7 +40,10 @@ type Page struct {
 	TrustSummary string
 	// Demonstration puts a banner on every page: persons and keys are fictitious.
 	Demonstration bool
-	Log           *slog.Logger // nil: nothing is logged
+	// Bundle is a signed bundle that pages and other verifiers may fetch, and
+	// BundleRoot the public root that signed it; nil: there is none.
+	Bundle, BundleRoot []byte
+	Log                *slog.Logger // nil: nothing is logged
 }
 
 // The limits of a request. The server's own time-outs bound everything else;

@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -19,13 +22,22 @@ func (s *server) handler() http.Handler {
 	route("GET /samples/{file}", s.sampleFile)
 	route("GET /style.css", s.asset("text/css; charset=utf-8", styleSheet))
 	route("GET /icon.svg", s.asset("image/svg+xml", icon))
+	if s.Bundle != nil {
+		// RFC 9052 section 11.3.1.
+		route("GET /bundle", s.fetched(`application/cose; cose-type="cose-sign"`, s.Bundle))
+		route("GET /bundle/root", s.fetched("application/x-pem-file", s.BundleRoot))
+	}
 	route("GET /healthz", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n")) })
 
 	// Known addresses asked for in a way they do not have, and unknown ones.
-	for pattern, allow := range map[string]string{
+	allowed := map[string]string{
 		"/{$}": "GET, HEAD", "/samples/{file}": "GET, HEAD", "/style.css": "GET, HEAD", "/icon.svg": "GET, HEAD", "/healthz": "GET, HEAD",
 		"/verify": "POST",
-	} {
+	}
+	if s.Bundle != nil {
+		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"
+	}
+	for pattern, allow := range allowed {
 		route(pattern, func(w *answer, r *http.Request) {
 			w.Header().Set("Allow", allow)
 			s.fail(w, r, problemMethod)
@@ -165,5 +177,17 @@ func (s *server) asset(contentType string, body []byte) func(*answer, *http.Requ
 	return func(w *answer, _ *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=86400")
 		w.send(http.StatusOK, contentType, body)
+	}
+}
+
+// fetched serves what others keep a copy of: they may hold it for a while, and
+// ask then whether it has changed.
+func (s *server) fetched(contentType string, body []byte) func(*answer, *http.Request) {
+	tag := fmt.Sprintf(`"%x"`, sha256.Sum256(body))
+	return func(w *answer, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		w.Header().Set("ETag", tag)
+		w.Header().Set("Content-Type", contentType)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 	}
 }

@@ -163,6 +163,16 @@ const ageMagic = "age-encryption.org/"
 
 // open decrypts and parses the content of a key file.
 func open(data []byte, lock Lock) (*Key, error) {
+	plain, err := decrypt(data, lock)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	return parse(plain)
+}
+
+// decrypt returns the content of a key file, which the caller clears after use.
+func decrypt(data []byte, lock Lock) ([]byte, error) {
 	armored := bytes.HasPrefix(data, []byte(armor.Header))
 	if !armored && !bytes.HasPrefix(data, []byte(ageMagic)) {
 		if !bytes.HasPrefix(data, []byte("-----BEGIN ")) {
@@ -171,8 +181,7 @@ func open(data []byte, lock Lock) (*Key, error) {
 		if !lock.plain {
 			return nil, ErrNotEncrypted
 		}
-		defer clear(data)
-		return parse(data)
+		return data, nil
 	}
 	if len(lock.identities) == 0 {
 		return nil, ErrEncrypted
@@ -192,18 +201,19 @@ func open(data []byte, lock Lock) (*Key, error) {
 	}
 	// Encryption adds to the size, so this never cuts anything off.
 	plain := make([]byte, len(data))
-	defer clear(plain)
 	n, err := io.ReadFull(decrypted, plain)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		clear(plain)
 		return nil, fmt.Errorf("%v: %w", err, ErrDamaged)
 	}
 	// ReadFull answers io.ErrUnexpectedEOF for a short file and passes the same
 	// error on from a file that was cut off, so the end is asked for once more:
 	// only whole files end in a clean io.EOF.
 	if _, err := decrypted.Read(make([]byte, 1)); err != io.EOF {
+		clear(plain)
 		return nil, fmt.Errorf("cut off: %w", ErrDamaged)
 	}
-	return parse(plain[:n])
+	return plain[:n], nil
 }
 
 // Save writes a key to a new file. When it returns nil the file is on the disk,
@@ -213,6 +223,11 @@ func open(data []byte, lock Lock) (*Key, error) {
 // wraps ErrExists, ErrEmptySecret, ErrKeyType, ErrMismatch or ErrNotExportable,
 // or is that of the file system.
 func Save(path string, k *Key, lock Lock) error {
+	return save(path, func() ([]byte, error) { return marshal(k) }, lock)
+}
+
+// save writes what marshal returns, and clears it.
+func save(path string, marshal func() ([]byte, error), lock Lock) error {
 	if len(lock.recipients) == 0 && !lock.plain {
 		return fmt.Errorf("keys: %s: %w", path, ErrEmptySecret)
 	}
@@ -220,7 +235,7 @@ func Save(path string, k *Key, lock Lock) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("keys: %s: %w; choose another name, or move it away", path, ErrExists)
 	}
-	plain, err := marshal(k)
+	plain, err := marshal()
 	if err != nil {
 		return fmt.Errorf("keys: %s: %w", path, err)
 	}

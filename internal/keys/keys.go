@@ -16,6 +16,8 @@
 // never over another file. A key file without encryption is refused unless the
 // caller asks for it with [Unencrypted].
 //
+// The file of a [BundleRoot] has two private keys and no certificate.
+//
 // [NewSCA], [SCA.IssueDSC], [NewUP] and [NewTLS] make the certificates that a
 // participant of the WHO's Global Digital Health Certification Network needs,
 // and [Lint] checks them the way its onboarding does. [NewCSCA] and

@@ -183,7 +183,14 @@ func (i *Issuer) issueSHC(random io.Reader, req Request, now time.Time) (*Issued
 		return nil, fmt.Errorf("SHC: %w", err)
 	}
 	claims := hcert.Claims{Issuer: i.Address, IssuedAt: now, ExpiresAt: req.Expires}
-	return &Issued{SHC, text, claims, func() *cert.Certificate { return cert.FromSHC(card) }}, nil
+	return &Issued{SHC, text, claims, func() *cert.Certificate {
+		// Whose an event is shows when the card is read.
+		read, err := shc.Decode(shc.Strict, jws)
+		if err != nil {
+			return &record // it was read before it was signed
+		}
+		return cert.FromSHC(read)
+	}}, nil
 }
 
 // issueVDSNC makes a visible digital seal. It has no dates of its own: it counts

@@ -41,6 +41,9 @@ type Verifier struct {
 	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
 	Rules     *Rules          // nil: no rules were loaded
 	Lots      *thing.LotList  // nil: no statements about lots were loaded
+	// FreshUntil is when all of this is too old to call anything valid or free of
+	// concern; zero: never.
+	FreshUntil time.Time
 	// HotKeys speeds up the check of signatures under keys that come again and
 	// again; nil: the standard library alone. The verdicts are the same.
 	HotKeys *hotkeys.Cache
@@ -153,6 +156,7 @@ func (v *Verifier) judge(out *Verdict, c *certificate) {
 	v.checkDose(out, c)
 	out.set(StepProof, NotApplicable, "none-carried", "")
 	v.checkRules(out, c)
+	v.checkAge(out, c.now)
 	out.set(StepBinding, NotApplicable, "no-protocol", "")
 }
 
@@ -232,6 +236,7 @@ const (
 	reasonSuperseded   = "superseded"
 	reasonRevoked      = "revoked"
 	reasonNoSignature  = "no-signature"
+	reasonTooOld       = "bundle-too-old"
 )
 
 // readers are the formats, by how their texts begin. A reader fills the

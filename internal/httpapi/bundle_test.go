@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// TestBundle: the bundle and its root are fetched as they are, kept, and asked
+// for again by their tag.
+func TestBundle(t *testing.T) {
+	page := &Page{Verifier: newBed(t).page.Verifier, Bundle: []byte("a bundle"), BundleRoot: []byte("its root")}
+	handler := page.Handler()
+	ask := func(method, path, tag string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path, nil)
+		if tag != "" {
+			r.Header.Set("If-None-Match", tag)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w
+	}
+	for _, c := range []struct{ path, contentType, body string }{
+		{"/bundle", `application/cose; cose-type="cose-sign"`, "a bundle"},
+		{"/bundle/root", "application/x-pem-file", "its root"},
+	} {
+		t.Run(c.path, func(t *testing.T) {
+			w := ask("GET", c.path, "")
+			tag := w.Header().Get("ETag")
+			if w.Code != http.StatusOK || w.Body.String() != c.body || w.Header().Get("Content-Type") != c.contentType || len(tag) != 66 {
+				t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)
+			}
+			if got := w.Header().Get("Cache-Control"); got != "public, max-age=300" {
+				t.Errorf("Cache-Control: %q", got)
+			}
+			if w := ask("GET", c.path, tag); w.Code != http.StatusNotModified || w.Body.Len() != 0 {
+				t.Errorf("by its tag: %d, %d bytes", w.Code, w.Body.Len())
+			}
+			if w := ask("GET", c.path, `"another"`); w.Code != http.StatusOK {
+				t.Errorf("by another tag: %d", w.Code)
+			}
+			if w := ask("HEAD", c.path, ""); w.Code != http.StatusOK || w.Body.Len() != 0 {
+				t.Errorf("HEAD: %d, %d bytes", w.Code, w.Body.Len())
+			}
+			if w := ask("POST", c.path, ""); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+				t.Errorf("POST: %d, Allow %q", w.Code, w.Header().Get("Allow"))
+			}
+			if res := newBed(t).get(t, c.path); res.StatusCode != http.StatusNotFound {
+				t.Errorf("a page without a bundle: %d", res.StatusCode)
+			}
+		})
+	}
+}

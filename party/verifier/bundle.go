@@ -1,0 +1,47 @@
+package verifier
+
+import (
+	"fmt"
+	"time"
+
+	"ampoule/bundle"
+)
+
+// FromBundle returns a verifier that knows what a bundle carries, until the next
+// one is due. Hot keys, policies and a country of arrival are the caller's to
+// set.
+func FromBundle(b *bundle.Opened, now func() time.Time) *Verifier {
+	v := &Verifier{
+		Trust: b.Contents.Trust, Status: b.Contents.Status, Catalogue: b.Contents.Catalogue, Lots: b.Contents.Lots,
+		FreshUntil: b.Next, Now: now,
+	}
+	if len(b.Contents.Rules) > 0 {
+		v.Rules = &Rules{Rules: b.Contents.Rules}
+		if b.ValueSets != nil {
+			v.Rules.ValueSets = *b.ValueSets
+		} else {
+			v.Rules.ValueSets = DefaultValueSets()
+		}
+	}
+	return v
+}
+
+// checkAge is made after the other checks. It turns what passed into unknown
+// where the answer rests on data that are too old: the key may have left its list
+// since, the certificate been revoked, the lot been recalled, the rule changed.
+// What failed stays failed.
+func (v *Verifier) checkAge(out *Verdict, now time.Time) {
+	if v.FreshUntil.IsZero() || now.Before(v.FreshUntil) {
+		return
+	}
+	// No certificate is valid without a trusted key, and no policy can waive that
+	// check: one of these suffices, and the others say what they rest on.
+	for _, s := range [...]Step{StepKeys, StepStatus, StepDose, StepRules} {
+		if was := out.Checks[s]; was.Result == Pass {
+			out.set(s, CannotTell, reasonTooOld, fmt.Sprintf("%s, as far as was known when the next bundle was due, %s", was.Reason, v.FreshUntil.UTC().Format(time.RFC3339)))
+		}
+	}
+	if out.Advice.Value == NoConcern {
+		out.Advice = Advice{NotKnown, reasonTooOld}
+	}
+}
