@@ -98,7 +98,12 @@ func cloneStatements(from map[conceptKey][]statement) map[conceptKey][]statement
 }
 
 // Sources returns the maps that were loaded, in that order.
-func (m *ConceptMaps) Sources() []ConceptMapSource { return m.sources }
+func (m *ConceptMaps) Sources() []ConceptMapSource {
+	if m == nil {
+		return nil
+	}
+	return m.sources
+}
 
 // Add reads a file: a FHIR R4 ConceptMap or a Bundle of them in JSON, or a table
 // (RFC 4180) whose first line names its columns: source_system, source_code,
@@ -352,6 +357,31 @@ func (m *ConceptMaps) Translate(c Code, system string) (Match, bool) {
 		}
 	}
 	return Match{}, false
+}
+
+// Equivalents returns every concept that has the same meaning: those that one-to-one
+// statements lead to, over [maxChain] of them at most.
+func (m *ConceptMaps) Equivalents(c Code) []Code {
+	if m == nil || c.Code == "" {
+		return nil
+	}
+	var found []Code
+	seen := map[conceptKey]bool{keyOf(c): true}
+	front := []conceptKey{keyOf(c)}
+	for range maxChain {
+		var next []conceptKey
+		for _, from := range front {
+			for _, s := range m.oneToOne(from) {
+				if !seen[s.key] {
+					seen[s.key] = true
+					found = append(found, s.target)
+					next = append(next, s.key)
+				}
+			}
+		}
+		front = next
+	}
+	return found
 }
 
 // maxChain is how many maps a chain may go through: into a hub such as ICD-11,

@@ -257,7 +257,7 @@ func (c *sourceFlags) collect(in *bundle.Input) (drops []bundle.Drop, err error)
 		flag  string
 		kind  bundle.Kind
 		names []string
-	}{{"--status", bundle.Status, c.Status}, {"--rules", bundle.Rules, c.Rules}, {"--value-sets", bundle.ValueSets, valueSets}, {"--lots", bundle.Lots, c.Lots}} {
+	}{{"--status", bundle.Status, c.Status}, {"--rules", bundle.Rules, c.Rules}, {"--value-sets", bundle.ValueSets, valueSets}, {"--map", bundle.Concepts, c.Map}, {"--lots", bundle.Lots, c.Lots}} {
 		for _, name := range f.names {
 			data, err := readInput(name, nil)
 			if err != nil {

@@ -14,12 +14,11 @@ import (
 
 type convertCmd struct {
 	trustFlags
-	To         string   `enum:"icvp,eu-dcc,ddcc,shc,vds-nc,divoc," default:"" help:"Format to convert to: icvp, eu-dcc, ddcc, shc, vds-nc or divoc. With --loss alone: all of them."`
-	Map        []string `sep:"none" placeholder:"F" help:"Concept maps beside the built-in ones: FHIR R4 ConceptMap in JSON, or a table (CSV)."`
-	Loss       bool     `help:"Report what is lost, changed and missing, instead of the record."`
-	Unverified bool     `help:"Convert what is not valid, too."`
-	JSON       bool     `name:"json" help:"The report as JSON, one object a line."`
-	File       string   `arg:"" help:"Text or picture of a code, or a record in JSON; '-' is standard input."`
+	To         string `enum:"icvp,eu-dcc,ddcc,shc,vds-nc,divoc," default:"" help:"Format to convert to: icvp, eu-dcc, ddcc, shc, vds-nc or divoc. With --loss alone: all of them."`
+	Loss       bool   `help:"Report what is lost, changed and missing, instead of the record."`
+	Unverified bool   `help:"Convert what is not valid, too."`
+	JSON       bool   `name:"json" help:"The report as JSON, one object a line."`
+	File       string `arg:"" help:"Text or picture of a code, or a record in JSON; '-' is standard input."`
 }
 
 // Run prints the record as 'ampoule issue --in' takes it, or the report. It exits
@@ -27,10 +26,6 @@ type convertCmd struct {
 func (c *convertCmd) Run(t terminal) error {
 	if c.To == "" && !c.Loss {
 		return usageError("--to is missing: the format to convert to")
-	}
-	maps, err := loadConceptMaps(c.Map)
-	if err != nil {
-		return err
 	}
 	v, err := c.verifier(t.err)
 	if err != nil {
@@ -46,7 +41,7 @@ func (c *convertCmd) Run(t terminal) error {
 	}
 	lacking := false
 	for _, to := range targets {
-		conversion, err := record.Convert(to, maps, v.Catalogue)
+		conversion, err := record.Convert(to, v.Concepts, v.Catalogue)
 		switch {
 		case err != nil && c.To == "":
 			c.printNotCarried(t, to, err)
@@ -182,19 +177,18 @@ func (c *convertCmd) printNotCarried(t terminal, to cert.Format, err error) {
 	fmt.Fprintf(t.out, "%s\n  %v\n", to, err)
 }
 
-// loadConceptMaps returns the built-in maps with those of the files.
-func loadConceptMaps(paths []string) (*cert.ConceptMaps, error) {
-	maps := cert.BuiltinConceptMaps()
+// addConceptMaps adds those of the files.
+func addConceptMaps(maps *cert.ConceptMaps, paths []string) error {
 	for _, path := range paths {
 		data, err := readInput(path, nil)
 		if err != nil {
-			return nil, usageError("--map: %w", err)
+			return usageError("--map: %w", err)
 		}
 		if err := maps.Add(path, data); err != nil {
-			return nil, usageError("--map %w", err)
+			return usageError("--map %w", err)
 		}
 	}
-	return maps, nil
+	return nil
 }
 
 type conceptsCmd struct {
@@ -208,8 +202,8 @@ type conceptsListCmd struct {
 }
 
 func (c *conceptsListCmd) Run(t terminal) error {
-	maps, err := loadConceptMaps(c.Map)
-	if err != nil {
+	maps := cert.BuiltinConceptMaps()
+	if err := addConceptMaps(maps, c.Map); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
@@ -239,8 +233,8 @@ type conceptsTranslateCmd struct {
 
 // Run exits 1 where nothing may stand for the code.
 func (c *conceptsTranslateCmd) Run(t terminal) error {
-	maps, err := loadConceptMaps(c.Map)
-	if err != nil {
+	maps := cert.BuiltinConceptMaps()
+	if err := addConceptMaps(maps, c.Map); err != nil {
 		return err
 	}
 	at := strings.LastIndexByte(c.Code, '|')

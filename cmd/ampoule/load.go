@@ -34,6 +34,7 @@ type sourceFlags struct {
 	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches, or the revocation list of SMART Health Cards."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	lotFlags
+	Map       []string `sep:"none" placeholder:"F" help:"Concept maps beside the built-in ones: FHIR R4 ConceptMap in JSON, or a table (CSV)."`
 	Rules     []string `sep:"none" placeholder:"F" help:"Rules in CertLogic that EU DCC are held against: one, or an array of them."`
 	ValueSets string   `placeholder:"F" help:"Value sets for the rules, in their compressed form; those that are built in otherwise."`
 }
@@ -56,7 +57,7 @@ func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier.Verifier{Trust: new(trust.List), Now: clock}
+	v := &verifier.Verifier{Trust: new(trust.List), Concepts: cert.BuiltinConceptMaps(), Now: clock}
 	var believed thing.LotKeys
 	switch {
 	case f.Bundle != "":
@@ -86,6 +87,9 @@ func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
 		}
 	}
 	if v.Catalogue, err = loadCatalogue(v.Catalogue, f.Catalogue); err != nil {
+		return nil, err
+	}
+	if err := addConceptMaps(v.Concepts, f.Map); err != nil {
 		return nil, err
 	}
 	if v.Rules, err = f.loadRules(v.Rules); err != nil {
