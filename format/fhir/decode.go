@@ -93,7 +93,7 @@ func Decode(o strictjson.Value) (*Bundle, []format.Finding) {
 		r.entry(&b.Entries[i], entries.At(i), root.item("entry", i))
 	}
 	r.resolve(b, root)
-	if hasEmpty(o) {
+	if o.AnyEmpty() {
 		r.empties(o, root)
 	}
 	return b, r.findings
@@ -526,19 +526,7 @@ func readAll[T any](r *reader, o object, at *place, name string, read func(objec
 	return all
 }
 
-// hasEmpty reports whether there is an empty value in v, or v is one.
-func hasEmpty(v object) bool {
-	if isEmpty(v) {
-		return true
-	}
-	for m := range v.All() {
-		if hasEmpty(m) {
-			return true
-		}
-	}
-	return false
-}
-
+// isEmpty reports whether v is what FHIR does not have.
 func isEmpty(v object) bool {
 	switch v.Kind() {
 	case strictjson.Object, strictjson.Array:

@@ -146,16 +146,18 @@ func ordinal(text string, most int) int {
 
 // decodeDigits turns pairs of digits into characters.
 func decodeDigits(digits string) (string, error) {
-	out := make([]byte, len(digits)/2)
-	bad := len(digits) == 0 || len(digits)%2 != 0
-	for i := range out {
-		tens, ones := digits[2*i]-'0', digits[2*i+1]-'0'
-		n := 10*tens + ones
-		bad = bad || tens > 9 || ones > 9 || n > most
-		out[i] = n + offset
-	}
-	if bad {
+	if len(digits) == 0 || len(digits)%2 != 0 {
 		return "", whyNotDigits(digits)
+	}
+	out := make([]byte, len(digits)/2)
+	for i := range out {
+		pair := digits[2*i : 2*i+2]
+		tens, ones := pair[0]-'0', pair[1]-'0'
+		n := 10*tens + ones
+		if tens > 9 || ones > 9 || n > most {
+			return "", whyNotDigits(digits)
+		}
+		out[i] = n + offset
 	}
 	return string(out), nil
 }

@@ -72,6 +72,7 @@ func (p *parser) value() (node, error) {
 	switch c := p.next(); {
 	case c == '"':
 		s, err := p.quoted()
+		p.empty = p.empty || s.n == 0
 		return node{kind: String, span: s}, err
 	case c == '{':
 		return p.container(Object, '}')
@@ -94,6 +95,7 @@ func (p *parser) literal(k Kind, word string) (node, error) {
 		return node{}, p.malformed()
 	}
 	p.at += len(word)
+	p.empty = p.empty || k == Null
 	return node{kind: k}, nil
 }
 
@@ -132,6 +134,7 @@ func (p *parser) container(kind Kind, end byte) (node, error) {
 	p.at++
 	p.open--
 	n := node{kind: kind, span: span{int32(len(p.nodes)), int32(len(p.stack) - floor)}}
+	p.empty = p.empty || n.span.n == 0
 	p.nodes = append(p.nodes, p.stack[floor:]...)
 	p.stack = p.stack[:floor]
 	return n, nil

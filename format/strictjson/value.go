@@ -28,6 +28,7 @@ type document struct {
 	nodes     []node // the children of a node stand together, and before it
 	unescaped []string
 	spaced    bool // white space between tokens
+	empty     bool // an empty string, array or object, or null
 }
 
 // node is one value, with its name where it is a member of an object.
@@ -71,6 +72,10 @@ func (v Value) Exists() bool { return v.at != nil }
 // Minified reports whether the whole text has no white space between or around
 // its tokens.
 func (v Value) Minified() bool { return v.doc != nil && !v.doc.spaced }
+
+// AnyEmpty reports whether anywhere in the whole text stands an empty string, array
+// or object, or null.
+func (v Value) AnyEmpty() bool { return v.doc != nil && v.doc.empty }
 
 // Name returns the name of a member of an object.
 func (v Value) Name() string {
