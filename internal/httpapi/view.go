@@ -87,7 +87,8 @@ func (s *server) render(w *answer, status int, page *template.Template, f frame)
 type homeView struct {
 	Samples      []Sample
 	TrustSummary string
-	MaxPicture   int // MiB
+	MaxPicture   int  // MiB
+	Bundle       bool // there is trust data for the verifier's page
 }
 
 func (s *server) home(w *answer, r *http.Request) {
@@ -95,7 +96,7 @@ func (s *server) home(w *answer, r *http.Request) {
 	w.Header().Set("Vary", "Accept-Language")
 	s.render(w, http.StatusOK, v.home, frame{
 		Title: v.language.Text("server.title"),
-		Body:  homeView{s.Samples, s.TrustSummary, maxPicture >> 20},
+		Body:  homeView{s.Samples, s.TrustSummary, maxPicture >> 20, s.Bundle != nil},
 	})
 }
 
