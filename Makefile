@@ -83,7 +83,7 @@ unit:
 race:
 	CGO_ENABLED=1 go test -race -short ./party/... ./internal/... ./trust
 
-# A look at the page in a real browser.
+# The pages in a real browser.
 page: build
 	web/test/run.sh
 

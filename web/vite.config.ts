@@ -10,6 +10,8 @@ export default defineConfig({
   json: { stringify: false },
   build: {
     outDir: 'dist/pages',
+    // Within the scope of the service worker: a worker from outside of it would not be found offline.
+    assetsDir: 'verifier/assets',
     target: 'es2022',
     assetsInlineLimit: 0, // the policy of the pages allows no data: but pictures
     modulePreload: { polyfill: false },
@@ -18,7 +20,7 @@ export default defineConfig({
       input: { verifier: 'verifier/index.html', sw: 'verifier/src/sw.ts' },
       output: {
         // The address of a service worker must stay: it is how it is updated.
-        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'verifier/sw.js' : 'assets/[name]-[hash].js'),
+        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'verifier/sw.js' : 'verifier/assets/[name]-[hash].js'),
       },
     },
   },

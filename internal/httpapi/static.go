@@ -38,15 +38,13 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 		route("GET /verifier/", func(w *answer, r *http.Request) { s.fail(w, r, problemNotBuilt) })
 		return
 	}
-	serve := func(w *answer, r *http.Request) {
+	route("GET /verifier/", func(w *answer, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/")
 		if strings.HasSuffix(name, "/") {
 			name += "index.html"
 		}
 		s.page(w, r, files, name)
-	}
-	route("GET /verifier/", serve)
-	route("GET /assets/", serve)
+	})
 }
 
 func (s *server) page(w *answer, r *http.Request, files fs.FS, name string) {
@@ -75,7 +73,7 @@ func (s *server) page(w *answer, r *http.Request, files fs.FS, name string) {
 	}
 	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("Permissions-Policy", strings.Replace(headers["Permissions-Policy"], "camera=()", "camera=(self)", 1))
-	if strings.HasPrefix(name, "assets/") {
+	if strings.Contains(name, "/assets/") {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable") // their hash is in their address
 	} else {
 		h.Set("Cache-Control", "no-cache")

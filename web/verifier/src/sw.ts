@@ -9,7 +9,7 @@ const files = '__FILES__'.split(' ')
 
 worker.addEventListener('install', (event) => {
   // Past the browser's own cache: what has no hash in its address may be old there.
-  event.waitUntil(caches.open(version).then((cache) => cache.addAll(files.map((f) => new Request(f, { cache: f.startsWith('/assets/') ? 'default' : 'reload' })))))
+  event.waitUntil(caches.open(version).then((cache) => cache.addAll(files.map((f) => new Request(f, { cache: f.includes('/assets/') ? 'default' : 'reload' })))))
 })
 
 worker.addEventListener('activate', (event) => {

@@ -20,11 +20,11 @@ export class Camera {
   #device: string | undefined
   #paused = false
   #look: (picture: ImageBitmap) => Promise<Read>
-  #found: (texts: Uint8Array[]) => void
+  #found: (texts: Uint8Array[], frame: number) => void
   #seenSince = 0
   #seenLast = 0
 
-  constructor(look: (picture: ImageBitmap) => Promise<Read>, found: (texts: Uint8Array[]) => void) {
+  constructor(look: (picture: ImageBitmap) => Promise<Read>, found: (texts: Uint8Array[], frame: number) => void) {
     this.#look = look
     this.#found = found
   }
@@ -136,6 +136,7 @@ export class Camera {
     while (run === this.#run && video === this.#video) {
       await nextFrame(video)
       if (run !== this.#run || this.#paused || video.videoWidth === 0 || document.hidden) continue
+      const frame = performance.now()
       let read: Read
       try {
         read = await this.#look(await createImageBitmap(video))
@@ -146,7 +147,7 @@ export class Camera {
       this.#notice(read.seen && read.texts.length === 0, performance.now())
       if (read.texts.length > 0) {
         this.#forget()
-        this.#found(read.texts)
+        this.#found(read.texts, frame)
       }
     }
   }

@@ -68,6 +68,21 @@ function person(c: Certificate): Lines {
   return l
 }
 
+/** subjectOf says in a few lines what a certificate is about: what a venue has to know besides the person. */
+export function subjectOf(c: Certificate): Group {
+  const l = new Lines()
+  const code = (name: string, value: Code | undefined) => l.add(name, value?.display || value?.code)
+  code('against', c.vaccination?.disease)
+  if (c.vaccination?.dose && c.vaccination.doses) l.add('dose', messages.text('value.dose-of', { dose: c.vaccination.dose, doses: c.vaccination.doses }))
+  code('test-for', c.test?.disease)
+  code('result', c.test?.result)
+  l.moment('sampled', c.test?.sampled)
+  code('recovered-from', c.recovery?.disease)
+  l.add('label', c.link?.label)
+  const title = c.vaccination ? 'content.vaccination' : c.test ? 'content.test' : c.recovery ? 'content.recovery' : c.link ? 'content.link' : 'content.certificate'
+  return { title, facts: l.facts }
+}
+
 function event(c: Event & Pick<Certificate, 'recovery' | 'link'>, earlier = false): Group {
   const l = new Lines()
   if (c.vaccination) {

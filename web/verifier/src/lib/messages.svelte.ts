@@ -68,7 +68,7 @@ class Messages {
 
   // Digits stay those of the certificates, which people compare by eye.
   get #locale(): string {
-    return `${this.tag}-u-nu-latn-ca-gregory`
+    return `${this.tag === 'en' ? 'en-GB' : this.tag}-u-nu-latn-ca-gregory` // 3 February is the same day everywhere
   }
 
   date(at: Date): string {

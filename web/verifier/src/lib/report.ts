@@ -7,7 +7,7 @@ export type Result = 'pass' | 'fail' | 'unknown' | 'not-applicable' | 'not-check
 export type CheckName =
   | 'read' | 'decode' | 'keys' | 'signature' | 'key-validity' | 'period' | 'schema' | 'status' | 'dose' | 'proof' | 'rules' | 'binding'
 
-export interface Check { name: CheckName; result: Result; reason?: string; detail?: string }
+export interface Check { name: CheckName; outcome: Result; reason?: string; detail?: string }
 export interface Code { code: string; display?: string }
 
 export interface Event {

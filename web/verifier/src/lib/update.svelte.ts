@@ -9,8 +9,6 @@ export class Update {
   ready = $state(false)
   /** The page works without a network. */
   offline = $state(false)
-  /** The page was just loaded to take a new version into use. */
-  done = $state(false)
   before = () => {}
 
   #registration: ServiceWorkerRegistration | undefined
@@ -18,8 +16,6 @@ export class Update {
   #wanted = false
 
   async start(idle: () => boolean): Promise<void> {
-    this.done = sessionStorage.getItem('ampoule.updated') === 'yes'
-    sessionStorage.removeItem('ampoule.updated')
     if (!('serviceWorker' in navigator)) return
     const had = navigator.serviceWorker.controller !== null
     navigator.serviceWorker.addEventListener('controllerchange', () => {
@@ -59,7 +55,6 @@ export class Update {
 
   #reload(): void {
     this.before()
-    sessionStorage.setItem('ampoule.updated', 'yes')
     location.reload()
   }
 }
