@@ -17,10 +17,26 @@ FUZZTIME    ?= 60s
 # What runs in a browser: formats, decisions and the verdict engine.
 PORTABLE    := ./format/... ./cert ./trust ./thing ./bundle ./party/verifier
 
+# What the pages are built from.
+PAGES       := $(shell find web -path '*/node_modules' -prune -o -path web/dist -prune -o -path web/gen -prune -o -path web/test -prune -o -type f -print) $(wildcard internal/messages/*.json)
+ENGINE      := $(shell find bundle cert format party/verifier thing trust web/engine web/wasm -name '*.go' -not -name '*_test.go') go.mod go.sum
+
 .PHONY: build run test deps check unit race portable page bench instructions fuzz interop clean
 
-build:
+build: web/dist/pages/verifier/index.html.br
 	go build -trimpath -o bin/ampoule ./cmd/ampoule
+
+# The pages, compressed. The engine takes half a minute of that when it changed.
+web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
+	cd web && npx vite build --logLevel warn && node pack.mjs
+
+web/gen/engine.wasm: $(ENGINE)
+	mkdir -p web/gen
+	cp "$$(go env GOROOT)/lib/wasm/wasm_exec.js" web/gen/
+	GOOS=js GOARCH=wasm go build -trimpath -ldflags '-s -w' -o $@ ./web/wasm
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --silent --no-audit --no-fund
 
 run: build
 	exec bin/ampoule demo
@@ -47,6 +63,7 @@ check: $(STATICCHECK)
 	go vet ./...
 	$(STATICCHECK) ./...
 	go mod tidy -diff
+	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 $(STATICCHECK):
 	mkdir -p $(dir $@)
@@ -66,7 +83,7 @@ unit:
 race:
 	CGO_ENABLED=1 go test -race -short ./party/... ./internal/... ./trust
 
-# A look at the page in a real browser.
+# The pages in a real browser.
 page: build
 	web/test/run.sh
 
@@ -95,4 +112,4 @@ interop:
 	go test ./interop -count=1 -v -table | grep -v '^=== \|^ *--- '
 
 clean:
-	rm -rf bin .cache web/test/node_modules
+	rm -rf bin .cache web/gen web/dist/pages web/node_modules web/test/node_modules

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"ampoule/internal/messages"
 )
 
 // problem is an answer other than the one asked for: what is the matter, and
@@ -23,6 +25,9 @@ func (p *problem) Error() string { return p.Reason }
 var (
 	problemNotFound = &problem{Status: http.StatusNotFound, Reason: "not-found", Title: "There is no such page",
 		Detail: "Nothing is kept at this address."}
+	problemNotBuilt = &problem{Status: http.StatusNotFound, Reason: "not-built", Title: "This program was built without the verifier's page",
+		Detail: "The page is built by Node before the program is.",
+		Try:    []string{"Build it again by: make build", "Verify a picture or a text on the first page."}}
 	problemMethod = &problem{Status: http.StatusMethodNotAllowed, Reason: "method-not-allowed", Title: "This address is asked in another way",
 		Detail: "A verdict is the answer to a form that was sent, and cannot be opened or kept as a link.",
 		Try:    []string{"Begin on the first page, and verify the certificate again."}}
@@ -95,5 +100,5 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 		w.send(p.Status, "application/problem+json", append(body, '\n'))
 		return
 	}
-	s.render(w, p.Status, s.views.problem, frame{Title: p.Title, Body: p})
+	s.render(w, p.Status, s.views[messages.English].problem, frame{Title: p.Title, Body: p})
 }

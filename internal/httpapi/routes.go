@@ -27,12 +27,13 @@ func (s *server) handler() http.Handler {
 		route("GET /bundle", s.fetched(`application/cose; cose-type="cose-sign"`, s.Bundle))
 		route("GET /bundle/root", s.fetched("application/x-pem-file", s.BundleRoot))
 	}
+	s.pages(route)
 	route("GET /healthz", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n")) })
 
 	// Known addresses asked for in a way they do not have, and unknown ones.
 	allowed := map[string]string{
 		"/{$}": "GET, HEAD", "/samples/{file}": "GET, HEAD", "/style.css": "GET, HEAD", "/icon.svg": "GET, HEAD", "/healthz": "GET, HEAD",
-		"/verify": "POST",
+		"/verify": "POST", "/verifier/": "GET, HEAD",
 	}
 	if s.Bundle != nil {
 		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"

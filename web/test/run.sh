@@ -13,4 +13,6 @@ for _ in $(seq 100); do
 	sleep 0.1
 done
 [ -n "$url" ] || { echo "the demonstration did not start"; cat "$work/err"; exit 1; }
-AMPOULE_URL=$url node --test page.test.mjs
+export AMPOULE_URL=$url AMPOULE_DEMO=$work/demo AMPOULE=$PWD/../../bin/ampoule
+if [ $# -eq 0 ]; then set -- page.test.mjs verifier.test.mjs camera.test.mjs; fi
+node --test --test-concurrency=1 "$@"

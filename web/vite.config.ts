@@ -1,0 +1,27 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte'
+import { defineConfig } from 'vite'
+
+// One input per page. What is built stands in dist/pages and is embedded by
+// embed.go after pack.mjs has compressed it.
+export default defineConfig({
+  root: import.meta.dirname,
+  plugins: [svelte()],
+  worker: { format: 'es' },
+  json: { stringify: false },
+  build: {
+    outDir: 'dist/pages',
+    // Within the scope of the service worker: a worker from outside of it would not be found offline.
+    assetsDir: 'verifier/assets',
+    target: 'es2022',
+    assetsInlineLimit: 0, // the policy of the pages allows no data: but pictures
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 1 << 20,
+    rolldownOptions: {
+      input: { verifier: 'verifier/index.html', sw: 'verifier/src/sw.ts' },
+      output: {
+        // The address of a service worker must stay: it is how it is updated.
+        entryFileNames: (chunk) => (chunk.name === 'sw' ? 'verifier/sw.js' : 'verifier/assets/[name]-[hash].js'),
+      },
+    },
+  },
+})
