@@ -18,10 +18,10 @@ FUZZTIME    ?= 60s
 PORTABLE    := ./format/... ./cert ./trust ./thing ./bundle ./party/verifier
 
 # What the pages are built from.
-PAGES       := $(shell find web -path '*/node_modules' -prune -o -path web/dist -prune -o -path web/gen -prune -o -path web/test -prune -o -type f -print) $(wildcard internal/messages/*.json)
+PAGES       := $(shell find web -path '*/node_modules' -prune -o -path web/dist -prune -o -path web/gen -prune -o -path web/test -prune -o -path web/lighthouse -prune -o -type f -print) $(wildcard internal/messages/*.json)
 ENGINE      := $(shell find bundle cert format party/verifier thing trust web/engine web/wasm -name '*.go' -not -name '*_test.go') go.mod go.sum
 
-.PHONY: build run test deps check unit race portable page bench instructions fuzz interop clean
+.PHONY: build run test deps check unit race portable page faces lighthouse bench instructions fuzz interop clean
 
 build: web/dist/pages/verifier/index.html.br
 	go build -trimpath -o bin/ampoule ./cmd/ampoule
@@ -56,6 +56,7 @@ deps:
 		fi
 	fi
 	cd web/test && npm ci --silent --no-audit --no-fund
+	cd .. && npm ci --silent --no-audit --no-fund
 
 check: $(STATICCHECK)
 	unformatted=$$(gofmt -l .)
@@ -87,6 +88,16 @@ race:
 page: build
 	web/test/run.sh
 
+# Every state of the verifier's page in every language, theme and size. SHOTS names
+# a folder for pictures of them.
+faces: build
+	web/test/run.sh faces.test.mjs
+
+# The verifier's page as a slow phone would load it.
+lighthouse: build
+	cd web/lighthouse && npm ci --silent --no-audit --no-fund
+	../test/run.sh ../lighthouse/run.mjs
+
 bench:
 	go run ./bench
 
@@ -108,8 +119,8 @@ fuzz:
 	done
 
 # The table of docs/interop.md, from the vectors that AMPOULE_VECTORS names.
-interop:
+interop: build
 	go test ./interop -count=1 -v -table | grep -v '^=== \|^ *--- '
 
 clean:
-	rm -rf bin .cache web/gen web/dist/pages web/node_modules web/test/node_modules
+	rm -rf bin .cache web/gen web/dist/pages web/node_modules web/test/node_modules web/lighthouse/node_modules

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts the demonstration on a free port and looks at it in a real browser.
+# Starts the demonstration on a free port and looks at it in a real browser: by the
+# tests that are named, or those of make test.
 set -euo pipefail
 cd "$(dirname "$0")"
 work=$(mktemp -d)
@@ -14,5 +15,6 @@ for _ in $(seq 100); do
 done
 [ -n "$url" ] || { echo "the demonstration did not start"; cat "$work/err"; exit 1; }
 export AMPOULE_URL=$url AMPOULE_DEMO=$work/demo AMPOULE=$PWD/../../bin/ampoule
-if [ $# -eq 0 ]; then set -- page.test.mjs verifier.test.mjs camera.test.mjs; fi
-node --test --test-concurrency=1 "$@"
+if [ $# -eq 0 ]; then set -- page.test.mjs engine.test.mjs verifier.test.mjs camera.test.mjs; fi
+case $1 in *.test.mjs) set -- node --test --test-concurrency=1 "$@" ;; *) set -- node "$@" ;; esac
+"$@"

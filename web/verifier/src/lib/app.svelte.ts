@@ -35,6 +35,8 @@ class App {
   /** What became of the last trust data that was offered. */
   note = $state<Key>()
   fetching = $state(false)
+  /** The server was asked once, or cannot be: what is missing now stays missing. */
+  asked = $state(false)
 
   reports = $state.raw<Report[]>([])
   shown = $state(0)
@@ -93,6 +95,7 @@ class App {
       return
     }
     await this.fetch(false)
+    this.asked = true
     setInterval(() => void this.fetch(false), refetch)
     addEventListener('online', () => void this.fetch(false))
     void this.#decode().catch(() => {}) // who opens a file or the camera is told then
