@@ -55,19 +55,27 @@ func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier.Verifier{Trust: new(trust.List), Concepts: cert.BuiltinConceptMaps(), Now: clock}
-	var believed thing.LotKeys
+	var b *bundle.Opened
 	switch {
 	case f.Bundle != "":
-		b, err := openBundle(f.Bundle, f.Root, clock())
-		if err != nil {
+		if b, err = openBundle(f.Bundle, f.Root, clock()); err != nil {
 			return nil, err
 		}
 		fmt.Fprintln(watcher, "ampoule:", bundleAge(f.Bundle, b.Bundle, clock()))
-		v, believed = verifier.FromBundle(b, clock), b.Contents.LotKeys
 	case f.Root != "":
 		return nil, usageError("--root is for a bundle, and there is none: give --bundle")
 	}
+	return f.verifierOf(b, clock)
+}
+
+// verifierOf loads the files and adds them to a bundle; nil: there is none.
+func (f *trustFlags) verifierOf(b *bundle.Opened, clock func() time.Time) (*verifier.Verifier, error) {
+	v := &verifier.Verifier{Trust: new(trust.List), Concepts: cert.BuiltinConceptMaps(), Now: clock}
+	var believed thing.LotKeys
+	if b != nil {
+		v, believed = verifier.FromBundle(b, clock), b.Contents.LotKeys
+	}
+	var err error
 	v.HotKeys = hotkeys.NewCache(f.HotKeys)
 	if err := f.addKeys(v.Trust); err != nil {
 		return nil, err

@@ -32,6 +32,8 @@ type commands struct {
 	Rules    rulesCmd    `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot      lotCmd      `cmd:"" help:"Sign and list statements about lots."`
 	Bundle   bundleCmd   `cmd:"" help:"Make, show and keep what offline verifiers carry."`
+	Serve    serveCmd    `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
+	Cfg      configCmd   `cmd:"" name:"config" help:"Show the configuration of a server."`
 	Version  versionCmd  `cmd:"" help:"Show the version."`
 }
 

@@ -45,7 +45,11 @@ type Page struct {
 	// Bundle is a signed bundle that pages and other verifiers may fetch, and
 	// BundleRoot the public root that signed it; nil: there is none.
 	Bundle, BundleRoot []byte
-	Log                *slog.Logger // nil: nothing is logged
+	// API is what programs ask; nil: nothing but the pages is served.
+	API *API
+	Log *slog.Logger // nil: nothing is logged
+
+	front *Front // before it, if there is one
 }
 
 // The limits of a request. The server's own time-outs bound everything else;
