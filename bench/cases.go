@@ -91,6 +91,10 @@ func newCases() ([]bench, error) {
 			return nil
 		}
 	}
+	echo, served, err := httpCases(v, icvp.Text)
+	if err != nil {
+		return nil, err
+	}
 	return []bench{
 		{name: "ecdsa-verify", run: bare},
 		{name: "claims", base: "ecdsa-verify", goal: 1.15, run: claims(nil, dcc)},
@@ -108,6 +112,8 @@ func newCases() ([]bench, error) {
 		}},
 		{name: "issue", base: "ecdsa-sign", goal: 1.25, run: func() error { _, err := i.Issue(icvpRequest); return err }},
 		{name: "issue-dcc", base: "ecdsa-sign", goal: 1.25, run: func() error { _, err := i.Issue(dccRequest); return err }},
+		{name: "http-echo", run: echo},
+		{name: "http-verify", base: "http-echo", less: "verify-icvp", goal: 1.50, run: served},
 		{name: "png", run: func() error {
 			s, err := qr.Encode(icvp.Text, qr.Q)
 			if err != nil {

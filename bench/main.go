@@ -23,11 +23,12 @@ import (
 	"time"
 )
 
-// bench is one case. base names the case that it is divided by.
+// bench is one case. base names the case that it is divided by, less one whose
+// time is taken off before.
 type bench struct {
-	name, base string
-	goal       float64 // of the ratio; 0 where there is none
-	run        func() error
+	name, base, less string
+	goal             float64 // of the ratio; 0 where there is none
+	run              func() error
 }
 
 func main() {
@@ -67,7 +68,7 @@ func run(only string, count, rounds int) error {
 	for _, b := range cases {
 		goal, ratio := "", ""
 		if b.base != "" {
-			ratio = fmt.Sprintf("%.2f", median(ratios(times[b.name], times[b.base])))
+			ratio = fmt.Sprintf("%.2f", median(ratios(times[b.name], times[b.less], times[b.base])))
 		}
 		if b.goal != 0 {
 			goal = fmt.Sprintf("≤ %.2f", b.goal)
@@ -78,7 +79,11 @@ func run(only string, count, rounds int) error {
 				_ = b.run()
 			}
 		})
-		fmt.Printf("| %s | %.1f | %s | %s | %s | %d | %d |\n", b.name, median(times[b.name]), b.base, ratio, goal, r.AllocsPerOp(), r.AllocedBytesPerOp())
+		against := b.base
+		if b.less != "" {
+			against += ", without " + b.less
+		}
+		fmt.Printf("| %s | %.1f | %s | %s | %s | %d | %d |\n", b.name, median(times[b.name]), against, ratio, goal, r.AllocsPerOp(), r.AllocedBytesPerOp())
 	}
 	fmt.Println("\n| case | one core, a second | two cores, a second | gain |\n|---|---|---|---|")
 	for _, b := range cases {
@@ -126,10 +131,14 @@ func cpu() time.Duration {
 }
 
 // ratios divides round by round: neighbours in time share the machine's mood.
-func ratios(a, b []float64) []float64 {
+// less may be empty.
+func ratios(a, less, b []float64) []float64 {
 	out := make([]float64, len(a))
 	for i := range a {
 		out[i] = a[i] / b[i]
+		if less != nil {
+			out[i] -= less[i] / b[i]
+		}
 	}
 	return out
 }
