@@ -391,6 +391,7 @@ test('every text comes from the catalogue: a made-up language leaves none in Eng
   await page.locator('button.icon').click()
   await look('settings')
   await page.keyboard.press('Escape')
+  await page.locator('dialog[open]').waitFor({ state: 'detached' })
   for (const id of ['icvp-yellow-fever', 'recalled-lot', 'forged', 'vhl']) {
     await paste(page, sample(id).text)
     await verdict(page)
