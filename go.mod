@@ -4,8 +4,10 @@ go 1.26.8
 
 require (
 	filippo.io/age v1.3.2
+	filippo.io/mldsa v1.0.0
 	filippo.io/nistec v0.0.4
 	github.com/alecthomas/kong v1.17.0
+	github.com/cloudflare/circl v1.6.5
 	github.com/fxamacker/cbor/v2 v2.9.6
 	github.com/google/go-cmp v0.7.0
 	github.com/gowebpki/jcs v1.0.2
@@ -21,9 +23,7 @@ require (
 
 require (
 	filippo.io/hpke v0.4.0 // indirect
-	filippo.io/mldsa v1.0.0 // indirect
 	github.com/cayleygraph/quad v1.3.0 // indirect
-	github.com/cloudflare/circl v1.6.5 // indirect
 	github.com/pquerna/cachecontrol v0.2.0 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	golang.org/x/crypto v0.55.0 // indirect
