@@ -221,6 +221,24 @@ async function later(days) {
   })
 }
 
+test('a name cannot change how the page looks', async () => {
+  const hostile = `; (function wrap() {
+    if (!globalThis.ampoule?.verify) return setTimeout(wrap, 5)
+    const verify = ampoule.verify
+    ampoule.verify = (...a) => verify(...a).replaceAll('SPECIMEN DEMO', 'SPECIMEN \\\\u202eOMED\\\\u200b<b id=markup>')
+  })()`
+  await context.route('**/assets/engine.worker-*.js', async (route) => {
+    const answer = await route.fetch()
+    await route.fulfill({ response: answer, body: await answer.text() + hostile })
+  })
+  await page.close()
+  page = await open(context)
+  await paste(page, sample('icvp-polio').text)
+  assert.equal((await verdict(page)).outcome, 'valid')
+  assert.equal(await page.locator('.who .large bdi').first().innerText(), 'SPECIMEN \\u202eOMED\\u200b<b id=markup>')
+  assert.equal(await page.locator('#markup').count(), 0)
+})
+
 test('by trust data that is too old nothing is valid, and the age is seen', async () => {
   await later(31)
   await page.close()
@@ -373,6 +391,7 @@ test('every text comes from the catalogue: a made-up language leaves none in Eng
   await page.locator('button.icon').click()
   await look('settings')
   await page.keyboard.press('Escape')
+  await page.locator('dialog[open]').waitFor({ state: 'detached' })
   for (const id of ['icvp-yellow-fever', 'recalled-lot', 'forged', 'vhl']) {
     await paste(page, sample(id).text)
     await verdict(page)

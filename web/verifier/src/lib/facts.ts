@@ -2,6 +2,7 @@
 // page has them.
 import { messages, type Key } from './messages.svelte'
 import type { Certificate, Code, Event } from './report'
+import { visible } from './visible'
 
 /** Fact is one line. What is fixed is to be compared letter by letter. */
 export interface Fact { label: Key; value: string; fixed?: boolean }
@@ -11,10 +12,10 @@ class Lines {
   facts: Fact[] = []
 
   add(name: string, value: string | undefined): void {
-    if (value) this.facts.push({ label: `fact.${name}` as Key, value })
+    if (value) this.facts.push({ label: `fact.${name}` as Key, value: visible(value) })
   }
   fixed(name: string, value: string | undefined): void {
-    if (value) this.facts.push({ label: `fact.${name}` as Key, value, fixed: true })
+    if (value) this.facts.push({ label: `fact.${name}` as Key, value: visible(value), fixed: true })
   }
   day(name: string, value: string | undefined): void {
     this.add(name, value && messages.day(value))
@@ -40,8 +41,8 @@ class Lines {
 export function nameOf(c: Certificate): { written: string; machine: string } {
   const n = c.person?.name ?? {}
   return {
-    written: n.full ?? [n.given, n.family].filter(Boolean).join(' '),
-    machine: n.full_mrz ?? [n.family_mrz, n.given_mrz].filter(Boolean).join('<<'),
+    written: visible(n.full ?? [n.given, n.family].filter(Boolean).join(' ')),
+    machine: visible(n.full_mrz ?? [n.family_mrz, n.given_mrz].filter(Boolean).join('<<')),
   }
 }
 
