@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"ampoule/cert"
 	"ampoule/format/certlogic"
 	"ampoule/format/hcert"
-	"ampoule/format/shc"
 	"ampoule/format/strictjson"
 	"ampoule/internal/keys"
 	"ampoule/internal/qr"
@@ -370,49 +368,13 @@ func readBounded(path string, stdin io.Reader, most int) ([]byte, error) {
 	return data, nil
 }
 
-// readCodes returns the texts in a file: of the QR codes of a picture, of the
-// cards of a .smart-health-card file, or of a text file, in which each line that
-// begins like a code is one.
+// readCodes returns the texts in a file: of the QR codes of a picture, or those
+// that [verifier.Codes] finds.
 func readCodes(data []byte) ([]string, error) {
-	switch {
-	case qr.IsPicture(data):
+	if qr.IsPicture(data) {
 		return qr.Read(data)
-	case shc.IsFile(data):
-		return readCardFile(data)
 	}
-	text := string(bytes.TrimPrefix(data, []byte("\ufeff")))
-	var codes []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
-		if !codeScheme.MatchString(line) {
-			return []string{text}, nil // not a list of codes: one text, judged as it is
-		}
-		codes = append(codes, line)
-	}
-	if len(codes) == 0 {
-		return []string{""}, nil
-	}
-	return codes, nil
-}
-
-// codeScheme begins a code that is one line.
-var codeScheme = regexp.MustCompile(`(?i)^(hc.|shc|shlink|vhlink):`)
-
-func readCardFile(data []byte) ([]string, error) {
-	cards, err := shc.ParseFile(shc.Field, data)
-	if err != nil {
-		return nil, err
-	}
-	var texts []string
-	for i, card := range cards {
-		if card.Err != nil {
-			return nil, fmt.Errorf("card %d: %w", i+1, card.Err)
-		}
-		texts = append(texts, card.JWS.Text)
-	}
-	return texts, nil
+	return verifier.Codes(data)
 }
 
 // secretFlags open and close key files.

@@ -11,6 +11,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/internal/messages"
 	"ampoule/party/verifier"
 )
 
@@ -155,15 +156,14 @@ func (c *verifyCmd) print(t terminal, file string, v *verifier.Verdict) {
 	report := v.Report(c.Show)
 	report.File = file
 	if c.JSON {
-		writeJSON(t.out, report)
+		fmt.Fprintf(t.out, "%s\n", report.JSON())
 		return
 	}
-	toVerifier, _ := v.Outcome.Sentence()
 	fmt.Fprintf(t.out, "%s\n  outcome: %s\n", file, v.Outcome)
 	if v.Outcome != verifier.Valid {
 		fmt.Fprintf(t.out, "  reason: %s\n", v.Reason)
 	}
-	fmt.Fprintf(t.out, "  %s\n", toVerifier)
+	fmt.Fprintf(t.out, "  %s\n", messages.English.Outcome(v.Outcome).Verifier)
 	if v.Format != "" {
 		fmt.Fprintf(t.out, "  format: %s\n", v.Format)
 	}

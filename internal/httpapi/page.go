@@ -7,7 +7,8 @@
 // no file is written, and no log line holds a word of it.
 //
 // The routes are in routes.go, what can go wrong is in problem.go, and the words
-// of a verdict are the verifier's own.
+// are those of [ampoule/internal/messages], in the language that a browser asks
+// for; what can go wrong is said in English.
 package httpapi
 
 import (
@@ -18,6 +19,7 @@ import (
 	"regexp"
 	"time"
 
+	"ampoule/internal/messages"
 	"ampoule/internal/qr"
 	"ampoule/party/verifier"
 )
@@ -83,7 +85,7 @@ type server struct {
 	*Page
 	log     *slog.Logger
 	samples map[string]*sample
-	views   views
+	views   map[*messages.Language]views
 
 	uploads  gate
 	decodes  gate
@@ -97,8 +99,11 @@ var sampleID = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 // a page is wrong, and better off not starting.
 func newServer(p *Page) *server {
 	s := &server{
-		Page: p, log: p.Log, samples: make(map[string]*sample, len(p.Samples)), views: parseViews(),
+		Page: p, log: p.Log, samples: make(map[string]*sample, len(p.Samples)), views: make(map[*messages.Language]views),
 		uploads: make(gate, uploads), decodes: make(gate, decodes), patience: patience,
+	}
+	for _, l := range messages.Languages {
+		s.views[l] = parseViews(l)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -34,6 +34,7 @@ import (
 	"ampoule/cert"
 	"ampoule/format/eudcc"
 	"ampoule/format/hcert"
+	"ampoule/internal/messages"
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
@@ -420,14 +421,13 @@ func TestVerdicts(t *testing.T) {
 		if got := outcomes(body); !slices.Equal(got, []string{string(tt.outcome)}) {
 			t.Errorf("%v: outcomes %v", tt.outcome, got)
 		}
-		ours, theirs := tt.outcome.Sentence()
-		notKnown, _ := verifier.NotKnown.Sentence()
+		said, notKnown := messages.English.Outcome(tt.outcome), messages.English.Advice(verifier.NotKnown)
 		order := []string{
-			`role="status"`, tt.outcome.Title(), html.EscapeString(ours), html.EscapeString(theirs),
-			html.EscapeString(notKnown), "Issuer and kind", "The checks",
+			`role="status"`, said.Title, html.EscapeString(said.Verifier), html.EscapeString(said.Holder),
+			html.EscapeString(notKnown.Verifier), "Issuer and kind", "The checks",
 		}
 		for s := verifier.StepRead; s <= verifier.StepBinding; s++ {
-			order = append(order, `data-check="`+s.String()+`"`, html.EscapeString(s.Question()))
+			order = append(order, `data-check="`+s.String()+`"`, html.EscapeString(messages.English.Question(s)))
 		}
 		rest := body
 		for _, want := range order {
@@ -775,7 +775,7 @@ func TestContents(t *testing.T) {
 			"Person[Family name=B Family name as in a passport's machine-readable zone=B Identity document=1 Kind of document=ZZ Parent or guardian=G] Certificate[Valid until=no end is stated]"},
 	} {
 		var groups []string
-		for _, g := range contentOf(&tt.record) {
+		for _, g := range contentOf(messages.English, &tt.record) {
 			var facts []string
 			for _, f := range g.Facts {
 				facts = append(facts, f.Label+"="+f.Value)
@@ -786,7 +786,7 @@ func TestContents(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
 	}
-	if contentOf(nil) != nil {
+	if contentOf(messages.English, nil) != nil {
 		t.Error("content of nothing")
 	}
 }
@@ -859,10 +859,10 @@ func TestEarlierEvents(t *testing.T) {
 		Earlier:     []cert.Event{{Vaccination: &cert.Vaccination{Date: "2026-02-01", Lot: "LOT-1"}}, {Test: &cert.Test{Sampled: "2026-01-01"}}},
 	}
 	var titles []string
-	for _, g := range contentOf(c) {
+	for _, g := range contentOf(messages.English, c) {
 		titles = append(titles, g.Title)
 	}
-	if want := []string{"Vaccination", "Earlier: vaccination", "Earlier: test", "Certificate"}; !slices.Equal(titles, want) {
+	if want := []string{"Vaccination", "Earlier vaccination", "Earlier test", "Certificate"}; !slices.Equal(titles, want) {
 		t.Errorf("%q, want %q", titles, want)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+
+	"ampoule/internal/messages"
 )
 
 // problem is an answer other than the one asked for: what is the matter, and
@@ -95,5 +97,5 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 		w.send(p.Status, "application/problem+json", append(body, '\n'))
 		return
 	}
-	s.render(w, p.Status, s.views.problem, frame{Title: p.Title, Body: p})
+	s.render(w, p.Status, s.views[messages.English].problem, frame{Title: p.Title, Body: p})
 }

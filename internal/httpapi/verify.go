@@ -2,12 +2,12 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,28 +41,23 @@ func (s *server) verify(w *answer, r *http.Request) {
 	}
 	w.outcome = strings.Join(outcomes, ",")
 
-	w.Header().Set("Vary", "Accept")
+	w.Header().Set("Vary", "Accept, Accept-Language")
 	if wantsJSON(r.Header) {
-		s.sendReports(w, verdicts)
+		sendReports(w, verdicts)
 		return
 	}
-	s.render(w, http.StatusOK, s.views.verdict, verdictFrame(verdicts))
+	v := s.viewsFor(r)
+	s.render(w, http.StatusOK, v.verdict, verdictFrame(v.language, verdicts))
 }
 
-func (s *server) sendReports(w *answer, verdicts []*verifier.Verdict) {
-	reports := make([]verifier.Report, len(verdicts))
+func sendReports(w *answer, verdicts []*verifier.Verdict) {
+	reports := make([][]byte, len(verdicts))
 	for i, v := range verdicts {
-		reports[i] = v.Report(false)
+		reports[i] = v.Report(false).JSON()
 	}
-	var body []byte
-	var err error
-	if len(reports) == 1 {
-		body, err = json.Marshal(reports[0])
-	} else {
-		body, err = json.Marshal(reports)
-	}
-	if err != nil {
-		panic(err) // a report is made to be written
+	body := bytes.Join(reports, []byte(","))
+	if len(reports) > 1 {
+		body = slices.Concat([]byte("["), body, []byte("]"))
 	}
 	w.send(http.StatusOK, "application/json", append(body, '\n'))
 }

@@ -14,6 +14,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/internal/messages"
 	"ampoule/party/verifier"
 )
 
@@ -26,20 +27,33 @@ var styleSheet []byte
 //go:embed pages/icon.svg
 var icon []byte
 
-// views are the pages, each within the same frame.
-type views struct{ home, verdict, problem *template.Template }
+// views are the pages in one language, each within the same frame.
+type views struct {
+	language               *messages.Language
+	home, verdict, problem *template.Template
+}
 
-func parseViews() views {
+func parseViews(l *messages.Language) views {
 	functions := template.FuncMap{
-		"address": address,
-		"visible": format.Visible,
-		"tone":    tone,
+		"address":   address,
+		"visible":   format.Visible,
+		"tone":      tone,
+		"language":  func() string { return l.Tag },
+		"direction": l.Direction,
+		"text":      l.Text,
+		"plural":    func(key string, count int) string { return l.Plural(key, count) },
+		"outcome":   func(o verifier.Outcome) string { return l.Outcome(o).Title },
 	}
 	frame := template.Must(template.New("frame.html").Funcs(functions).ParseFS(pageFiles, "pages/frame.html"))
 	page := func(name string) *template.Template {
 		return template.Must(template.Must(frame.Clone()).ParseFS(pageFiles, "pages/"+name))
 	}
-	return views{page("home.html"), page("verdict.html"), page("problem.html")}
+	return views{l, page("home.html"), page("verdict.html"), page("problem.html")}
+}
+
+// viewsFor returns the pages in the language that a request asks for.
+func (s *server) viewsFor(r *http.Request) views {
+	return s.views[messages.Accept(r.Header.Get("Accept-Language"))]
 }
 
 var versions = map[string]string{"/style.css": version(styleSheet), "/icon.svg": version(icon)}
@@ -76,9 +90,11 @@ type homeView struct {
 	MaxPicture   int // MiB
 }
 
-func (s *server) home(w *answer, _ *http.Request) {
-	s.render(w, http.StatusOK, s.views.home, frame{
-		Title: "Verify a health certificate",
+func (s *server) home(w *answer, r *http.Request) {
+	v := s.viewsFor(r)
+	w.Header().Set("Vary", "Accept-Language")
+	s.render(w, http.StatusOK, v.home, frame{
+		Title: v.language.Text("server.title"),
 		Body:  homeView{s.Samples, s.TrustSummary, maxPicture >> 20},
 	})
 }
@@ -99,6 +115,7 @@ func tone(o verifier.Outcome) string {
 type verdictView struct {
 	Number  int // from 1 where there are several, else 0
 	Outcome verifier.Outcome
+	Title   string
 	Reason  string
 	Decided string // the name of the check that decided against it
 	Format  string
@@ -112,80 +129,61 @@ type verdictView struct {
 
 type adviceView struct {
 	verifier.Advice
-	ForVerifier, ForHolder string
+	Title, ForVerifier, ForHolder string
 }
 
 type checkView struct {
 	verifier.Check
-	Number   int
-	Question string
-	Decided  bool // this check decided against the certificate
+	Number      int
+	Question    string
+	Answer      string // its result, in words
+	ReasonTitle string
+	Decided     bool // this check decided against the certificate
 }
 
-func verdictFrame(verdicts []*verifier.Verdict) frame {
+func verdictFrame(l *messages.Language, verdicts []*verifier.Verdict) frame {
 	list := make([]verdictView, len(verdicts))
 	for i, v := range verdicts {
-		list[i] = viewOf(v)
+		list[i] = viewOf(l, v)
 		if len(verdicts) > 1 {
 			list[i].Number = i + 1
 		}
 	}
-	title := fmt.Sprintf("%d verdicts", len(list))
+	title := l.Plural("server.several", len(list))
 	if len(list) == 1 {
-		title = list[0].Outcome.Title() + ": verdict"
+		title = l.Text("server.verdict-title", "outcome", messages.Own(list[0].Title))
 	}
 	return frame{Title: title, Body: list}
 }
 
-func viewOf(verdict *verifier.Verdict) verdictView {
+func viewOf(l *messages.Language, verdict *verifier.Verdict) verdictView {
 	r := verdict.Report(false)
+	outcome, advice := l.Outcome(r.Outcome), l.Advice(r.Advice.Value)
+	said, advised := l.Reason(r.Reason, outcome), l.Reason(r.Advice.Reason, advice)
 	v := verdictView{
-		Outcome: r.Outcome, Reason: r.Reason, Format: formatName(r.Format), Issuer: r.Issuer,
-		Advice:  adviceView{Advice: r.Advice},
-		Content: contentOf(r.Certificate),
+		Outcome: r.Outcome, Title: outcome.Title, Reason: r.Reason, Format: l.Format(r.Format), Issuer: r.Issuer,
+		ForVerifier: said.Verifier, ForHolder: said.Holder,
+		Advice:  adviceView{r.Advice, advice.Title, advised.Verifier, advised.Holder},
+		Content: contentOf(l, r.Certificate),
 	}
-	v.ForVerifier, v.ForHolder = r.Outcome.Sentence()
-	v.Advice.ForVerifier, v.Advice.ForHolder = r.Advice.Value.Sentence()
 	if r.Outcome != verifier.Valid {
 		v.Decided = verdict.Decided.String()
 	}
 	for i, c := range r.Checks {
-		v.Checks = append(v.Checks, checkView{c, i + 1, verifier.Step(i).Question(), c.Name == v.Decided})
+		step := verifier.Step(i)
+		v.Checks = append(v.Checks, checkView{
+			c, i + 1, l.Question(step), l.Result(step, c.Result), l.Reason(c.Reason, messages.Words{}).Title, c.Name == v.Decided,
+		})
 	}
 	return v
-}
-
-// formatName returns what people call a format.
-func formatName(word string) string {
-	switch word {
-	case "":
-		return "not recognised"
-	case "icvp":
-		return "Digital International Certificate of Vaccination or Prophylaxis"
-	case "eu-dcc":
-		return "EU Digital COVID Certificate"
-	case "ddcc":
-		return "WHO Digital Documentation of COVID-19 Certificate"
-	case "vhl":
-		return "Verifiable Health Link"
-	case "shc":
-		return "SMART Health Card"
-	case "shl":
-		return "SMART Health Link"
-	case "divoc":
-		return "DIVOC certificate"
-	case "nl2":
-		return "Dutch domestic certificate"
-	case "vds-nc":
-		return "ICAO visible digital seal"
-	}
-	return word
 }
 
 // group is a part of a certificate's content.
 type group struct {
 	Title string
 	Facts []fact
+
+	words *messages.Language
 }
 
 // fact is a line of it. The value is as the certificate has it: the template
@@ -195,42 +193,57 @@ type fact struct {
 	Fixed        bool // to be compared letter by letter
 }
 
-func (g *group) add(label, value string) {
+// add appends a fact under the label of a key, unless it has no value.
+func (g *group) add(key, value string) {
 	if value != "" {
-		g.Facts = append(g.Facts, fact{Label: label, Value: value})
+		g.Facts = append(g.Facts, fact{Label: g.words.Text("fact." + key), Value: value})
 	}
 }
 
-func (g *group) addFixed(label, value string) {
+func (g *group) addFixed(key, value string) {
 	if value != "" {
-		g.Facts = append(g.Facts, fact{label, value, true})
+		g.Facts = append(g.Facts, fact{g.words.Text("fact." + key), value, true})
 	}
 }
 
-func (g *group) addCode(label string, c cert.Code) {
+// addWord is for a value that the texts have a word for.
+func (g *group) addWord(key, value, word string) {
+	if value == "" || word == "" {
+		return
+	}
+	if g.words.Has("value." + word) {
+		value = g.words.Text("value." + word)
+	}
+	g.add(key, value)
+}
+
+func (g *group) addCode(key string, c cert.Code) {
 	switch {
 	case c.Display == "" || c.Display == c.Code:
-		g.add(label, c.Code)
+		g.add(key, c.Code)
 	case c.Code == "":
-		g.add(label, c.Display)
+		g.add(key, c.Display)
 	default:
-		g.add(label, c.Display+" ("+c.Code+")")
+		g.add(key, c.Display+" ("+c.Code+")")
 	}
 }
 
 // contentOf lists what a certificate says. It returns nothing for none.
-func contentOf(c *cert.Certificate) []group {
+func contentOf(l *messages.Language, c *cert.Certificate) []group {
 	if c == nil {
 		return nil
 	}
-	all := []group{personOf(&c.Person), eventOf(c)}
+	all := []group{personOf(l, &c.Person), eventOf(l, c)}
 	for _, e := range c.Earlier {
-		g := eventOf(&cert.Certificate{Vaccination: e.Vaccination, Test: e.Test})
-		g.Title = "Earlier: " + strings.ToLower(g.Title)
+		g := eventOf(l, &cert.Certificate{Vaccination: e.Vaccination, Test: e.Test})
+		g.Title = l.Text("content.earlier.vaccination")
+		if e.Test != nil {
+			g.Title = l.Text("content.earlier.test")
+		}
 		all = append(all, g)
 	}
 	var groups []group
-	for _, g := range append(all, datesOf(c)) {
+	for _, g := range append(all, datesOf(l, c)) {
 		if len(g.Facts) > 0 {
 			groups = append(groups, g)
 		}
@@ -238,95 +251,97 @@ func contentOf(c *cert.Certificate) []group {
 	return groups
 }
 
-func personOf(p *cert.Person) group {
-	g := group{Title: "Person"}
-	g.add("Name", p.Name.Full)
-	g.add("Family name", p.Name.Family)
-	g.add("Given name", p.Name.Given)
-	g.addFixed("Name as in a passport's machine-readable zone", p.Name.FullMRZ)
-	g.addFixed("Family name as in a passport's machine-readable zone", p.Name.FamilyMRZ)
-	g.addFixed("Given name as in a passport's machine-readable zone", p.Name.GivenMRZ)
-	g.add("Date of birth", string(p.BirthDate))
-	g.add("Sex", p.Sex)
-	g.add("Nationality", p.Nationality)
-	g.addFixed("Identity document", p.Document.Number)
+func personOf(l *messages.Language, p *cert.Person) group {
+	g := group{Title: l.Text("content.person"), words: l}
+	g.add("name", p.Name.Full)
+	g.add("family", p.Name.Family)
+	g.add("given", p.Name.Given)
+	g.addFixed("name-mrz", p.Name.FullMRZ)
+	g.addFixed("family-mrz", p.Name.FamilyMRZ)
+	g.addFixed("given-mrz", p.Name.GivenMRZ)
+	g.add("born", string(p.BirthDate))
+	g.addWord("sex", p.Sex, p.Sex)
+	g.add("nationality", p.Nationality)
+	g.addFixed("document", p.Document.Number)
 	switch p.Document.Type {
 	case "PPN":
-		g.add("Kind of document", "passport")
+		g.add("document-kind", l.Text("value.passport"))
 	case "NI":
-		g.add("Kind of document", "national identifier")
+		g.add("document-kind", l.Text("value.national-identifier"))
 	default:
-		g.add("Kind of document", p.Document.Type)
+		g.add("document-kind", p.Document.Type)
 	}
-	g.add("Parent or guardian", p.Guardian)
+	g.add("guardian", p.Guardian)
 	return g
 }
 
-func eventOf(c *cert.Certificate) group {
+func eventOf(l *messages.Language, c *cert.Certificate) group {
 	switch {
 	case c.Vaccination != nil:
-		v, g := c.Vaccination, group{Title: "Vaccination"}
-		g.addCode("Against", v.Disease)
-		g.addCode("Kind of vaccine", v.Vaccine)
-		g.addCode("Product", v.Product)
-		g.addCode("Manufacturer", v.Manufacturer)
-		g.addFixed("Lot", v.Lot)
-		g.add("Date of vaccination", string(v.Date))
+		v, g := c.Vaccination, group{Title: l.Text("content.vaccination"), words: l}
+		g.addCode("against", v.Disease)
+		g.addCode("vaccine", v.Vaccine)
+		g.addCode("product", v.Product)
+		g.addCode("manufacturer", v.Manufacturer)
+		g.addFixed("lot", v.Lot)
+		g.add("vaccinated", string(v.Date))
 		switch {
 		case v.Dose > 0 && v.Doses > 0:
-			g.add("Dose", fmt.Sprintf("%d of %d", v.Dose, v.Doses))
+			g.add("dose", l.Text("value.dose-of", "dose", v.Dose, "doses", v.Doses))
 		case v.Dose > 0:
-			g.add("Dose", strconv.Itoa(v.Dose))
+			g.add("dose", strconv.Itoa(v.Dose))
 		}
-		g.add("Country", v.Country)
-		g.add("Clinician", v.Clinician)
-		g.add("Counts from", string(v.ValidFrom))
-		g.add("Counts until", string(v.ValidUntil))
+		g.add("country", v.Country)
+		g.add("clinician", v.Clinician)
+		g.add("counts-from", string(v.ValidFrom))
+		g.add("counts-until", string(v.ValidUntil))
 		return g
 	case c.Test != nil:
-		t, g := c.Test, group{Title: "Test"}
-		g.addCode("For", t.Disease)
-		g.addCode("Result", t.Result)
-		g.addCode("Kind of test", t.Type)
-		g.add("Name of test", t.Name)
-		g.addCode("Device", t.Device)
-		g.add("Sample taken", t.Sampled)
-		g.add("Reported", t.Reported)
-		g.add("Test centre", t.Centre)
-		g.add("Country", t.Country)
+		t, g := c.Test, group{Title: l.Text("content.test"), words: l}
+		g.addCode("test-for", t.Disease)
+		g.addCode("result", t.Result)
+		g.addCode("test-kind", t.Type)
+		g.add("test-name", t.Name)
+		g.addCode("device", t.Device)
+		g.add("sampled", t.Sampled)
+		g.add("reported", t.Reported)
+		g.add("centre", t.Centre)
+		g.add("country", t.Country)
 		return g
 	case c.Recovery != nil:
-		r, g := c.Recovery, group{Title: "Recovery"}
-		g.addCode("From", r.Disease)
-		g.add("First positive test", string(r.FirstPositive))
-		g.add("Country", r.Country)
-		g.add("Counts from", string(r.ValidFrom))
-		g.add("Counts until", string(r.ValidUntil))
+		r, g := c.Recovery, group{Title: l.Text("content.recovery"), words: l}
+		g.addCode("recovered-from", r.Disease)
+		g.add("first-positive", string(r.FirstPositive))
+		g.add("country", r.Country)
+		g.add("counts-from", string(r.ValidFrom))
+		g.add("counts-until", string(r.ValidUntil))
 		return g
 	case c.Link != nil:
 		// The address is shown and not linked: whoever opens it tells its keeper
 		// who is being checked, where and when.
-		l, g := c.Link, group{Title: "Link to health documents"}
-		g.add("Label", l.Label)
-		g.addFixed("Address", l.URL)
-		g.add("Passcode", map[bool]string{true: "the holder must tell it", false: "none"}[l.Passcode])
-		g.add("Documents", map[bool]string{true: "may change", false: ""}[l.LongTerm])
-		g.add("Ends", moment(l.Expires))
+		link, g := c.Link, group{Title: l.Text("content.link"), words: l}
+		g.add("label", link.Label)
+		g.addFixed("address", link.URL)
+		g.add("passcode", l.Text(map[bool]string{true: "value.passcode-needed", false: "value.passcode-none"}[link.Passcode]))
+		if link.LongTerm {
+			g.add("documents", l.Text("value.may-change"))
+		}
+		g.add("ends", moment(link.Expires))
 		return g
 	}
-	return group{}
+	return group{words: l}
 }
 
-func datesOf(c *cert.Certificate) group {
-	g := group{Title: "Certificate"}
-	g.add("Issued by", c.Authority)
-	g.addFixed("Identifier", c.ID)
-	g.add("Issued", moment(c.Issued))
-	g.add("Valid from", moment(c.ValidFrom))
+func datesOf(l *messages.Language, c *cert.Certificate) group {
+	g := group{Title: l.Text("content.certificate"), words: l}
+	g.add("issued-by", c.Authority)
+	g.addFixed("identifier", c.ID)
+	g.add("issued", moment(c.Issued))
+	g.add("valid-from", moment(c.ValidFrom))
 	if c.Expires.IsZero() {
-		g.add("Valid until", "no end is stated")
+		g.add("valid-until", l.Text("value.no-end"))
 	} else {
-		g.add("Valid until", moment(c.Expires))
+		g.add("valid-until", moment(c.Expires))
 	}
 	return g
 }

@@ -1,7 +1,10 @@
 package verifier
 
 import (
+	"bytes"
 	"encoding/hex"
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"ampoule/cert"
@@ -31,11 +34,16 @@ const (
 	Valid         Outcome = "valid"
 )
 
+var outcomes = []Outcome{Malformed, Unsupported, BadSignature, UnknownIssuer, UntrustedKey, Revoked, Superseded,
+	Expired, NotYetValid, SchemaInvalid, ProofInvalid, NotHolder, RuleFailed, Unknown, Valid}
+
+// Outcomes returns all of them, worst first.
+func Outcomes() []Outcome { return slices.Clone(outcomes) }
+
 var severity = map[Outcome]int{}
 
 func init() {
-	for i, o := range []Outcome{Malformed, Unsupported, BadSignature, UnknownIssuer, UntrustedKey, Revoked, Superseded,
-		Expired, NotYetValid, SchemaInvalid, ProofInvalid, NotHolder, RuleFailed, Unknown, Valid} {
+	for i, o := range outcomes {
 		severity[o] = i
 	}
 }
@@ -146,6 +154,18 @@ func (v *Verdict) Report(show bool) Report {
 		r.Certificate = v.Certificate
 	}
 	return r
+}
+
+// JSON writes the report as one line without its end. Command line, server and
+// browser answer with these bytes.
+func (r Report) JSON() []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // details and names are read by people too
+	if err := enc.Encode(r); err != nil {
+		panic(err) // a report is made to be written
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // Check returns what a step found.
