@@ -146,21 +146,31 @@ func ordinal(text string, most int) int {
 
 // decodeDigits turns pairs of digits into characters.
 func decodeDigits(digits string) (string, error) {
-	for i := range len(digits) {
-		if c := digits[i]; c < '0' || c > '9' {
-			return "", fmt.Errorf("SHC: character %d: %w", i, ErrNotDigits)
-		}
-	}
-	if len(digits) == 0 || len(digits)%2 != 0 {
-		return "", fmt.Errorf("SHC: %d digits: %w", len(digits), ErrLength)
-	}
 	out := make([]byte, len(digits)/2)
+	bad := len(digits) == 0 || len(digits)%2 != 0
 	for i := range out {
-		n := 10*(digits[2*i]-'0') + digits[2*i+1] - '0'
-		if n > most {
-			return "", fmt.Errorf("SHC: digits %d and %d: %w", 2*i, 2*i+1, ErrOutOfRange)
-		}
+		tens, ones := digits[2*i]-'0', digits[2*i+1]-'0'
+		n := 10*tens + ones
+		bad = bad || tens > 9 || ones > 9 || n > most
 		out[i] = n + offset
 	}
+	if bad {
+		return "", whyNotDigits(digits)
+	}
 	return string(out), nil
+}
+
+// whyNotDigits names the first defect.
+func whyNotDigits(digits string) error {
+	if i := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
+		return fmt.Errorf("SHC: character %d: %w", i, ErrNotDigits)
+	}
+	if len(digits) == 0 || len(digits)%2 != 0 {
+		return fmt.Errorf("SHC: %d digits: %w", len(digits), ErrLength)
+	}
+	i := 0
+	for 10*(digits[i]-'0')+digits[i+1]-'0' <= most {
+		i += 2
+	}
+	return fmt.Errorf("SHC: digits %d and %d: %w", i, i+1, ErrOutOfRange)
 }

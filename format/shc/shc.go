@@ -283,7 +283,8 @@ func (j *JWS) Verify(pub crypto.PublicKey) error {
 	if len(j.Signature) != 64 {
 		return fmt.Errorf("JWS: a signature of %d bytes, 64 are due: %w", len(j.Signature), ErrSignatureForm)
 	}
-	digest := sha256.Sum256([]byte(j.signed))
+	var room [2 * MaxQR]byte // on the stack
+	digest := sha256.Sum256(append(room[:0], j.signed...))
 	if !cose.VerifyES256(pub, digest[:], j.Signature) {
 		return ErrSignature
 	}
@@ -355,7 +356,7 @@ func MarshalFile(jws ...string) ([]byte, error) {
 }
 
 func decodeBase64(text string) ([]byte, error) {
-	if strings.ContainsAny(text, "\r\n") { // which DecodeString would skip
+	if strings.IndexByte(text, '\r') >= 0 || strings.IndexByte(text, '\n') >= 0 { // which DecodeString would skip
 		return nil, ErrEncoding
 	}
 	return base64.RawURLEncoding.Strict().DecodeString(text)

@@ -124,8 +124,10 @@ func (v Value) All() iter.Seq[Value] {
 // Get returns the member of an object with that name.
 func (v Value) Get(name string) Value {
 	if v.Kind() == Object {
-		for m := range v.All() {
-			if m.Name() == name {
+		for i := range v.Len() {
+			// Names of another length are passed over without a look at the text.
+			m := v.At(i)
+			if n := m.at.name.n; (n < 0 || int(n) == len(name)) && m.Name() == name {
 				return m
 			}
 		}
