@@ -56,21 +56,19 @@ func (a *artist) when(s string) string {
 	return a.moment(t) + t.UTC().Format(", 15:04 UTC")
 }
 
-func codeText(c cert.Code) string {
-	switch {
-	case c.Display == "" || c.Display == c.Code:
-		return c.Code
-	case c.Code == "":
-		return c.Display
+// coded is a concept: its name, and beside it the code.
+func coded(key string, c cert.Code) fact {
+	if c.Display == "" || c.Display == c.Code {
+		return name(key, c.Code)
 	}
-	return c.Display + " (" + c.Code + ")"
+	return fact{key: key, value: said{text: clean(c.Display)}, second: said{text: clean(c.Code)}}
 }
 
 // diseaseFact names the disease in the two languages where the table knows it.
 func (a *artist) diseaseFact(key string, c cert.Code) fact {
 	d, known := cert.FindDisease(c.Code)
 	if !known {
-		return name(key, codeText(c))
+		return coded(key, c)
 	}
 	in := func(tag string) said {
 		switch tag {
@@ -127,7 +125,7 @@ func (a *artist) event(c *cert.Certificate) []fact {
 		facts := []fact{
 			a.diseaseFact("fact.against", v.Disease),
 			a.dayFact("fact.vaccinated", v.Date),
-			wide(name("fact.product", codeText(v.Product))),
+			wide(coded("fact.product", v.Product)),
 			name("fact.lot", v.Lot),
 		}
 		switch {
@@ -137,16 +135,16 @@ func (a *artist) event(c *cert.Certificate) []fact {
 			facts = append(facts, name("fact.dose", strconv.Itoa(v.Dose)))
 		}
 		return kept(append(facts,
-			name("fact.vaccine", codeText(v.Vaccine)), name("fact.manufacturer", codeText(v.Manufacturer)),
+			coded("fact.vaccine", v.Vaccine), coded("fact.manufacturer", v.Manufacturer),
 			name("fact.clinician", v.Clinician), name("fact.country", countryText(v.Country))))
 	case c.Test != nil:
 		t := c.Test
 		return kept([]fact{
 			a.diseaseFact("fact.test-for", t.Disease),
-			name("fact.result", codeText(t.Result)),
-			wide(name("fact.test-kind", codeText(t.Type))),
+			coded("fact.result", t.Result),
+			wide(coded("fact.test-kind", t.Type)),
 			wide(name("fact.test-name", t.Name)),
-			wide(name("fact.device", codeText(t.Device))),
+			wide(coded("fact.device", t.Device)),
 			{key: "fact.sampled", value: said{a.when(t.Sampled), a.first.Tag}},
 			{key: "fact.reported", value: said{a.when(t.Reported), a.first.Tag}},
 			name("fact.centre", t.Centre),
@@ -218,6 +216,10 @@ func (a *artist) dates() []fact {
 		a.from(), a.until(),
 		wide(name("fact.identifier", a.Record.ID)),
 	})
+}
+
+func (a *artist) issuer() []fact {
+	return kept([]fact{{key: "fact.issued-by", value: said{text: a.issuedBy()}}})
 }
 
 // issuedBy names the issuer: the authority, or its code.

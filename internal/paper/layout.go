@@ -2,11 +2,13 @@ package paper
 
 import (
 	"math"
+	"slices"
 	"unicode"
 
 	"golang.org/x/text/unicode/bidi"
 
 	"ampoule/internal/messages"
+	"ampoule/internal/qr"
 )
 
 // artist lays a certificate out. Nothing is drawn before it is known that all of
@@ -17,6 +19,7 @@ type artist struct {
 	first, second *messages.Language
 	scale         float64
 	Certificate
+	code *qr.Symbol
 
 	items []func()
 	at    *element // of the structure tree, while the items are drawn
@@ -74,6 +77,7 @@ func (a *artist) close() { a.do(func() { a.at = a.at.parent }) }
 
 // setLines are lines that know where they stand in their box.
 type setLines struct {
+	actual string // the text, where part of it runs from right to left
 	lines  []line
 	size   float64
 	rows   []float64 // baseline of each, from the top
@@ -92,25 +96,25 @@ func (a *artist) set(text string, l letter, lang string, rightToLeft bool, width
 	}
 	s.lines = lines
 	for i := range lines {
-		up, down := lines[i].ink()
-		s.rows = append(s.rows, s.height+max(0.92, up+0.1)*em)
-		s.height = s.rows[i] + max(0.28, down+0.1)*em
+		if slices.ContainsFunc(lines[i].runs, func(r run) bool { return !r.rightward }) {
+			s.actual = text
+		}
+		s.rows = append(s.rows, s.height+max(0.92, lines[i].above+0.1)*em)
+		s.height = s.rows[i] + max(0.28, lines[i].below+0.1)*em
 		s.width = max(s.width, lines[i].width*em)
 	}
 	return s
 }
 
-// ink is how far the glyphs of a line reach above and below its baseline, in ems:
-// some scripts stack theirs.
-func (l *line) ink() (up, down float64) {
+// measureInk finds how far the glyphs reach: some scripts stack theirs.
+func (l *line) measureInk() {
 	for _, r := range l.runs {
 		for _, g := range r.glyphs {
 			o := r.typeface.outline(g.id)
-			up = max(up, float64(int(o.yMax)+g.dy)/r.typeface.upem)
-			down = max(down, -float64(int(o.yMin)+g.dy)/r.typeface.upem)
+			l.above = max(l.above, float64(int(o.yMax)+g.dy)/r.typeface.upem)
+			l.below = max(l.below, -float64(int(o.yMin)+g.dy)/r.typeface.upem)
 		}
 	}
-	return up, down
 }
 
 func (a *artist) fail(err error) {
@@ -133,6 +137,7 @@ func (a *artist) draw(s setLines, l letter, x, y, w float64, right bool) {
 		return
 	}
 	a.do(func() {
+		a.at.actual = s.actual
 		a.sheet.mark(a.at)
 		for i := range s.lines {
 			at := x
@@ -241,70 +246,93 @@ func (a *artist) label(b *box, key string) {
 	a.pair(b, "P", one, two, labelLetter, secondLabel)
 }
 
-// field draws a label, and under it a value on a line to write on.
-func (a *artist) field(b *box, f fact) {
-	a.label(b, f.key)
-	y := b.y
-	a.pair(b, "P", f.value, f.second, valueLetter, secondValue)
-	b.y = math.Max(b.y, y+a.mm(4.2)) // a blank is to be written in
-	a.underline(b)
-	b.down(a.mm(1.6))
+// fields draws facts side by side, of the widths that shares say: the labels on
+// one height, the values on another, and a line under them all.
+func (a *artist) fields(b *box, shares []float64, facts []fact) {
+	columns := b.split(a.mm(4), shares)
+	level := func() {
+		for _, c := range columns {
+			b.y = math.Max(b.y, c.y)
+		}
+		for _, c := range columns {
+			c.y = b.y
+		}
+	}
+	// The reading order is label, value, label, value: each column has its element.
+	marks := make([]int, len(columns))
+	for i, c := range columns {
+		a.open("Div", "")
+		a.label(c, facts[i].key)
+		marks[i] = len(a.items)
+		a.close()
+	}
+	level()
+	values := make([][]func(), len(columns))
+	for i, c := range columns {
+		from := len(a.items)
+		a.pair(c, "P", facts[i].value, facts[i].second, valueLetter, secondValue)
+		values[i] = slices.Clone(a.items[from:])
+		a.items = a.items[:from]
+	}
+	for i := len(columns) - 1; i >= 0; i-- {
+		a.items = slices.Insert(a.items, marks[i], values[i]...)
+	}
+	b.y += a.mm(4.2) // a blank is to be written in
+	level()
+	for _, c := range columns {
+		a.underline(c)
+	}
+	b.down(a.mm(1.8))
+	if b.y > b.bottom+0.01 {
+		a.fail(errOverflow)
+	}
 }
+
+func (a *artist) field(b *box, f fact) { a.fields(b, []float64{1}, []fact{f}) }
 
 func (a *artist) underline(b *box) {
 	x, y, w := b.x, b.y+0.2, b.w
 	a.do(func() { a.sheet.rule(x, y, x+w, y, 0.12, "") })
 }
 
-// beside divides a box into columns with a gap between them, calls draw for each,
-// and moves the box below the longest.
-func (b *box) beside(gap float64, shares []float64, draw func(i int, column *box)) {
+// split divides a box into columns with a gap between them.
+func (b *box) split(gap float64, shares []float64) []*box {
 	total := 0.0
 	for _, s := range shares {
 		total += s
 	}
 	room := b.w - gap*float64(len(shares)-1)
-	x, lowest := b.x, b.y
-	for i, s := range shares {
-		column := &box{x, b.y, room * s / total, b.bottom}
-		draw(i, column)
-		x += column.w + gap
-		lowest = math.Max(lowest, column.y)
+	x := b.x
+	var columns []*box
+	for _, s := range shares {
+		w := room * s / total
+		columns = append(columns, &box{x, b.y, w, b.bottom})
+		x += w + gap
 	}
-	b.y = lowest
+	return columns
 }
 
-// facts draws fields in two columns where both languages leave room, else one
-// below the other.
+// facts draws fields in so many columns; a wide one has a row to itself.
 func (a *artist) facts(b *box, facts []fact, columns int) {
 	for len(facts) > 0 {
 		n := min(columns, len(facts))
-		if facts[0].wide {
-			n = 1
-		} else if n == 2 && facts[1].wide {
-			n = 1
+		for i, f := range facts[:n] {
+			if f.wide {
+				n = max(1, i)
+				break
+			}
 		}
-		shares := make([]float64, n)
-		for i := range shares {
-			shares[i] = 1
-		}
-		row := facts[:n]
-		b.beside(a.mm(4), shares, func(i int, column *box) { a.field(column, row[i]) })
+		a.fields(b, slices.Repeat([]float64{1}, n), facts[:n])
 		facts = facts[n:]
 	}
 }
 
 // qrCode draws the code, with what a screen reader says for it.
 func (a *artist) qrCode(x, y, side float64) {
-	s, err := symbol(a.Text, side)
-	if err != nil {
-		a.fail(err)
-		return
-	}
 	a.do(func() {
 		f := a.at.child("Figure", "")
 		f.alt = a.first.Text("paper.code.alt")
-		a.sheet.code(f, s, x, y, side)
+		a.sheet.code(f, a.code, x, y, side)
 	})
 }
 
@@ -315,12 +343,10 @@ func (a *artist) signatures(b *box, height float64) {
 		a.fail(errOverflow)
 		return
 	}
-	b.beside(4, []float64{1, 1}, func(i int, column *box) {
-		x, y, w := column.x, column.y, column.w
-		a.do(func() { a.sheet.frame(x, y, w, height, 0.12) })
-		inner := &box{x + 1.5, y + 0.8, w - 3, y + height}
-		a.label(inner, []string{"paper.signature", "paper.stamp"}[i])
-	})
+	for i, c := range b.split(4, []float64{1, 1}) {
+		a.do(func() { a.sheet.frame(c.x, c.y, c.w, height, 0.12) })
+		a.label(&box{c.x + 1.5, c.y + 0.8, c.w - 3, c.y + height}, []string{"paper.signature", "paper.stamp"}[i])
+	}
 	b.y = b.bottom
 }
 

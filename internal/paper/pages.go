@@ -2,8 +2,10 @@ package paper
 
 import (
 	"math"
+	"slices"
 
 	"ampoule/cert"
+	"ampoule/internal/messages"
 )
 
 // The margins, in millimetres: of the sheet, where many printers leave white, and
@@ -80,7 +82,7 @@ func (a *artist) coverPage() {
 	if a.Format != cert.FormatICVP {
 		facts = append(facts, a.dates()...)
 	}
-	b.down(a.mm(12))
+	b.y = math.Max(b.y+a.mm(8), 92)
 	a.facts(b, facts, 1)
 }
 
@@ -105,28 +107,17 @@ func (a *artist) model() {
 	right := &box{foldX + fold, top, foldX - edge - fold, sheetHeight - edge}
 
 	a.field(left, name("paper.icvp.certify", fullName(p.Name)))
-	left.beside(a.mm(4), []float64{1, 1}, func(i int, c *box) {
-		if i == 0 {
-			a.field(c, a.dayFact("paper.icvp.born", p.BirthDate))
-			return
-		}
-		sex := fact{key: "paper.icvp.sex"}
-		if p.Sex != "" && a.first.Has("value."+p.Sex) {
-			sex = a.word("paper.icvp.sex", "value."+p.Sex)
-		}
-		a.field(c, sex)
-	})
-	left.beside(a.mm(4), []float64{2, 3}, func(i int, c *box) {
-		if i == 0 {
-			a.field(c, name("paper.icvp.nationality", countryText(p.Nationality)))
-			return
-		}
-		number := ""
-		if p.Document.Type != "PPN" {
-			number = p.Document.Number
-		}
-		a.field(c, name("paper.icvp.document", number))
-	})
+	sex := fact{key: "paper.icvp.sex"}
+	if p.Sex != "" && a.first.Has("value."+p.Sex) {
+		sex = a.word("paper.icvp.sex", "value."+p.Sex)
+	}
+	a.fields(left, []float64{1, 1}, []fact{a.dayFact("paper.icvp.born", p.BirthDate), sex})
+	// The number of a passport stands on the cover.
+	number := ""
+	if p.Document.Type != "PPN" {
+		number = p.Document.Number
+	}
+	a.fields(left, []float64{2, 3}, []fact{name("paper.icvp.nationality", countryText(p.Nationality)), name("paper.icvp.document", number)})
 	if p.Guardian != "" {
 		a.field(left, name("fact.guardian", p.Guardian))
 	}
@@ -150,10 +141,10 @@ func (a *artist) table(top float64, v *cert.Vaccination) {
 		label string
 		cell  []fact
 	}{
-		{edge, half * 0.36, "paper.icvp.vaccine", []fact{name("", codeText(v.Product))}},
+		{edge, half * 0.36, "paper.icvp.vaccine", []fact{name("", v.Product.Display), name("", v.Product.Code)}},
 		{edge + half*0.36, half * 0.23, "paper.icvp.date", []fact{a.dayFact("", v.Date)}},
 		{edge + half*0.59, half * 0.41, "paper.icvp.clinician", []fact{name("", v.Clinician)}},
-		{foldX + fold, half * 0.38, "paper.icvp.manufacturer", []fact{name("", codeText(v.Manufacturer)), name("", v.Lot)}},
+		{foldX + fold, half * 0.38, "paper.icvp.manufacturer", []fact{name("", v.Manufacturer.Display), name("", v.Manufacturer.Code), name("", v.Lot)}},
 		{foldX + fold + half*0.38, half * 0.3, "paper.icvp.valid-from", nil},
 		{foldX + fold + half*0.68, half * 0.32, "paper.icvp.stamp", nil},
 	}
@@ -289,10 +280,16 @@ func (a *artist) half(y float64) {
 	const seal = 18
 	b := &box{edge, y + edge + 1, foldX - edge - fold, y + foldY - edge - seal - 2}
 	a.banner(b)
-	a.facts(b, append(a.person(), a.event(a.Record)...), 2)
+	a.facts(b, append(append(a.person(), a.event(a.Record)...), a.issuer()...), 2)
 	b.bottom += seal + 2
 	a.signatures(b, seal)
 	a.codePage(foldX, y, a.dates())
+	if a.Format == cert.FormatICVP {
+		one, two := a.both("paper.icvp.extract")
+		under := &box{foldX + fold + 3, y + foldY - edge - 8, foldX - fold - edge - 3, y + foldY - edge + 2}
+		a.paragraph(under, "P", one, noteLetter)
+		a.paragraph(under, "P", two, secondLabel)
+	}
 }
 
 // quarter is a quarter of a sheet: the code, who it is for beside it, and the
@@ -301,14 +298,33 @@ func (a *artist) quarter(x, y float64) {
 	const seal = 13
 	b := &box{x + edge, y + edge, foldX - 2*edge, y + foldY - edge}
 	a.banner(b)
-	person, rest := a.person(), a.event(a.Record)
-	beside := &box{b.x + narrowCode + 1, b.y, b.w - narrowCode - 1, b.y + narrowCode}
-	a.qrCode(b.x-2, b.y, narrowCode)
-	a.facts(beside, person[:min(3, len(person))], 1)
-	rest = append(person[min(3, len(person)):], rest...)
-	b.y += narrowCode + 2
+	person, event := a.person(), a.event(a.Record)
+	if v := a.Record.Vaccination; v != nil && v.Product != (cert.Code{}) {
+		// What follows from the product is left out.
+		event = slices.DeleteFunc(event, func(f fact) bool { return f.key == "fact.vaccine" || f.key == "fact.manufacturer" })
+	}
+	beside := &box{b.x + narrowCode + 4, b.y, b.w - narrowCode - 4, b.y + narrowCode}
+	a.qrCode(b.x+2, b.y, narrowCode)
+	// Beside the code as much of the person as there is room for.
+	n := min(5, len(person))
+	a.facts(beside, person[:n], 1)
+	b.y = math.Max(beside.y, b.y+narrowCode) + 1
 	b.bottom -= seal + 2
-	a.facts(b, append(rest, a.dates()...), 2)
+	a.facts(b, append(append(person[n:], event...), append(a.dates(), a.issuer()...)...), 2)
+	a.notes(b)
 	b.bottom += seal + 2
 	a.signatures(b, seal)
+}
+
+// notes say how the code is checked, and that a part of a sheet is not the page
+// of the Regulations.
+func (a *artist) notes(b *box) {
+	for _, words := range []*messages.Language{a.first, a.second} {
+		text := words.Text("paper.check.short")
+		if a.Format == cert.FormatICVP {
+			text += " " + words.Text("paper.icvp.extract")
+		}
+		a.paragraph(b, "P", said{text, words.Tag}, letter{size: 5.6, least: 5})
+		b.down(a.mm(0.6))
+	}
 }

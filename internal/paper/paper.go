@@ -85,7 +85,7 @@ func (o *Options) check(certificates []Certificate) error {
 
 // scales are the sizes of print that are tried, the largest first. At the last,
 // labels have 5 points and values 7, below which many cannot read.
-var scales = []float64{1, 0.92, 0.85, 0.78, 0.72}
+var scales = []float64{1.15, 1.07, 1, 0.92, 0.85, 0.78, 0.72}
 
 // Print makes a PDF of the certificates.
 func Print(certificates []Certificate, o Options) ([]byte, error) {
@@ -95,15 +95,8 @@ func Print(certificates []Certificate, o Options) ([]byte, error) {
 	if err := o.check(certificates); err != nil {
 		return nil, err
 	}
-	w := sharedWorkers.Get().(*worker)
-	defer sharedWorkers.Put(w)
-	if len(o.Fonts) > 0 {
-		var extra []*typeface
-		for _, f := range o.Fonts {
-			extra = append(extra, f.typeface)
-		}
-		w = newWorker(extra)
-	}
+	w := takeWorker(o.Fonts)
+	defer w.giveBack()
 	title := o.First.Format(string(certificates[0].Format))
 	for _, c := range certificates[1:] {
 		if c.Format != certificates[0].Format {
@@ -132,8 +125,16 @@ func Print(certificates []Certificate, o Options) ([]byte, error) {
 
 // place draws one certificate in the largest print that fits.
 func place(w *worker, p *sheet, o *Options, c Certificate, i int) error {
+	side := float64(wideCode)
+	if o.PerSheet == 4 {
+		side = narrowCode
+	}
+	code, err := symbol(c.Text, side)
+	if err != nil {
+		return err
+	}
 	for _, scale := range scales {
-		a := &artist{worker: w, sheet: p, first: o.First, second: o.Second, scale: scale, Certificate: c}
+		a := &artist{worker: w, sheet: p, first: o.First, second: o.Second, scale: scale, Certificate: c, code: code}
 		a.open("Sect", "")
 		switch o.PerSheet {
 		case 1:

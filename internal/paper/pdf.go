@@ -35,6 +35,7 @@ type element struct {
 	kind   string // the structure type, such as P or TH
 	lang   string // of BCP 47, where it differs from the element above
 	alt    string // what is said instead of what is shown
+	actual string // the text itself, where its glyphs stand in another order
 	parent *element
 	kids   []kid
 	object int
@@ -113,7 +114,7 @@ func (p *sheet) tint(x, y, w, h float64, rgb [3]float64) {
 
 func (p *sheet) rule(x0, y0, x1, y1, width float64, dashes string) {
 	p.artifact()
-	p.op("q %s w [%s] 0 d %s %s m %s %s l S Q\n", num(width), dashes, num(x0), num(sheetHeight-y0), num(x1), num(sheetHeight-y1))
+	p.op("q 0.3 G %s w [%s] 0 d %s %s m %s %s l S Q\n", num(width), dashes, num(x0), num(sheetHeight-y0), num(x1), num(sheetHeight-y1))
 	p.end()
 }
 
@@ -180,35 +181,37 @@ func (p *sheet) text(l *line, x, y, size float64, grey float64) {
 // ligature has more: readers turn such text around one by one, and differ in
 // what becomes of several characters of one glyph or of one ActualText.
 func (p *sheet) glyphs(l *line, r *run, s *subset, size float64) {
-	var shown strings.Builder
+	b := p.content.AvailableBuffer()
 	open := false
 	offset := 0 // between where the pen is and where the font's advances have it
 	show := func() {
 		if open {
-			p.op("[%s>] TJ\n", shown.String())
-			shown.Reset()
+			b = append(b, ">] TJ\n"...)
 			open = false
 		}
 	}
 	put := func(n, move int) {
-		switch {
-		case !open:
-			open = true
-			if move != 0 {
-				fmt.Fprintf(&shown, "%d ", move)
-			}
-			shown.WriteByte('<')
-		case move != 0:
-			fmt.Fprintf(&shown, "> %d <", move)
+		if !open {
+			b = append(b, '[')
 		}
-		fmt.Fprintf(&shown, "%04X", n)
+		switch {
+		case move != 0:
+			if open {
+				b = append(b, "> "...)
+			}
+			b = append(strconv.AppendInt(b, int64(move), 10), " <"...)
+		case !open:
+			b = append(b, '<')
+		}
+		open = true
+		b = appendHex(b, uint16(n))
 	}
 	rise := 0
 	place := func(g glyph, text string) {
 		if g.dy != rise {
 			show()
 			rise = g.dy
-			p.op("%.4g Ts\n", float64(rise)/r.typeface.upem*size)
+			b = fmt.Appendf(b, "%.4g Ts\n", float64(rise)/r.typeface.upem*size)
 		}
 		put(s.number(g.id, text), -s.scaled(float64(offset+g.dx)))
 		// The pen moves by what the font says; the rest is made up before the next.
@@ -223,12 +226,29 @@ func (p *sheet) glyphs(l *line, r *run, s *subset, size float64) {
 		runes := l.text[r.glyphs[i].cluster:ends[r.glyphs[i].cluster]]
 		text := string(runes)
 		switch {
-		case !r.rightward && len(runes) >= j-i:
-			for n := len(runes) - 1; n >= j-i; n-- {
+		case !r.rightward:
+			// In visual order: the last character first, on blanks, and the first one on
+			// the letter itself. Marks stand above or below the line, where readers would
+			// take them for a line of their own: they show, and say nothing.
+			for n := len(runes) - 1; n > 0; n-- {
 				place(glyph{id: blank}, string(runes[n]))
 			}
+			letter := i
+			for n := i; n < j; n++ {
+				if r.glyphs[n].advance > 0 {
+					letter = n
+				}
+			}
 			for ; i < j; i++ {
-				place(r.glyphs[i], string(runes[j-i-1]))
+				if i == letter {
+					place(r.glyphs[i], string(runes[0]))
+					continue
+				}
+				show()
+				b = append(b, "/Span <</ActualText <FEFF>>> BDC\n"...)
+				place(r.glyphs[i], "")
+				show()
+				b = append(b, "EMC\n"...)
 			}
 			continue
 		case j == i+1:
@@ -237,17 +257,18 @@ func (p *sheet) glyphs(l *line, r *run, s *subset, size float64) {
 			continue
 		}
 		show()
-		p.op("/Span <</ActualText <FEFF%s>>> BDC\n", hex16(text))
+		b = fmt.Appendf(b, "/Span <</ActualText <FEFF%s>>> BDC\n", hex16(text))
 		for ; i < j; i++ {
 			place(r.glyphs[i], "")
 		}
 		show()
-		p.op("EMC\n")
+		b = append(b, "EMC\n"...)
 	}
 	show()
 	if rise != 0 {
-		p.op("0 Ts\n")
+		b = append(b, "0 Ts\n"...)
 	}
+	p.content.Write(b)
 }
 
 // clusterEnds returns where each cluster of a run ends, by where it begins.
@@ -414,6 +435,9 @@ func (e *element) write(f *file, parent int) {
 	}
 	if e.alt != "" {
 		fmt.Fprintf(&b, " /Alt %s", text16(e.alt))
+	}
+	if e.actual != "" {
+		fmt.Fprintf(&b, " /ActualText %s", text16(e.actual))
 	}
 	if e.kind == "TH" {
 		b.WriteString(" /A <</O /Table /Scope /Column>>")

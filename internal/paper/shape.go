@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync"
 	"unicode"
 
 	"github.com/go-text/typesetting/bidi"
@@ -42,34 +41,64 @@ type line struct {
 	text  []rune
 	runs  []run
 	width float64 // in ems, without the blank that ends it
+
+	above, below float64 // how far its glyphs reach from the baseline, in ems
 }
 
-// worker shapes text. What it keeps costs more to make than to use, hence the
-// pool; one goroutine at a time has it.
+// worker shapes text. What it keeps costs more to make than to use; one goroutine
+// at a time has it.
 type worker struct {
 	extra    []*typeface
 	buffer   *harfbuzz.Buffer
 	fonts    map[*typeface]*harfbuzz.Font
 	bidi     bidi.Paragraph
 	segments segmenter.Segmenter
-	lines    map[lineKey]line // of labels, which come again on every sheet
+	labels   map[labelKey][]line // which come again on every sheet
 }
 
-type lineKey struct {
+type labelKey struct {
 	text string
 	style
 	rightToLeft bool
+	most        float64
 }
 
-// maxLines bounds what a worker remembers. All labels of two languages are fewer.
-const maxLines = 512
+// maxLabels bounds what a worker remembers: half a kilobyte each, mostly. A sheet
+// has 60.
+const maxLabels = 2048
 
 func newWorker(extra []*typeface) *worker {
-	return &worker{extra: extra, buffer: harfbuzz.NewBuffer(), fonts: map[*typeface]*harfbuzz.Font{}, lines: map[lineKey]line{}}
+	return &worker{extra: extra, buffer: harfbuzz.NewBuffer(), fonts: map[*typeface]*harfbuzz.Font{}, labels: map[labelKey][]line{}}
 }
 
-// pools are for presses without fonts of their own, which are most.
-var sharedWorkers = sync.Pool{New: func() any { return newWorker(nil) }}
+// idle are workers without added fonts that nobody has. A pool of the runtime
+// would lose them at every collection of garbage.
+var idle = make(chan *worker, 4)
+
+func takeWorker(fonts []*Font) *worker {
+	if len(fonts) == 0 {
+		select {
+		case w := <-idle:
+			return w
+		default:
+		}
+	}
+	var extra []*typeface
+	for _, f := range fonts {
+		extra = append(extra, f.typeface)
+	}
+	return newWorker(extra)
+}
+
+func (w *worker) giveBack() {
+	if len(w.extra) > 0 {
+		return
+	}
+	select {
+	case idle <- w:
+	default:
+	}
+}
 
 // wrap breaks a text into lines of at most so many ems: where Unicode allows a
 // break (UAX #14), or between letters where a word alone is wider. It keeps the
@@ -79,6 +108,22 @@ func (w *worker) wrap(text string, s style, rightToLeft bool, most float64) ([]l
 	if text == "" {
 		return nil, nil
 	}
+	// Only what has a language is a label; a name is not kept beyond its sheet.
+	if s.lang == "" {
+		return w.breakUp(text, s, rightToLeft, most)
+	}
+	key := labelKey{text, s, rightToLeft, most}
+	if lines, known := w.labels[key]; known {
+		return lines, nil
+	}
+	lines, err := w.breakUp(text, s, rightToLeft, most)
+	if err == nil && len(w.labels) < maxLabels {
+		w.labels[key] = lines
+	}
+	return lines, err
+}
+
+func (w *worker) breakUp(text string, s style, rightToLeft bool, most float64) ([]line, error) {
 	whole, err := w.line(text, s, rightToLeft)
 	if err != nil {
 		return nil, err
@@ -149,10 +194,6 @@ func (l *line) advances() []float64 {
 
 // line shapes a text into one line.
 func (w *worker) line(text string, s style, rightToLeft bool) (line, error) {
-	key := lineKey{text, s, rightToLeft}
-	if l, known := w.lines[key]; known {
-		return l, nil
-	}
 	l := line{text: []rune(text)}
 	direction := bidi.LeftToRight
 	if rightToLeft {
@@ -190,10 +231,7 @@ func (w *worker) line(text string, s style, rightToLeft bool) (line, error) {
 			l.width += a
 		}
 	}
-	// Only what has a language is a label; a name is not kept beyond its sheet.
-	if s.lang != "" && len(w.lines) < maxLines {
-		w.lines[key] = l
-	}
+	l.measureInk()
 	return l, nil
 }
 

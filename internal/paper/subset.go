@@ -142,7 +142,12 @@ func (s *subset) toUnicode() []byte {
 func hex16(text string) string {
 	var b []byte
 	for _, u := range utf16.Encode([]rune(text)) {
-		b = fmt.Appendf(b, "%04X", u)
+		b = appendHex(b, u)
 	}
 	return string(b)
+}
+
+func appendHex(b []byte, v uint16) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(b, digits[v>>12], digits[v>>8&15], digits[v>>4&15], digits[v&15])
 }
