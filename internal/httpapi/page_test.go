@@ -125,10 +125,10 @@ func newBed(t testing.TB) *bed {
 	b.page = &Page{
 		Verifier: &verifier.Verifier{Trust: list, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return today }},
 		Samples: []Sample{
-			{"good", "Good <one>", "It is valid.", b.text["good"], verifier.Valid},
-			{"forged", "Forged", "Signed by somebody else.", b.text["forged"], verifier.BadSignature},
-			{"stranger", "Stranger", "Nobody knows the issuer.", b.text["stranger"], verifier.UnknownIssuer},
-			{"expired", "Expired", "It is over.", b.text["expired"], verifier.Expired},
+			{"good", "Good <one>", "It is valid.", b.text["good"], verifier.Valid, nil},
+			{"forged", "Forged", "Signed by somebody else.", b.text["forged"], verifier.BadSignature, nil},
+			{"stranger", "Stranger", "Nobody knows the issuer.", b.text["stranger"], verifier.UnknownIssuer, nil},
+			{"expired", "Expired", "It is over.", b.text["expired"], verifier.Expired, nil},
 		},
 		TrustSummary:  "One key, of XXA.\nMade for this test.",
 		Demonstration: true,

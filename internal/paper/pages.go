@@ -225,26 +225,32 @@ func (a *artist) plain() {
 	const seal = 26
 	left := &box{edge, top, half, sheetHeight - edge}
 	right := &box{foldX + fold, top, half, sheetHeight - edge - seal - 3}
-	heading := func(b *box, key string) {
-		one, two := a.both(key)
-		a.pair(b, "H2", one, two, titleLetter, secondValue)
-		b.down(a.mm(1.5))
-	}
-	heading(left, "content.person")
+	a.heading(left, "content.person")
 	a.facts(left, a.person(), 1)
+	a.earlier(left)
+	a.heading(right, a.eventKey())
+	a.facts(right, a.event(a.Record), 2)
+	right.bottom = sheetHeight - edge
+	a.signatures(right, seal)
+}
+
+func (a *artist) heading(b *box, key string) {
+	one, two := a.both(key)
+	a.pair(b, "H2", one, two, titleLetter, secondValue)
+	b.down(a.mm(1.5))
+}
+
+// earlier are the events before that one, where the format carries several.
+func (a *artist) earlier(b *box) {
 	for _, e := range a.Record.Earlier {
 		key := "content.earlier.vaccination"
 		if e.Test != nil {
 			key = "content.earlier.test"
 		}
-		left.down(a.mm(3))
-		heading(left, key)
-		a.facts(left, a.event(&cert.Certificate{Vaccination: e.Vaccination, Test: e.Test}), 2)
+		b.down(a.mm(2))
+		a.heading(b, key)
+		a.facts(b, a.event(&cert.Certificate{Vaccination: e.Vaccination, Test: e.Test}), 2)
 	}
-	heading(right, a.eventKey())
-	a.facts(right, a.event(a.Record), 2)
-	right.bottom = sheetHeight - edge
-	a.signatures(right, seal)
 }
 
 func (a *artist) eventKey() string {
@@ -281,6 +287,7 @@ func (a *artist) half(y float64) {
 	b := &box{edge, y + edge + 1, foldX - edge - fold, y + foldY - edge - seal - 2}
 	a.banner(b)
 	a.facts(b, append(append(a.person(), a.event(a.Record)...), a.issuer()...), 2)
+	a.earlier(b)
 	b.bottom += seal + 2
 	a.signatures(b, seal)
 	a.codePage(foldX, y, a.dates())
@@ -311,6 +318,7 @@ func (a *artist) quarter(x, y float64) {
 	b.y = math.Max(beside.y, b.y+narrowCode) + 1
 	b.bottom -= seal + 2
 	a.facts(b, append(append(person[n:], event...), append(a.dates(), a.issuer()...)...), 2)
+	a.earlier(b)
 	a.notes(b)
 	b.bottom += seal + 2
 	a.signatures(b, seal)

@@ -157,7 +157,7 @@ func place(w *worker, p *sheet, o *Options, c Certificate, i int) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("paper: %w", ErrNoRoom)
+	return fmt.Errorf("paper: not even in the smallest print; print fewer certificates on a sheet: %w", ErrNoRoom)
 }
 
 // The folds of a sheet, in millimetres: both halve it, into A6.
