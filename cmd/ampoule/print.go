@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -58,6 +59,9 @@ func (f *paperFlags) options(made time.Time) (paper.Options, error) {
 // persons.
 func (f *paperFlags) write(path string, o paper.Options, certificates ...paper.Certificate) error {
 	data, err := paper.Print(certificates, o)
+	if errors.Is(err, paper.ErrGlyph) {
+		return usageError("nothing was printed: %w; add a font that has it with --font", err)
+	}
 	if err != nil {
 		return usageError("nothing was printed: %w", err)
 	}
