@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-text/typesetting/font"
 	"github.com/go-text/typesetting/font/opentype"
@@ -66,7 +67,7 @@ type typeface struct {
 	upem            float64
 	ascent, descent float64 // in ems, the descent negative
 
-	outlines sync.Map // font.GID to *outline
+	outlines []atomic.Pointer[outline] // by glyph, once drawn
 }
 
 // open reads the font.
@@ -91,6 +92,7 @@ func (t *typeface) open() error {
 			t.err = fmt.Errorf("paper: font: no metrics: %w", ErrFont)
 			return
 		}
+		t.outlines = make([]atomic.Pointer[outline], math.MaxUint16+1)
 		t.ascent, t.descent = float64(extents.Ascender)/t.upem, float64(extents.Descender)/t.upem
 	})
 	return t.err
@@ -156,19 +158,20 @@ const blank font.GID = math.MaxUint32
 // outline returns the outline of a glyph. Outlines of cubic curves (CFF) become
 // quadratic ones, so that one kind of font goes into a PDF.
 func (t *typeface) outline(id font.GID) *outline {
-	if o, ok := t.outlines.Load(id); ok {
-		return o.(*outline)
-	}
-	o := new(outline)
 	if id == blank {
+		return new(outline)
+	}
+	kept := &t.outlines[uint16(id)]
+	if o := kept.Load(); o != nil {
 		return o
 	}
+	o := new(outline)
 	f := font.NewFace(t.font)
 	if drawn, ok := f.GlyphDataOutline(id); ok {
 		o = drawOutline(drawn.Segments)
 	}
 	o.advance = uint16(min(math.MaxUint16, max(0, math.Round(float64(f.HorizontalAdvance(id))))))
-	t.outlines.Store(id, o)
+	kept.Store(o)
 	return o
 }
 

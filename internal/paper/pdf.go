@@ -217,13 +217,22 @@ func (p *sheet) glyphs(l *line, r *run, s *subset, size float64) {
 		// The pen moves by what the font says; the rest is made up before the next.
 		offset = g.advance - int(r.typeface.outline(g.id).advance) - g.dx
 	}
-	ends := clusterEnds(r)
+	end := r.end // of the cluster, where they come last first
 	for i := 0; i < len(r.glyphs); {
 		j := i + 1
 		for j < len(r.glyphs) && r.glyphs[j].cluster == r.glyphs[i].cluster {
 			j++
 		}
-		runes := l.text[r.glyphs[i].cluster:ends[r.glyphs[i].cluster]]
+		// Clusters ascend with the direction of the run.
+		start := r.glyphs[i].cluster
+		if r.rightward {
+			end = r.end
+			if j < len(r.glyphs) {
+				end = r.glyphs[j].cluster
+			}
+		}
+		runes := l.text[start:end]
+		end = start
 		text := string(runes)
 		switch {
 		case !r.rightward:
@@ -269,29 +278,6 @@ func (p *sheet) glyphs(l *line, r *run, s *subset, size float64) {
 		b = append(b, "0 Ts\n"...)
 	}
 	p.content.Write(b)
-}
-
-// clusterEnds returns where each cluster of a run ends, by where it begins.
-func clusterEnds(r *run) map[int]int {
-	ends := make(map[int]int, len(r.glyphs))
-	next := r.end
-	mark := func(c int) {
-		if _, seen := ends[c]; !seen {
-			ends[c] = next
-			next = c
-		}
-	}
-	// Clusters ascend with the direction of the run.
-	if r.rightward {
-		for i := len(r.glyphs) - 1; i >= 0; i-- {
-			mark(r.glyphs[i].cluster)
-		}
-	} else {
-		for _, g := range r.glyphs {
-			mark(g.cluster)
-		}
-	}
-	return ends
 }
 
 func (p *sheet) font(t *typeface) *subset {
@@ -465,7 +451,8 @@ func (s *subset) write(f *file) {
 	descendant, descriptor, program, unicode := f.reserve(), f.reserve(), f.reserve(), f.reserve()
 	// Subsets are told apart by six letters before the name.
 	var tag [6]byte
-	for i, b := range sha256.Sum256(s.toUnicode()) {
+	meaning := s.toUnicode()
+	for i, b := range sha256.Sum256(meaning) {
 		if i < len(tag) {
 			tag[i] = 'A' + b%26
 		}
@@ -487,7 +474,7 @@ func (s *subset) write(f *file) {
 		int(s.typeface.ascent*1000), int(s.typeface.descent*1000), program)
 	data := s.file()
 	f.stream(program, data, fmt.Sprintf(" /Length1 %d", len(data)))
-	f.stream(unicode, s.toUnicode(), "")
+	f.stream(unicode, meaning, "")
 }
 
 // quietZone is the light margin of a QR code in modules (ISO/IEC 18004 clause

@@ -54,6 +54,7 @@ type worker struct {
 	bidi     bidi.Paragraph
 	segments segmenter.Segmenter
 	labels   map[labelKey][]line // which come again on every sheet
+	names    map[labelKey]line   // of the sheets in hand, which come again while they are fitted
 }
 
 type labelKey struct {
@@ -68,7 +69,7 @@ type labelKey struct {
 const maxLabels = 2048
 
 func newWorker(extra []*typeface) *worker {
-	return &worker{extra: extra, buffer: harfbuzz.NewBuffer(), fonts: map[*typeface]*harfbuzz.Font{}, labels: map[labelKey][]line{}}
+	return &worker{extra: extra, buffer: harfbuzz.NewBuffer(), fonts: map[*typeface]*harfbuzz.Font{}, labels: map[labelKey][]line{}, names: map[labelKey]line{}}
 }
 
 // idle are workers without added fonts that nobody has. A pool of the runtime
@@ -91,6 +92,7 @@ func takeWorker(fonts []*Font) *worker {
 }
 
 func (w *worker) giveBack() {
+	clear(w.names)
 	if len(w.extra) > 0 {
 		return
 	}
@@ -108,7 +110,7 @@ func (w *worker) wrap(text string, s style, rightToLeft bool, most float64) ([]l
 	if text == "" {
 		return nil, nil
 	}
-	// Only what has a language is a label; a name is not kept beyond its sheet.
+	// Only what has a language is a label; a name is not kept beyond its sheets.
 	if s.lang == "" {
 		return w.breakUp(text, s, rightToLeft, most)
 	}
@@ -194,6 +196,10 @@ func (l *line) advances() []float64 {
 
 // line shapes a text into one line.
 func (w *worker) line(text string, s style, rightToLeft bool) (line, error) {
+	key := labelKey{text, s, rightToLeft, 0}
+	if l, known := w.names[key]; known {
+		return l, nil
+	}
 	l := line{text: []rune(text)}
 	direction := bidi.LeftToRight
 	if rightToLeft {
@@ -232,6 +238,9 @@ func (w *worker) line(text string, s style, rightToLeft bool) (line, error) {
 		}
 	}
 	l.measureInk()
+	if len(w.names) < maxLabels {
+		w.names[key] = l
+	}
 	return l, nil
 }
 

@@ -123,7 +123,7 @@ func (s *subset) toUnicode() []byte {
 	var lines []string
 	for n, g := range s.glyphs {
 		if g.text != "" {
-			lines = append(lines, fmt.Sprintf("<%04X> <%s>\n", n, hex16(g.text)))
+			lines = append(lines, "<"+hex16(string(rune(n)))+"> <"+hex16(g.text)+">\n")
 		}
 	}
 	for len(lines) > 0 {
