@@ -67,8 +67,10 @@ type typeface struct {
 	upem            float64
 	ascent, descent float64 // in ems, the descent negative
 
-	outlines []atomic.Pointer[outline] // by glyph, once drawn
+	outlines [256]atomic.Pointer[outlines] // by the upper half of the glyph, once drawn
 }
+
+type outlines [256]atomic.Pointer[outline]
 
 // open reads the font.
 func (t *typeface) open() error {
@@ -92,7 +94,6 @@ func (t *typeface) open() error {
 			t.err = fmt.Errorf("paper: font: no metrics: %w", ErrFont)
 			return
 		}
-		t.outlines = make([]atomic.Pointer[outline], math.MaxUint16+1)
 		t.ascent, t.descent = float64(extents.Ascender)/t.upem, float64(extents.Descender)/t.upem
 	})
 	return t.err
@@ -161,7 +162,12 @@ func (t *typeface) outline(id font.GID) *outline {
 	if id == blank {
 		return new(outline)
 	}
-	kept := &t.outlines[uint16(id)]
+	some := t.outlines[uint8(id>>8)].Load()
+	if some == nil {
+		t.outlines[uint8(id>>8)].CompareAndSwap(nil, new(outlines))
+		some = t.outlines[uint8(id>>8)].Load()
+	}
+	kept := &some[uint8(id)]
 	if o := kept.Load(); o != nil {
 		return o
 	}
