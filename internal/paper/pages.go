@@ -1,6 +1,7 @@
 package paper
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -312,16 +313,31 @@ func (a *artist) quarter(x, y float64) {
 	}
 	beside := &box{b.x + narrowCode + 4, b.y, b.w - narrowCode - 4, b.y + narrowCode}
 	a.qrCode(b.x+2, b.y, narrowCode)
-	// Beside the code as much of the person as there is room for.
-	n := min(5, len(person))
-	a.facts(beside, person[:n], 1)
+	facts := slices.Concat(person, event, a.dates(), a.issuer())
+	for len(facts) > 0 && !facts[0].wide && a.tryField(beside, facts[0]) {
+		facts = facts[1:]
+	}
 	b.y = math.Max(beside.y, b.y+narrowCode) + 1
 	b.bottom -= seal + 2
-	a.facts(b, append(append(person[n:], event...), append(a.dates(), a.issuer()...)...), 2)
+	a.facts(b, facts, 2)
 	a.earlier(b)
 	a.notes(b)
 	b.bottom += seal + 2
 	a.signatures(b, seal)
+}
+
+// tryField draws a field if the box has room for it.
+func (a *artist) tryField(b *box, f fact) bool {
+	if a.err != nil {
+		return false
+	}
+	items, y := len(a.items), b.y
+	a.field(b, f)
+	if errors.Is(a.err, errOverflow) {
+		a.items, b.y, a.err = a.items[:items], y, nil
+		return false
+	}
+	return true
 }
 
 // notes say how the code is checked, and that a part of a sheet is not the page
