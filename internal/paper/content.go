@@ -26,7 +26,7 @@ func (a *artist) word(key, of string, pairs ...any) fact {
 }
 
 func (a *artist) dayFact(key string, d cert.Date) fact {
-	return fact{key: key, value: said{a.day(d), a.first.Tag}}
+	return fact{key: key, value: said{text: a.day(d), lang: a.first.Tag}}
 }
 
 // day is a date with the month in letters, as annex 6 has them filled in. Partial
@@ -73,9 +73,9 @@ func (a *artist) diseaseFact(key string, c cert.Code) fact {
 	in := func(tag string) said {
 		switch tag {
 		case "en":
-			return said{d.DisplayEN, tag}
+			return said{text: d.DisplayEN, lang: tag}
 		case "fr":
-			return said{d.DisplayFR, tag}
+			return said{text: d.DisplayFR, lang: tag}
 		}
 		return said{}
 	}
@@ -145,8 +145,8 @@ func (a *artist) event(c *cert.Certificate) []fact {
 			wide(coded("fact.test-kind", t.Type)),
 			wide(name("fact.test-name", t.Name)),
 			wide(coded("fact.device", t.Device)),
-			{key: "fact.sampled", value: said{a.when(t.Sampled), a.first.Tag}},
-			{key: "fact.reported", value: said{a.when(t.Reported), a.first.Tag}},
+			{key: "fact.sampled", value: said{text: a.when(t.Sampled), lang: a.first.Tag}},
+			{key: "fact.reported", value: said{text: a.when(t.Reported), lang: a.first.Tag}},
 			name("fact.centre", t.Centre),
 			name("fact.country", countryText(t.Country)),
 		})
@@ -202,7 +202,7 @@ func (a *artist) until() fact {
 	case c.Recovery != nil && c.Recovery.ValidUntil != "":
 		return a.dayFact("fact.valid-until", c.Recovery.ValidUntil)
 	case !c.Expires.IsZero():
-		return fact{key: "fact.valid-until", value: said{a.moment(c.Expires), a.first.Tag}}
+		return fact{key: "fact.valid-until", value: said{text: a.moment(c.Expires), lang: a.first.Tag}}
 	case a.Format == cert.FormatICVP:
 		return a.word("fact.valid-until", "paper.icvp.life")
 	}
@@ -212,7 +212,7 @@ func (a *artist) until() fact {
 // dates are the facts of the certificate itself.
 func (a *artist) dates() []fact {
 	return kept([]fact{
-		{key: "fact.issued", value: said{a.moment(a.Record.Issued), a.first.Tag}},
+		{key: "fact.issued", value: said{text: a.moment(a.Record.Issued), lang: a.first.Tag}},
 		a.from(), a.until(),
 		wide(name("fact.identifier", a.Record.ID)),
 	})
@@ -248,5 +248,5 @@ func (a *artist) title() (said, said) {
 
 // formatName is what people call the format, in both languages.
 func (a *artist) formatName() (said, said) {
-	return said{a.first.Format(string(a.Format)), a.first.Tag}, said{a.second.Format(string(a.Format)), a.second.Tag}
+	return said{a.first.Format(string(a.Format)), a.first.Tag, true}, said{a.second.Format(string(a.Format)), a.second.Tag, true}
 }

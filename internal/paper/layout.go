@@ -1,6 +1,7 @@
 package paper
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"unicode"
@@ -26,11 +27,8 @@ type artist struct {
 	err   error
 }
 
-var errOverflow = errorString("overflow")
-
-type errorString string
-
-func (e errorString) Error() string { return string(e) }
+// errOverflow: the content does not fit at this scale.
+var errOverflow = errors.New("overflow")
 
 // box is where text flows: from y down to bottom.
 type box struct{ x, y, w, bottom float64 }
@@ -86,10 +84,10 @@ type setLines struct {
 }
 
 // set breaks a text into lines.
-func (a *artist) set(text string, l letter, lang string, rightToLeft bool, width float64) setLines {
+func (a *artist) set(of said, l letter, rightToLeft bool, width float64) setLines {
 	s := setLines{size: a.size(l)}
 	em := s.size / pointsPerMM
-	lines, err := a.wrap(text, style{l.bold, lang}, rightToLeft, width/em)
+	lines, err := a.wrap(of.text, style{l.bold, of.lang, of.fixed}, rightToLeft, width/em)
 	if err != nil {
 		a.fail(err)
 		return s
@@ -97,7 +95,7 @@ func (a *artist) set(text string, l letter, lang string, rightToLeft bool, width
 	s.lines = lines
 	for i := range lines {
 		if slices.ContainsFunc(lines[i].runs, func(r run) bool { return !r.rightward }) {
-			s.actual = text
+			s.actual = of.text
 		}
 		s.rows = append(s.rows, s.height+max(0.92, lines[i].above+0.1)*em)
 		s.height = s.rows[i] + max(0.28, lines[i].below+0.1)*em
@@ -163,7 +161,10 @@ func (l *line) lead() float64 {
 }
 
 // said is a text and its language; names and codes have none.
-type said struct{ text, lang string }
+type said struct {
+	text, lang string
+	fixed      bool // it is the catalogue's, and says nothing of anybody
+}
 
 func (a *artist) rightToLeft(s said) bool {
 	if s.lang == "" {
@@ -194,7 +195,7 @@ func (a *artist) paragraph(b *box, kind string, s said, l letter) {
 	}
 	rtl := a.rightToLeft(s)
 	a.open(kind, s.lang)
-	a.put(b, a.set(s.text, l, s.lang, rtl, b.w), l, rtl && s.lang != "")
+	a.put(b, a.set(s, l, rtl, b.w), l, rtl && s.lang != "")
 	a.close()
 }
 
@@ -207,7 +208,7 @@ func (a *artist) pair(b *box, kind string, one, two said, l1, l2 letter) {
 	}
 	a.open(kind, "")
 	rtl1, rtl2 := a.rightToLeft(one), a.rightToLeft(two)
-	s1, s2 := a.set(one.text, l1, one.lang, rtl1, b.w), a.set(two.text, l2, two.lang, rtl2, b.w)
+	s1, s2 := a.set(one, l1, rtl1, b.w), a.set(two, l2, rtl2, b.w)
 	gap := 0.9 * s1.size / pointsPerMM
 	beside := len(s1.lines) == 1 && len(s2.lines) == 1 && s1.width+gap+s2.width <= b.w
 	a.open("Span", one.lang)
@@ -238,7 +239,7 @@ func (a *artist) pair(b *box, kind string, one, two said, l1, l2 letter) {
 
 // both is a text of the catalogue in both languages.
 func (a *artist) both(key string, pairs ...any) (said, said) {
-	return said{a.first.Text(key, pairs...), a.first.Tag}, said{a.second.Text(key, pairs...), a.second.Tag}
+	return said{a.first.Text(key, pairs...), a.first.Tag, true}, said{a.second.Text(key, pairs...), a.second.Tag, true}
 }
 
 func (a *artist) label(b *box, key string) {

@@ -212,7 +212,7 @@ func (a *artist) table(top float64, v *cert.Vaccination) {
 			words = a.second
 		}
 		for _, key := range []string{"paper.icvp.approved", "paper.icvp.signed", "paper.icvp.amendment", "paper.icvp.validity"} {
-			a.paragraph(l, "P", said{words.Text(key), words.Tag}, look)
+			a.paragraph(l, "P", said{words.Text(key), words.Tag, true}, look)
 			l.down(a.mm(1))
 		}
 	}
@@ -348,7 +348,7 @@ func (a *artist) notes(b *box) {
 		if a.Format == cert.FormatICVP {
 			text += " " + words.Text("paper.icvp.extract")
 		}
-		a.paragraph(b, "P", said{text, words.Tag}, letter{size: 5.6, least: 5})
+		a.paragraph(b, "P", said{text, words.Tag, true}, letter{size: 5.6, least: 5})
 		b.down(a.mm(0.6))
 	}
 }

@@ -405,3 +405,29 @@ func TestOutline(t *testing.T) {
 		}
 	}
 }
+
+// TestForgets: nothing of a person stays in memory when a sheet is done.
+func TestForgets(t *testing.T) {
+	w := newWorker(nil)
+	d := newPDF("", "en", made)
+	p := d.addPage()
+	o := languages("en", "fr")
+	o.PerSheet = 1
+	if err := place(w, p, &o, icvp("SPECIMEN DEMO"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.names) == 0 || len(w.labels) < 20 {
+		t.Fatalf("%d names and %d labels", len(w.names), len(w.labels))
+	}
+	w.giveBack()
+	if len(w.names) != 0 {
+		t.Error("names stay")
+	}
+	for key := range w.labels {
+		for _, private := range []string{"SPECIMEN", "1990", "SPEC0001", "2026", "DEMO-LOT-1", "Demonstration clinic"} {
+			if strings.Contains(key.text, private) {
+				t.Errorf("%q stays", key.text)
+			}
+		}
+	}
+}

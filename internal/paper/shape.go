@@ -17,8 +17,9 @@ import (
 
 // style is what changes the glyphs of a text, besides its characters.
 type style struct {
-	bold bool
-	lang string // of BCP 47; empty for names and codes, whose language nobody told
+	bold  bool
+	lang  string // of BCP 47; empty for names and codes, whose language nobody told
+	fixed bool   // the text is a label: it is remembered
 }
 
 // glyph is one that stands in a line, in units of its font.
@@ -64,9 +65,8 @@ type labelKey struct {
 	most        float64
 }
 
-// maxLabels bounds what a worker remembers: half a kilobyte each, mostly. A sheet
-// has 60.
-const maxLabels = 2048
+// maxLabels bounds what a worker remembers: some kilobytes each. A sheet has 60.
+const maxLabels = 1024
 
 func newWorker(extra []*typeface) *worker {
 	return &worker{extra: extra, buffer: harfbuzz.NewBuffer(), fonts: map[*typeface]*harfbuzz.Font{}, labels: map[labelKey][]line{}, names: map[labelKey]line{}}
@@ -110,8 +110,8 @@ func (w *worker) wrap(text string, s style, rightToLeft bool, most float64) ([]l
 	if text == "" {
 		return nil, nil
 	}
-	// Only what has a language is a label; a name is not kept beyond its sheets.
-	if s.lang == "" {
+	// What says something of a person is not kept beyond its sheets.
+	if !s.fixed {
 		return w.breakUp(text, s, rightToLeft, most)
 	}
 	key := labelKey{text, s, rightToLeft, most}
