@@ -48,6 +48,8 @@ deps:
 	missing=()
 	[ -x $(CHROMIUM) ] || missing+=(chromium)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
+	command -v pdftoppm >/dev/null || missing+=(poppler-utils)
+	command -v zbarimg >/dev/null || missing+=(zbar-tools)
 	if [ $${#missing[@]} -gt 0 ]; then
 		if [ "$$(id -u)" = 0 ]; then
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" fonts-dejavu-core >/dev/null

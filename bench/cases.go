@@ -18,6 +18,8 @@ import (
 	"ampoule/format/jwks"
 	"ampoule/format/shc"
 	"ampoule/internal/keys"
+	"ampoule/internal/messages"
+	"ampoule/internal/paper"
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
@@ -122,8 +124,20 @@ func newCases() ([]bench, error) {
 			_, err = s.PNG(qr.Options{})
 			return err
 		}},
+		{name: "paper", run: printer(messages.English, messages.Accept("fr"), icvp)},
+		{name: "paper-arabic", run: printer(messages.English, messages.Accept("ar"), icvp)},
 		{name: "svg-drawing", run: func() error { _, err := symbol.SVG(qr.Options{}); return err }},
 	}, nil
+}
+
+// printer prints a certificate on a sheet of its own, from text and record to PDF.
+func printer(first, second *messages.Language, c *issuer.Issued) func() error {
+	certificates := []paper.Certificate{{Format: c.Format, Text: c.Text, Participant: "XXA", Record: c.Record()}}
+	o := paper.Options{First: first, Second: second, Made: time.Now()}
+	return func() error {
+		_, err := paper.Print(certificates, o)
+		return err
+	}
 }
 
 // crowdedList surrounds one key with others, as a real trust list does.

@@ -87,7 +87,7 @@ func run(only string, count, rounds int) error {
 	}
 	fmt.Println("\n| case | one core, a second | two cores, a second | gain |\n|---|---|---|---|")
 	for _, b := range cases {
-		if !strings.HasPrefix(b.name, "png") && !strings.HasPrefix(b.name, "svg") {
+		if !strings.HasPrefix(b.name, "png") && !strings.HasPrefix(b.name, "svg") && !strings.HasPrefix(b.name, "paper") {
 			one, two := rate(b, 1), rate(b, 2)
 			fmt.Printf("| %s | %.0f | %.0f | %.2f |\n", b.name, one, two, two/one)
 		}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"ampoule/internal/messages"
+	"ampoule/internal/paper"
 	"ampoule/internal/qr"
 )
 
@@ -17,6 +20,7 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	valid := map[string]bool{}
+	printed := 0
 	for _, s := range d.samples {
 		t.Run(s.ID, func(t *testing.T) {
 			v := d.verifier.Verify(s.Text)
@@ -32,7 +36,26 @@ func TestDemo(t *testing.T) {
 			if err != nil || len(texts) != 1 || texts[0] != s.Text {
 				t.Errorf("the picture: %v, %d codes", err, len(texts))
 			}
+			if s.Paper == nil {
+				return
+			}
+			printed++
+			for _, second := range messages.Languages[1:] {
+				for _, perSheet := range []int{1, 2, 4} {
+					_, err := paper.Print([]paper.Certificate{*s.Paper}, paper.Options{First: messages.English, Second: second, PerSheet: perSheet})
+					// A seal of two doses is too much for a quarter of a sheet.
+					if s.ID == "vds-nc" && perSheet == 4 && (errors.Is(err, paper.ErrDense) || errors.Is(err, paper.ErrNoRoom)) {
+						continue
+					}
+					if err != nil {
+						t.Errorf("on paper in English and %s, %d on a sheet: %v", second.Tag, perSheet, err)
+					}
+				}
+			}
 		})
+	}
+	if printed < 10 {
+		t.Errorf("%d samples are printed", printed)
 	}
 	for _, f := range []string{"icvp", "eu-dcc", "ddcc", "vhl", "shc", "vds-nc", "divoc"} {
 		if !valid[f] {

@@ -10,12 +10,14 @@ import (
 	"ampoule/cert"
 	"ampoule/format/strictjson"
 	"ampoule/internal/keys"
+	"ampoule/internal/paper"
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
 )
 
 type issueCmd struct {
 	secretFlags
+	paperFlags
 	Key         string   `required:"" placeholder:"F" help:"Key file of the document signer."`
 	Participant string   `placeholder:"CODE" help:"Code under which trust lists name the issuer, the state of a vds-nc; the country of the key's certificate otherwise."`
 	Address     string   `placeholder:"URL" help:"Address of the issuer of SMART Health Cards."`
@@ -25,6 +27,7 @@ type issueCmd struct {
 	Out         []string `sep:"none" placeholder:"F" help:"Write the code as .txt, .svg or .png; may be repeated. Standard output otherwise."`
 	Level       string   `enum:"L,M,Q,H" default:"Q" help:"QR error correction: ${enum}."`
 	Size        float64  `default:"45" help:"Side of the printed QR code in millimetres, margin included."`
+	PDF         string   `name:"pdf" placeholder:"F" help:"Print the certificate on paper, as PDF."`
 	JSON        bool     `name:"json" help:"Print the text and the signed record as JSON."`
 
 	Name         string `group:"person" help:"Full name, as on the travel document."`
@@ -89,6 +92,10 @@ func (c *issueCmd) Run(t terminal) error {
 	for _, certificate := range key.Chain {
 		chain = append(chain, certificate.Raw)
 	}
+	printed, err := c.options(time.Now())
+	if err != nil {
+		return err
+	}
 	i := &issuer.Issuer{
 		Signer: key.Signer, Chain: chain, KID: key.KID(), NotBefore: signer.NotBefore, NotAfter: signer.NotAfter,
 		Participant: participant, Address: c.Address, Catalogue: catalogue, Now: time.Now,
@@ -102,10 +109,15 @@ func (c *issueCmd) Run(t terminal) error {
 			return err
 		}
 	}
+	if c.PDF != "" {
+		if err := c.paperFlags.write(c.PDF, printed, paper.Certificate{Format: issued.Format, Text: issued.Text, Participant: participant, Record: issued.Record()}); err != nil {
+			return err
+		}
+	}
 	switch {
 	case c.JSON:
 		writeJSON(t.out, map[string]any{"format": issued.Format, "text": issued.Text, "certificate": issued.Record()})
-	case len(c.Out) == 0:
+	case len(c.Out) == 0 && c.PDF == "":
 		fmt.Fprintln(t.out, issued.Text)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"ampoule/format/vhl"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/paper"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 	"ampoule/thing"
@@ -45,9 +46,10 @@ func (s *sampler) all() ([]httpapi.Sample, error) {
 		samples = append(samples, httpapi.Sample{ID: id, Title: title, Note: note, Text: text, Want: want})
 	}
 	issue := func(id, title, note string, want verifier.Outcome, key *keys.Key, at time.Time, f issuer.Format, record *cert.Certificate, expires time.Time) string {
-		text, err := s.issue(key, at, f, record, expires)
-		add(id, title, note, want, text, err)
-		return text
+		printed, err := s.issue(key, at, f, record, expires)
+		add(id, title, note, want, printed.Text, err)
+		samples[len(samples)-1].Paper = &printed
+		return printed.Text
 	}
 	vaccination, test, recovery := s.trusted.signers["dsc-vaccination"], s.trusted.signers["dsc-test"], s.trusted.signers["dsc-recovery"]
 
@@ -94,7 +96,7 @@ func (s *sampler) all() ([]httpapi.Sample, error) {
 	return samples, failed
 }
 
-func (s *sampler) issue(key *keys.Key, at time.Time, f issuer.Format, record *cert.Certificate, expires time.Time) (string, error) {
+func (s *sampler) issue(key *keys.Key, at time.Time, f issuer.Format, record *cert.Certificate, expires time.Time) (paper.Certificate, error) {
 	c := key.Certificate()
 	participant := s.trusted.participant
 	if key == s.unlisted.signers["dsc-vaccination"] {
@@ -111,9 +113,9 @@ func (s *sampler) issue(key *keys.Key, at time.Time, f issuer.Format, record *ce
 	// An expired sample is issued with the clock set back, and judged by today's.
 	issued, err := i.Issue(issuer.Request{Format: f, Record: record, Expires: expires})
 	if err != nil {
-		return "", err
+		return paper.Certificate{}, err
 	}
-	return issued.Text, nil
+	return paper.Certificate{Format: f, Text: issued.Text, Participant: participant, Record: issued.Record()}, nil
 }
 
 func day(t time.Time) cert.Date { return cert.Date(t.UTC().Format(time.DateOnly)) }

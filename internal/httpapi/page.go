@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"ampoule/internal/messages"
+	"ampoule/internal/paper"
 	"ampoule/internal/qr"
 	"ampoule/party/verifier"
 )
@@ -32,6 +33,7 @@ type Sample struct {
 	Note  string // what it shows, in a sentence
 	Text  string // of the code
 	Want  verifier.Outcome
+	Paper *paper.Certificate // to be printed; nil for none
 }
 
 // Page is the verification page.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"fmt"
 	"html"
 	"image"
 	"image/color"
@@ -35,6 +36,7 @@ import (
 	"ampoule/format/eudcc"
 	"ampoule/format/hcert"
 	"ampoule/internal/messages"
+	"ampoule/internal/paper"
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
@@ -85,11 +87,12 @@ type bed struct {
 	log     *bytes.Buffer
 	known   signer // whose key is trusted
 	text    map[string]string
+	paper   map[string]*paper.Certificate
 }
 
 func newBed(t testing.TB) *bed {
 	t.Helper()
-	b := &bed{log: new(bytes.Buffer), known: newSigner(t), text: map[string]string{}}
+	b := &bed{log: new(bytes.Buffer), known: newSigner(t), text: map[string]string{}, paper: map[string]*paper.Certificate{}}
 	stranger := newSigner(t)
 	key, err := trust.NewKey(b.known.der)
 	if err != nil {
@@ -116,6 +119,7 @@ func newBed(t testing.TB) *bed {
 			t.Fatalf("%s: %v", id, err)
 		}
 		b.text[id] = out.Text
+		b.paper[id] = &paper.Certificate{Format: out.Format, Text: out.Text, Participant: "XXA", Record: out.Record()}
 	}
 	issue("good", validName, b.known, b.known, today.AddDate(1, 0, 0))
 	issue("forged", forgedName, stranger, b.known, today.AddDate(1, 0, 0))
@@ -125,10 +129,10 @@ func newBed(t testing.TB) *bed {
 	b.page = &Page{
 		Verifier: &verifier.Verifier{Trust: list, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return today }},
 		Samples: []Sample{
-			{"good", "Good <one>", "It is valid.", b.text["good"], verifier.Valid},
-			{"forged", "Forged", "Signed by somebody else.", b.text["forged"], verifier.BadSignature},
-			{"stranger", "Stranger", "Nobody knows the issuer.", b.text["stranger"], verifier.UnknownIssuer},
-			{"expired", "Expired", "It is over.", b.text["expired"], verifier.Expired},
+			{"good", "Good <one>", "It is valid.", b.text["good"], verifier.Valid, b.paper["good"]},
+			{"forged", "Forged", "Signed by somebody else.", b.text["forged"], verifier.BadSignature, nil},
+			{"stranger", "Stranger", "Nobody knows the issuer.", b.text["stranger"], verifier.UnknownIssuer, nil},
+			{"expired", "Expired", "It is over.", b.text["expired"], verifier.Expired, nil},
 		},
 		TrustSummary:  "One key, of XXA.\nMade for this test.",
 		Demonstration: true,
@@ -337,6 +341,7 @@ func TestFiles(t *testing.T) {
 	for path, contentType := range map[string]string{
 		"/style.css": "text/css", "/icon.svg": "image/svg+xml", "/healthz": "text/plain",
 		"/samples/good.svg": "image/svg+xml", "/samples/good.png": "image/png", "/samples/good.txt": "text/plain",
+		"/samples/good.pdf": "application/pdf",
 	} {
 		wantStatus(t, b.get(t, path), 200, contentType)
 		wantStatus(t, b.do(t, httptest.NewRequest("HEAD", path, nil)), 200, contentType)
@@ -360,10 +365,34 @@ func TestFiles(t *testing.T) {
 	if !strings.Contains(svg, `width="50mm"`) || !strings.Contains(svg, "Good &lt;one&gt;") {
 		t.Errorf("drawing of the sample: %.200s", svg)
 	}
-	for _, path := range []string{"/samples/good", "/samples/good.gif", "/samples/none.svg", "/samples/", "/samples/.svg", "/samples/good.svg.png", "/nowhere", "/favicon.ico"} {
+	for _, path := range []string{"/samples/good", "/samples/good.gif", "/samples/forged.pdf", "/samples/none.svg", "/samples/", "/samples/.svg", "/samples/good.svg.png", "/nowhere", "/favicon.ico"} {
 		wantStatus(t, b.get(t, path), 404, "text/html")
 	}
 	wantStatus(t, b.get(t, "/verify"), 405, "text/html")
+}
+
+// TestPaper: a sample is printed in the language that is asked for, beside
+// English or French.
+func TestPaper(t *testing.T) {
+	b := newBed(t)
+	for accept, lang := range map[string]string{"": "en", "en": "en", "ar": "en", "fr-CA": "fr", "pt, en;q=0.5": "en"} {
+		r := httptest.NewRequest("GET", "/samples/good.pdf", nil)
+		r.Header.Set("Accept-Language", accept)
+		res := b.do(t, r)
+		body := read(t, res)
+		if want := fmt.Sprintf("/Lang <FEFF%04X%04X>", lang[0], lang[1]); !strings.HasPrefix(body, "%PDF-1.7") || !strings.Contains(body, want) {
+			t.Errorf("%q: %d bytes, not in %s", accept, len(body), lang)
+		}
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != "application/pdf" {
+			t.Errorf("%q: %d, %s", accept, res.StatusCode, res.Header.Get("Content-Type"))
+		}
+		if res.Header.Get("Vary") != "Accept-Language" {
+			t.Errorf("%q: the answer does not say that it varies", accept)
+		}
+	}
+	if home := read(t, b.get(t, "/")); !strings.Contains(home, `href="/samples/good.pdf"`) || strings.Contains(home, "forged.pdf") {
+		t.Error("the links to paper are not those of the samples that have one")
+	}
 }
 
 func TestSamplesMustBeSound(t *testing.T) {

@@ -10,6 +10,9 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"ampoule/internal/messages"
+	"ampoule/internal/paper"
 )
 
 // handler builds the routes and what stands around them.
@@ -171,7 +174,7 @@ func pattern(r *http.Request) string {
 	return r.Pattern
 }
 
-// sampleFile serves /samples/{id}.svg, .png and .txt.
+// sampleFile serves /samples/{id}.svg, .png, .txt and .pdf.
 func (s *server) sampleFile(w *answer, r *http.Request) {
 	id, kind, _ := strings.Cut(r.PathValue("file"), ".")
 	found := s.samples[id]
@@ -187,9 +190,36 @@ func (s *server) sampleFile(w *answer, r *http.Request) {
 		w.send(http.StatusOK, "image/png", found.png)
 	case "txt":
 		w.send(http.StatusOK, "text/plain; charset=utf-8", []byte(found.Text))
+	case "pdf":
+		s.samplePaper(w, r, found)
 	default:
 		s.fail(w, r, problemNotFound)
 	}
+}
+
+// samplePaper prints a sample in the language that is asked for and another one.
+func (s *server) samplePaper(w *answer, r *http.Request, found *sample) {
+	if found.Paper == nil {
+		s.fail(w, r, problemNotFound)
+		return
+	}
+	french := messages.Accept("fr")
+	o := paper.Options{First: messages.English, Second: messages.Accept(r.Header.Get("Accept-Language")), Made: found.Paper.Record.Issued}
+	switch o.Second {
+	case messages.English:
+		o.Second = french
+	case french:
+		o.First, o.Second = french, messages.English
+	}
+	file, err := paper.Print([]paper.Certificate{*found.Paper}, o)
+	if err != nil {
+		// The samples are ours, and a test prints them all.
+		s.log.Error("sample not printed", "sample", found.ID)
+		s.fail(w, r, problemInternal)
+		return
+	}
+	w.Header().Set("Vary", "Accept-Language")
+	w.send(http.StatusOK, "application/pdf", file)
 }
 
 // asset serves a file of the page itself, whose address changes with it.

@@ -180,7 +180,7 @@ var elsewhere = map[string][]string{
 		"not-a-signer", "not-an-authority", "reference", "unknown-trust-source", "unreadable", "unsupported-key",
 	},
 	"documents behind a link, which the verifier does not open": {"bad-manifest", "malformed-label", "not-decrypted", "not-jwe"},
-	"conversions":                   {"not-carried"},
+	"conversions":                   {"concept-table-unknown-form", "not-carried", "too-many-pairs"},
 	"bundles, when they are opened": {"detached-payload", "duplicate-signer", "missing-signature", "not-sign", "too-many-signers"},
 }
 
