@@ -13,7 +13,10 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format/eudcc"
+	"ampoule/format/fhir"
 	"ampoule/format/hcert"
+	"ampoule/format/jwks"
+	"ampoule/format/shc"
 	"ampoule/internal/keys"
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
@@ -40,7 +43,7 @@ func newCases() ([]bench, error) {
 	c := dsc.Certificate()
 	i := &issuer.Issuer{
 		Signer: dsc.Signer, KID: dsc.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
-		Participant: "XXA", Catalogue: cert.DemoCatalogue(), Now: time.Now,
+		Participant: "XXA", Address: cardIssuer, Catalogue: cert.DemoCatalogue(), Now: time.Now,
 	}
 	dccRequest := issuer.Request{Format: issuer.EUDCC, Record: dccRecord(now), Expires: now.AddDate(1, 0, 0)}
 	icvpRequest := issuer.Request{Format: issuer.ICVP, Record: icvpRecord(now)}
@@ -53,6 +56,10 @@ func newCases() ([]bench, error) {
 		return nil, err
 	}
 	dynamic, err := recompress(i, longer(dccRequest), dynamicHuffman)
+	if err != nil {
+		return nil, err
+	}
+	card, err := i.Issue(issuer.Request{Format: issuer.SHC, Record: cardRecord(now)})
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +97,8 @@ func newCases() ([]bench, error) {
 		{name: "claims-dynamic", base: "ecdsa-verify", goal: 1.22, run: claims(nil, dynamic)},
 		{name: "verify", base: "ecdsa-verify", goal: 1.35, run: whole(v, dcc)},
 		{name: "verify-icvp", base: "ecdsa-verify", goal: 1.35, run: whole(v, icvp.Text)},
+		{name: "claims-shc", base: "ecdsa-verify", goal: 1.40, run: func() error { return cardToClaims(list, card.Text) }},
+		{name: "verify-shc", base: "ecdsa-verify", run: whole(v, card.Text)},
 		{name: "claims-hot", base: "ecdsa-verify", goal: 0.65, run: claims(hot, dcc)},
 		{name: "verify-hot", base: "ecdsa-verify", goal: 0.75, run: whole(&fast, dcc)},
 		{name: "verify-icvp-hot", base: "ecdsa-verify", goal: 0.75, run: whole(&fast, icvp.Text)},
@@ -128,8 +137,21 @@ func crowdedList(dsc *keys.Key, others int) (*trust.List, error) {
 	}
 	k.Participant = "XXA"
 	list.Insert(k)
+	// The same key for cards, which name it by its thumbprint.
+	thumbprint, err := jwks.Thumbprint(dsc.Signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	if k, err = trust.NewKey(dsc.Certificate().Raw); err != nil {
+		return nil, err
+	}
+	k.Domain, k.Issuer, k.ID = trust.SHC, cardIssuer, trust.KeyID(thumbprint)
+	list.Insert(k)
 	return list, nil
 }
+
+// cardIssuer is the address of the issuer of cards.
+const cardIssuer = "https://benchmark.example"
 
 // bareVerify is the least that any verifier must do: the standard library's
 // signature check over a digest that is there already.
@@ -177,6 +199,26 @@ func textToClaims(list *trust.List, hot *hotkeys.Cache, text string) error {
 		return fmt.Errorf("%v", findings)
 	}
 	return nil
+}
+
+// cardToClaims is the same for a SMART Health Card.
+func cardToClaims(list *trust.List, text string) error {
+	jws, err := shc.Parse(shc.Field, text)
+	if err != nil {
+		return err
+	}
+	keys := list.Keys(trust.Scope{Domain: trust.SHC, Issuer: cardIssuer}, trust.KeyID(jws.KeyID()))
+	if len(keys) != 1 {
+		return fmt.Errorf("%d keys", len(keys))
+	}
+	if err := jws.Verify(keys[0].Public); err != nil {
+		return err
+	}
+	card, err := jws.Open()
+	if err == nil && len(card.Findings) > 0 {
+		err = fmt.Errorf("%v", card.Findings)
+	}
+	return err
 }
 
 // longer is a request with so much text that its compression brings Huffman
@@ -241,6 +283,20 @@ func dccRecord(now time.Time) *cert.Certificate {
 			Disease: cert.Code{Code: "840539006"}, Vaccine: cert.Code{Code: "1119349007"}, Product: cert.Code{Code: "EU/1/20/1528"},
 			Manufacturer: cert.Code{Code: "ORG-100030215"}, Date: cert.Date(now.AddDate(0, -1, 0).Format(time.DateOnly)), Dose: 2, Doses: 2, Country: "AT",
 		},
+	}
+}
+
+// cardRecord is a card as they are: a series of two doses.
+func cardRecord(now time.Time) *cert.Certificate {
+	dose := func(months int) *cert.Vaccination {
+		return &cert.Vaccination{
+			Vaccine: cert.Code{Code: "207", System: fhir.SystemCVX}, Lot: "LOT-1", Clinician: "Benchmark clinic",
+			Date: cert.Date(now.AddDate(0, -months, 0).Format(time.DateOnly)),
+		}
+	}
+	return &cert.Certificate{
+		Person:      cert.Person{Name: cert.Name{Family: "Specimen", Given: "Benchmark B."}, BirthDate: "1990-02-03"},
+		Vaccination: dose(1), Earlier: []cert.Event{{Vaccination: dose(2)}},
 	}
 }
 

@@ -22,7 +22,7 @@ echo "| case | instructions | against ecdsa-verify | goal |"
 echo "|---|---|---|---|"
 base=$(per_run ecdsa-verify)
 echo "| ecdsa-verify | $base | | |"
-for name in claims claims-dynamic verify verify-icvp; do
+for name in claims claims-dynamic verify verify-icvp claims-shc verify-shc; do
 	n=$(per_run "$name")
 	goal=""
 	[ "$name" = claims ] && goal="≤ 1.09"

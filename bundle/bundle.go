@@ -79,16 +79,17 @@ type Kind string
 
 // The kinds, each read as the file of the flag of that name is.
 const (
-	Trust     Kind = "trust"      // lists of keys, certificates, JWK sets, master lists
-	Status    Kind = "status"     // revocations
-	Catalogue Kind = "catalogue"  // products that an ICVP may name
-	Rules     Kind = "rules"      // of destinations, in CertLogic
-	ValueSets Kind = "value-sets" // for the rules; one at most
-	Lots      Kind = "lots"       // statements about lots
+	Trust     Kind = "trust"        // lists of keys, certificates, JWK sets, master lists
+	Status    Kind = "status"       // revocations
+	Catalogue Kind = "catalogue"    // products that an ICVP may name
+	Rules     Kind = "rules"        // of destinations, in CertLogic
+	ValueSets Kind = "value-sets"   // for the rules; one at most
+	Concepts  Kind = "concept-maps" // between code systems, beside those that are built in
+	Lots      Kind = "lots"         // statements about lots
 )
 
 // Kinds are in the order in which they are shown.
-var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Lots}
+var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Concepts, Lots}
 
 // Document is one document as its publisher made it.
 type Document struct {
@@ -128,7 +129,8 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 //	    maker:       tstr,                   ;; participant code, or id of an organisation
 //	    roots:       [1*4 root],             ;; to pin from now on
 //	    documents:   [0*4096 [
-//	        kind:    "trust" / "status" / "catalogue" / "rules" / "value-sets" / "lots",
+//	        kind:    "trust" / "status" / "catalogue" / "rules" / "value-sets" /
+//	                 "concept-maps" / "lots",
 //	        name:    tstr,
 //	        data:    bstr,
 //	        issuer:  tstr,                   ;; address, or ""

@@ -466,7 +466,7 @@ func TestShrink(t *testing.T) {
 	if _, _, err := Make(in); err != nil {
 		t.Error(err)
 	}
-	want := []Count{{"keys", 2}, {"authorities", 0}, {"revocations", 1}, {"products", 1}, {"rules", 2}, {"lot-keys", 1}, {"lot-statements", 3}}
+	want := []Count{{"keys", 2}, {"authorities", 0}, {"revocations", 1}, {"products", 1}, {"rules", 2}, {"concept-maps", 7}, {"lot-keys", 1}, {"lot-statements", 3}}
 	if diff := cmp.Diff(want, previous.Counts()); diff != "" {
 		t.Error(diff)
 	}

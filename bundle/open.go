@@ -29,6 +29,7 @@ type Contents struct {
 	Catalogue *cert.Catalogue      // nil where it has none
 	Rules     []*certlogic.Rule    // nil where it has none
 	ValueSets *certlogic.ValueSets // nil where it has none
+	Concepts  *cert.ConceptMaps    // the built-in ones where it has none
 	Lots      *thing.LotList       // nil where it has nothing about lots
 	LotKeys   thing.LotKeys
 }
@@ -54,7 +55,7 @@ func (c *Contents) Counts() []Count {
 	}
 	return []Count{
 		{"keys", len(c.Trust.All())}, {"authorities", len(c.Trust.Authorities())}, {"revocations", revocations},
-		{"products", c.Catalogue.Len()}, {"rules", len(c.Rules)}, {"lot-keys", len(c.LotKeys)}, {"lot-statements", believed},
+		{"products", c.Catalogue.Len()}, {"rules", len(c.Rules)}, {"concept-maps", len(c.Concepts.Sources())}, {"lot-keys", len(c.LotKeys)}, {"lot-statements", believed},
 	}
 }
 
@@ -179,7 +180,7 @@ func Accept(kept *Opened, data []byte, pinned []Root, now time.Time) (*Opened, e
 
 // load reads the documents, each as the file of its flag is read.
 func (b *Bundle) load(now time.Time) (*Contents, error) {
-	c := &Contents{Trust: new(trust.List)}
+	c := &Contents{Trust: new(trust.List), Concepts: cert.BuiltinConceptMaps()}
 	for _, a := range b.Authorities {
 		key, err := thing.NewLotKey(thing.Role(a.Role), a.Authority, a.Products, a.Certificate)
 		if err != nil {
@@ -236,6 +237,11 @@ func (c *Contents) add(d Document, now time.Time) error {
 			return err
 		}
 		c.ValueSets = &sets
+	case Concepts:
+		if c.Concepts == nil {
+			c.Concepts = new(cert.ConceptMaps)
+		}
+		return c.Concepts.Add(d.Name, d.Data)
 	case Lots:
 		if c.Lots == nil {
 			c.Lots = new(thing.LotList)

@@ -11,7 +11,10 @@
 // catalogue of vaccine products, which is loaded at run time.
 package cert
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Kind is what a certificate is about.
 type Kind string
@@ -45,6 +48,14 @@ type Name struct {
 	FullMRZ   string `json:"full_mrz,omitempty"`
 	FamilyMRZ string `json:"family_mrz,omitempty"`
 	GivenMRZ  string `json:"given_mrz,omitempty"`
+}
+
+// full returns the name in one text, given names first where it has parts.
+func (n Name) full() string {
+	if n.Full != "" {
+		return n.Full
+	}
+	return strings.TrimSpace(n.Given + " " + n.Family)
 }
 
 // Document is the identity document that the certificate is tied to.
@@ -82,15 +93,23 @@ type Vaccination struct {
 
 // Test is the result of one test.
 type Test struct {
-	Disease  Code   `json:"disease"`
-	Type     Code   `json:"type"`
-	Name     string `json:"name,omitempty"`
-	Device   Code   `json:"device,omitzero"`
-	Sampled  string `json:"sampled"` // RFC 3339, as the issuer wrote it
-	Reported string `json:"reported,omitempty"`
-	Result   Code   `json:"result"`
-	Centre   string `json:"centre,omitempty"`
-	Country  string `json:"country,omitempty"`
+	Disease  Code    `json:"disease"`
+	Type     Code    `json:"type"`
+	Name     string  `json:"name,omitempty"`
+	Device   Code    `json:"device,omitzero"`
+	Sampled  string  `json:"sampled"` // RFC 3339, as the issuer wrote it
+	Reported string  `json:"reported,omitempty"`
+	Result   Code    `json:"result"`
+	Centre   string  `json:"centre,omitempty"`
+	Contact  Contact `json:"contact,omitzero"`
+	Country  string  `json:"country,omitempty"`
+}
+
+// Contact is how to reach who made a test.
+type Contact struct {
+	Phone   string `json:"phone,omitempty"`
+	Email   string `json:"email,omitempty"`
+	Address string `json:"address,omitempty"`
 }
 
 // Recovery is a statement of recovery after a positive test.

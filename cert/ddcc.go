@@ -1,6 +1,10 @@
 package cert
 
-import "ampoule/format/ddcc"
+import (
+	"fmt"
+
+	"ampoule/format/ddcc"
+)
 
 // FromDDCC makes the neutral record of a WHO DDCC. The envelope's dates are the
 // caller's to add.
@@ -39,4 +43,35 @@ func FromDDCC(d *ddcc.Certificate) *Certificate {
 		}
 	}
 	return c
+}
+
+// ToDDCC makes a WHO DDCC of the vaccination or test. What the core data sets
+// have no place for (nationality, the kind of document, earlier events, a test's
+// name and the time of its report) is left behind; what they require and the
+// record lacks shows when the certificate is encoded.
+func (c *Certificate) ToDDCC() (*ddcc.Certificate, error) {
+	coding := func(c Code) ddcc.Coding { return ddcc.Coding{Code: c.Code, System: c.System, Display: c.Display} }
+	d := &ddcc.Certificate{
+		Name: c.Person.Name.full(), BirthDate: string(c.Person.BirthDate), Sex: c.Person.Sex,
+		Identifier: c.Person.Document.Number, Issuer: c.Authority, ID: c.ID, Version: ddcc.Version,
+	}
+	switch {
+	case c.Vaccination != nil:
+		v := c.Vaccination
+		d.ValidFrom, d.ValidUntil = string(v.ValidFrom), string(v.ValidUntil)
+		d.Vaccination = &ddcc.Vaccination{
+			Disease: coding(v.Disease), Vaccine: coding(v.Vaccine), Brand: coding(v.Product), Manufacturer: coding(v.Manufacturer),
+			Lot: v.Lot, Date: string(v.Date), Dose: int64(v.Dose), Doses: int64(v.Doses),
+			Country: ddcc.CountryCoding(v.Country), Practitioner: v.Clinician,
+		}
+	case c.Test != nil:
+		t := c.Test
+		d.Test = &ddcc.Test{
+			Pathogen: coding(t.Disease), Type: coding(t.Type), Brand: coding(t.Device), Result: coding(t.Result),
+			Date: t.Sampled, Country: ddcc.CountryCoding(t.Country), Centre: t.Centre,
+		}
+	default:
+		return nil, fmt.Errorf("DDCC: it certifies a vaccination or a test, and this is a %s: %w", c.Kind, ErrNotCarried)
+	}
+	return d, nil
 }

@@ -1,6 +1,8 @@
 package cert
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -70,7 +72,7 @@ func vaccinationOfDIVOC(v *divoc.Vaccination) *Vaccination {
 func documentOf(id string) Document {
 	rest, ok := strings.CutPrefix(id, "did:")
 	last := strings.LastIndexByte(rest, ':')
-	if !ok || last < 0 {
+	if !ok || last < 0 || last == len(rest)-1 {
 		return Document{}
 	}
 	d := Document{Number: rest[last+1:]}
@@ -94,3 +96,64 @@ func nationalityOf(s string) string {
 	}
 	return ""
 }
+
+// ToDIVOC makes a DIVOC certificate of a vaccination with the doses before it.
+// What it has no place for (tests, codes beside one of ICD-11, which is the
+// vaccine's where there is one) is left behind; what it requires and the record
+// lacks, such as an issuer that is an absolute identifier, shows when the
+// certificate is encoded.
+func (c *Certificate) ToDIVOC() (*divoc.Document, error) {
+	if c.Vaccination == nil {
+		return nil, fmt.Errorf("DIVOC: it certifies a vaccination, and this is a %s: %w", c.Kind, ErrNotCarried)
+	}
+	p := c.Person
+	d := &divoc.Document{Context: "v2", Credential: divoc.Credential{
+		Types:  []string{"VerifiableCredential", "ProofOfVaccinationCredential"},
+		Issuer: c.Authority, Issued: c.Issued, ValidFrom: c.ValidFrom, ValidUntil: c.Expires, NonTransferable: "true",
+		Person: divoc.Person{
+			ID: didOf(p.Document), Name: p.Name.full(), BirthDate: string(p.BirthDate),
+			Gender: genderOfDIVOC[p.Sex], Nationality: p.Nationality,
+		},
+	}}
+	for _, e := range c.Earlier {
+		if e.Vaccination != nil {
+			d.Vaccinations = append(d.Vaccinations, doseOfDIVOC(e.Vaccination))
+		}
+	}
+	last := doseOfDIVOC(c.Vaccination)
+	last.CertificateID = c.ID
+	d.Vaccinations = append(d.Vaccinations, last)
+	return d, nil
+}
+
+func doseOfDIVOC(v *Vaccination) divoc.Vaccination {
+	return divoc.Vaccination{
+		Vaccine:      cmp.Or(v.Product.Display, v.Product.Code),
+		Manufacturer: cmp.Or(v.Manufacturer.Display, v.Manufacturer.Code),
+		Batch:        v.Lot,
+		ICD11:        cmp.Or(icd11Of(append([]Code{v.Vaccine}, v.Synonyms...)...), icd11OfDisease(v.Disease)),
+		Prophylaxis:  v.Vaccine.Display,
+		Date:         string(v.Date),
+		From:         string(v.ValidFrom),
+		Until:        string(v.ValidUntil),
+		Dose:         v.Dose,
+		TotalDoses:   v.Doses,
+		Verifier:     v.Clinician,
+		Address:      divoc.Address{Country: v.Country},
+	}
+}
+
+// didOf makes the identifier that documentOf reads.
+func didOf(d Document) string {
+	switch {
+	case d.Number == "":
+		return ""
+	case d.Type == "PPN":
+		return "did:Passport:" + d.Number
+	case d.Type == "NI":
+		return "did:NationalID:" + d.Number
+	}
+	return "did:Document:" + d.Number
+}
+
+var genderOfDIVOC = map[string]string{"male": "Male", "female": "Female", "other": "Other", "unknown": "Unknown"}

@@ -110,6 +110,21 @@ func transliterateMissing(mrz *string, national string) {
 // has no place for (sex, nationality, the lot) is left behind; what it requires
 // and the record lacks shows when the payload is encoded.
 func (c *Certificate) ToDCC() (*eudcc.Certificate, error) {
+	if c.Vaccination == nil && c.Test == nil && c.Recovery == nil {
+		return nil, fmt.Errorf("EU DCC: no vaccination, test or recovery: %w", ErrNotCarried)
+	}
+	d := c.dcc()
+	switch n := d.Name; {
+	case n.StandardSurname != "" || n.StandardForename != "":
+		return d, nil
+	case n.Surname == "" && n.Forename == "" && c.Person.Name.Full != "":
+		return nil, fmt.Errorf("EU DCC: person.name: it is in one piece, and is wanted as family and given name: %w", format.RequiredMissing)
+	}
+	return nil, fmt.Errorf("EU DCC: person.name: neither family nor given name can be written in the Latin alphabet of ICAO Doc 9303: %w", format.RequiredMissing)
+}
+
+// dcc makes the payload, of a name that may be missing.
+func (c *Certificate) dcc() *eudcc.Certificate {
 	n := c.Person.Name
 	transliterateMissing(&n.FamilyMRZ, n.Family)
 	transliterateMissing(&n.GivenMRZ, n.Given)
@@ -120,9 +135,6 @@ func (c *Certificate) ToDCC() (*eudcc.Certificate, error) {
 			Forename: n.Given, StandardForename: n.GivenMRZ,
 		},
 		DateOfBirth: string(c.Person.BirthDate),
-	}
-	if n.FamilyMRZ == "" && n.GivenMRZ == "" {
-		return nil, fmt.Errorf("EU DCC: person.name: neither family nor given name can be written in the Latin alphabet of ICAO Doc 9303: %w", format.RequiredMissing)
 	}
 	switch {
 	case c.Vaccination != nil:
@@ -145,8 +157,6 @@ func (c *Certificate) ToDCC() (*eudcc.Certificate, error) {
 			Target: r.Disease.Code, FirstPositive: string(r.FirstPositive), Country: r.Country,
 			From: string(r.ValidFrom), Until: string(r.ValidUntil), Issuer: c.Authority, ID: c.ID,
 		}
-	default:
-		return nil, fmt.Errorf("EU DCC: no vaccination, test or recovery: %w", ErrNotCarried)
 	}
-	return d, nil
+	return d
 }

@@ -49,7 +49,9 @@ func FromICVP(i *icvp.Certificate, catalogue *Catalogue) *Certificate {
 		v.Manufacturer = Code{Code: i.Dose.ManufacturerID, Display: i.Dose.Manufacturer}
 		return c
 	}
-	v.Product = Code{Code: i.Dose.Product, System: SystemICVPProduct}
+	if i.Dose.Product != "" {
+		v.Product = Code{Code: i.Dose.Product, System: SystemICVPProduct}
+	}
 	if p, known := catalogue.Product(i.Dose.Product); known {
 		v.Product.Display = p.Display
 		v.Manufacturer = Code{Display: p.Manufacturer}
@@ -91,19 +93,23 @@ func (c *Certificate) ToICVP(catalogue *Catalogue) (*icvp.Certificate, error) {
 	}
 	p, known := catalogue.Product(v.Product.Code)
 	switch {
+	case v.Product.Code == "":
+		return nil, fmt.Errorf("ICVP: vaccination.product: %w", format.RequiredMissing)
 	case !known:
 		return nil, fmt.Errorf("ICVP: vaccination.product %q is not in the catalogue (%d products of %q); load the WHO's with --catalogue: %w",
 			v.Product.Code, catalogue.Len(), catalogue.Source(), format.BadCode)
 	case v.Disease.Code != "" && diseaseCode(v.Disease.Code) != diseaseCode(p.Disease):
 		return nil, fmt.Errorf("ICVP: vaccination.disease %q, but the product is against %s: %w", v.Disease.Code, p.Disease, format.BadCode)
 	}
-	name := c.Person.Name.Full
-	if name == "" {
-		name = strings.TrimSpace(c.Person.Name.Given + " " + c.Person.Name.Family)
-	}
+	return c.icvpOf(p.ID), nil
+}
+
+// icvpOf makes the certificate of a product that may be in no catalogue.
+func (c *Certificate) icvpOf(product string) *icvp.Certificate {
+	v := c.Vaccination
 	return &icvp.Certificate{
 		Generation:     3,
-		Name:           name,
+		Name:           c.Person.Name.full(),
 		DateOfBirth:    string(c.Person.BirthDate),
 		Sex:            sexOf(c.Person.Sex),
 		Nationality:    c.Person.Nationality,
@@ -112,8 +118,8 @@ func (c *Certificate) ToICVP(catalogue *Catalogue) (*icvp.Certificate, error) {
 		Guardian:       c.Person.Guardian,
 		Template:       icvp.TemplateVersion,
 		Dose: icvp.Dose{
-			Product: p.ID, Date: string(v.Date), Lot: v.Lot,
+			Product: product, Date: string(v.Date), Lot: v.Lot,
 			Clinician: v.Clinician, Authority: c.Authority,
 		},
-	}, nil
+	}
 }

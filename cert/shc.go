@@ -16,17 +16,24 @@ import (
 // entered in error) and what is said of nobody in the card is left out. The
 // envelope's dates are the caller's to add.
 func FromSHC(c *shc.Card) *Certificate {
-	r := &Certificate{Kind: KindSummary, Authority: c.Issuer}
-	holder := c.Bundle.Patient()
+	r := FromFHIR(c.Bundle)
+	r.Authority = c.Issuer
+	return r
+}
+
+// FromFHIR makes the neutral record of the bundle in a card.
+func FromFHIR(bundle *fhir.Bundle) *Certificate {
+	r := &Certificate{Kind: KindSummary}
+	holder := bundle.Patient()
 	if holder != nil {
 		r.Person = personOf(holder)
 	}
 	var events []Event
-	for _, e := range c.Bundle.Entries {
+	for _, e := range bundle.Entries {
 		switch {
 		case e.Subject == nil || e.Subject != holder:
 		case e.Immunization != nil && e.Immunization.Occurred():
-			events = append(events, Event{Vaccination: vaccinationOf(c.Bundle, e.Immunization)})
+			events = append(events, Event{Vaccination: vaccinationOf(bundle, e.Immunization)})
 		case e.Observation != nil && e.Observation.Final():
 			events = append(events, Event{Test: testOf(e.Observation)})
 		}

@@ -1,7 +1,6 @@
 package cert
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"ampoule/format"
 	"ampoule/format/fhir"
 	"ampoule/format/shc"
+	"ampoule/format/strictjson"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -122,10 +122,8 @@ func TestToSHC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tree any
-	dec := json.NewDecoder(strings.NewReader(string(text)))
-	dec.UseNumber()
-	if err := dec.Decode(&tree); err != nil {
+	tree, err := strictjson.Parse(text, strictjson.Limits{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	bundle, findings := fhir.Decode(tree)

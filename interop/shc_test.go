@@ -499,7 +499,7 @@ func evaluateDevTools(t *testing.T, dir string, c *shcCase, files []string, p sh
 	}
 	switch kind {
 	case "fhirbundle":
-		v, err := strictjson.Decode(data, strictjson.Limits{})
+		v, err := strictjson.Parse(data, strictjson.Limits{})
 		if err != nil {
 			e.refuse(err)
 			return e
@@ -682,7 +682,7 @@ func judgeUnpackedCard(t *testing.T, b *board, dir string, files []string) {
 		fail("%s: %s %s", got.step, got.reason, got.detail)
 		return
 	}
-	v, err := strictjson.Decode(readFile(t, filepath.Join(dir, files[2])), strictjson.Limits{})
+	v, err := strictjson.Parse(readFile(t, filepath.Join(dir, files[2])), strictjson.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

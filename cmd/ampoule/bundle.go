@@ -128,6 +128,12 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
+	// Two that follow one bundle at once would make a fork.
+	unlock, err := keep.Lock(c.Out)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	defer unlock()
 	now := time.Now()
 	in := bundle.Input{Maker: c.Maker, Issued: now, Next: now.AddDate(0, 0, c.Days), Shrink: c.Shrink}
 	var signers []bundle.Signer
@@ -243,19 +249,15 @@ func (c *sourceFlags) collect(in *bundle.Input) (drops []bundle.Drop, err error)
 		}
 		add(bundle.Catalogue, name, "", data)
 	}
-	files := []struct {
+	var valueSets []string
+	if c.ValueSets != "" {
+		valueSets = []string{c.ValueSets}
+	}
+	for _, f := range []struct {
 		flag  string
 		kind  bundle.Kind
 		names []string
-	}{{"--status", bundle.Status, c.Status}, {"--rules", bundle.Rules, c.Rules}, {"--lots", bundle.Lots, c.Lots}}
-	if c.ValueSets != "" {
-		files = append(files, struct {
-			flag  string
-			kind  bundle.Kind
-			names []string
-		}{"--value-sets", bundle.ValueSets, []string{c.ValueSets}})
-	}
-	for _, f := range files {
+	}{{"--status", bundle.Status, c.Status}, {"--rules", bundle.Rules, c.Rules}, {"--value-sets", bundle.ValueSets, valueSets}, {"--map", bundle.Concepts, c.Map}, {"--lots", bundle.Lots, c.Lots}} {
 		for _, name := range f.names {
 			data, err := readInput(name, nil)
 			if err != nil {

@@ -20,6 +20,7 @@ import (
 	"ampoule/format/cose"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/qr"
 	"ampoule/party/verifier"
 	"ampoule/thing"
 	"ampoule/trust"
@@ -118,14 +119,25 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 		return nil, err
 	}
 	d := &demo{verifier: &verifier.Verifier{Trust: new(trust.List), Catalogue: cert.DemoCatalogue(), Now: time.Now}}
+	s := &sampler{trusted: trusted, unlisted: unlisted, now: now}
+	var document []byte
+	if document, err = s.makeDIVOCKey(); err != nil {
+		return nil, err
+	}
+	lists := filepath.Join(dir, "trustlist")
+	if err := os.WriteFile(filepath.Join(lists, "divoc.json"), document, 0o644); err != nil {
+		return nil, err
+	}
 	f := sourceFlags{
-		Trust: []string{filepath.Join(dir, "trustlist", "did.json"), demoAddress + "=" + filepath.Join(dir, "trustlist", "jwks.json")},
-		Pin:   []string{filepath.Join(dir, "trustlist", "pin.pem")},
+		Trust: []string{
+			filepath.Join(lists, "did.json"), demoAddress + "=" + filepath.Join(lists, "jwks.json"),
+			filepath.Join(lists, "csca.pem"), filepath.Join(lists, "divoc.json"),
+		},
+		Pin: []string{filepath.Join(lists, "pin.pem")},
 	}
 	if err := f.addKeys(d.verifier.Trust); err != nil {
 		return nil, err
 	}
-	s := &sampler{trusted: trusted, unlisted: unlisted, now: now}
 	if d.samples, err = s.all(); err != nil {
 		return nil, err
 	}
@@ -152,10 +164,11 @@ func (d *demo) save(dir string, revoked []byte) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	files := issueCmd{Level: "Q", Size: 45}
 	for _, s := range d.samples {
 		for _, ext := range []string{".txt", ".png"} {
-			if err := files.write(filepath.Join(folder, s.ID+ext), s.Text); err != nil {
+			path := filepath.Join(folder, s.ID+ext)
+			encode := func() (*qr.Symbol, error) { return qr.EncodeWithin(s.Text, qr.Q, httpapi.SampleModules) }
+			if err := writeCode(path, s.Text, httpapi.SampleWidth, encode); err != nil {
 				return err
 			}
 		}

@@ -17,9 +17,9 @@ import (
 type issueCmd struct {
 	secretFlags
 	Key         string   `required:"" placeholder:"F" help:"Key file of the document signer."`
-	Participant string   `placeholder:"CODE" help:"Code under which trust lists name the issuer; the country of the key's certificate otherwise."`
+	Participant string   `placeholder:"CODE" help:"Code under which trust lists name the issuer, the state of a vds-nc; the country of the key's certificate otherwise."`
 	Address     string   `placeholder:"URL" help:"Address of the issuer of SMART Health Cards."`
-	Format      string   `enum:"icvp,eu-dcc,shc" default:"icvp" help:"Format: ${enum}."`
+	Format      string   `enum:"icvp,eu-dcc,ddcc,shc,vds-nc" default:"icvp" help:"Format: ${enum}. The key of a vds-nc is one for visible digital seals."`
 	Catalogue   []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	In          string   `placeholder:"F" help:"The record in JSON ('-' is standard input); the flags below overwrite parts of it."`
 	Out         []string `sep:"none" placeholder:"F" help:"Write the code as .txt, .svg or .png; may be repeated. Standard output otherwise."`
@@ -85,8 +85,12 @@ func (c *issueCmd) Run(t terminal) error {
 	if participant == "" && len(signer.Subject.Country) > 0 {
 		participant = signer.Subject.Country[0]
 	}
+	var chain [][]byte
+	for _, certificate := range key.Chain {
+		chain = append(chain, certificate.Raw)
+	}
 	i := &issuer.Issuer{
-		Signer: key.Signer, KID: key.KID(), NotBefore: signer.NotBefore, NotAfter: signer.NotAfter,
+		Signer: key.Signer, Chain: chain, KID: key.KID(), NotBefore: signer.NotBefore, NotAfter: signer.NotAfter,
 		Participant: participant, Address: c.Address, Catalogue: catalogue, Now: time.Now,
 	}
 	issued, err := i.Issue(req)
@@ -160,19 +164,24 @@ func (c *issueCmd) record(t terminal) (*cert.Certificate, error) {
 
 var levels = map[string]qr.Level{"L": qr.L, "M": qr.M, "Q": qr.Q, "H": qr.H}
 
-// write makes a file of the kind that its name ends in.
 func (c *issueCmd) write(path, text string) error {
+	return writeCode(path, text, c.Size, func() (*qr.Symbol, error) { return qr.Encode(text, levels[c.Level]) })
+}
+
+// writeCode makes a file of the kind that its name ends in. size is the side of
+// a picture in millimetres.
+func writeCode(path, text string, size float64, encode func() (*qr.Symbol, error)) error {
 	var data []byte
 	ext := strings.ToLower(filepath.Ext(path))
 	switch ext {
 	case ".txt":
 		data = []byte(text + "\n")
 	case ".svg", ".png":
-		symbol, err := qr.Encode(text, levels[c.Level])
+		symbol, err := encode()
 		if err != nil {
 			return usageError("--out %s: %w", path, err)
 		}
-		options := qr.Options{Millimetres: c.Size, Title: "Health certificate"}
+		options := qr.Options{Millimetres: size, Title: "Health certificate"}
 		if ext == ".svg" {
 			data, err = symbol.SVG(options)
 		} else {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"ampoule/bundle"
+	"ampoule/cert"
+	"ampoule/format"
 	"ampoule/format/cose"
 	"ampoule/format/didlist"
 	"ampoule/format/jwks"
@@ -61,10 +63,12 @@ func (c *keysMakeCmd) Run(t terminal) error {
 		return err
 	}
 	fmt.Fprintf(t.out, "%s\n", strings.TrimSpace(fmt.Sprintf(`
-%[1]s/private/          private keys: sca, dsc-vaccination, dsc-test, dsc-recovery, dsc-any, up, tls, list
+%[1]s/private/          private keys: sca, dsc-vaccination, dsc-test, dsc-recovery, dsc-any, up, tls, list,
+                        and for visible digital seals csca, dsc-seal
 %[1]s/onboarding/       certificates as the participant template has them
 %[1]s/DSC/              certificates of the document signers
-%[1]s/trustlist/        did.json, pin.pem that it is checked with, and jwks.json for SMART Health Cards
+%[1]s/trustlist/        did.json, pin.pem that it is checked with, jwks.json for SMART Health Cards,
+                        and csca.pem for visible digital seals
 
 issue:   ampoule issue --key %[1]s/private/dsc-vaccination.key --participant %[2]s --catalogue demo ...
 verify:  ampoule verify --trust %[1]s/trustlist/did.json --pin %[1]s/trustlist/pin.pem --catalogue demo FILE`, c.Dir, c.Participant)))
@@ -118,7 +122,7 @@ type keySet struct {
 	participant string
 	sca         *keys.SCA
 	signers     map[string]*keys.Key // document signers, by name
-	others      map[string]*keys.Key // up, tls and the key that signs the list
+	others      map[string]*keys.Key // up, tls, the key that signs the list, and csca and dsc-seal
 }
 
 // signerNames are in the order in which they are listed.
@@ -151,8 +155,31 @@ func newKeySet(p keys.Participant, participant string, now time.Time) (*keySet, 
 	}
 	// The network's own list is signed by the WHO; here the participant signs.
 	list := keys.DSCProfile{Name: p.Organization + " trust list"}
-	s.others["list"], err = sca.IssueDSC(list, now, rand.Reader)
-	return s, err
+	if s.others["list"], err = sca.IssueDSC(list, now, rand.Reader); err != nil {
+		return nil, err
+	}
+	return s, s.makeSealKeys(p, now)
+}
+
+// makeSealKeys makes the authority of passports and a signer of visible digital
+// seals. They name a state by three letters: those of the country, or the
+// participant's code for a demonstration. There are none where neither has three.
+func (s *keySet) makeSealKeys(p keys.Participant, now time.Time) error {
+	state, known := cert.Alpha3(p.Country)
+	if !known {
+		state = s.participant
+	}
+	if !format.IsCapitals(state, 3) {
+		return nil
+	}
+	p.Name = "CSCA" // short: every seal repeats it
+	csca, err := keys.NewCSCA(p, state, now, rand.Reader)
+	if err != nil {
+		return err
+	}
+	s.others["csca"] = csca.Key
+	s.others["dsc-seal"], err = csca.IssueSealSigner("01", now, rand.Reader)
+	return err
 }
 
 // trustList signs the public side of the set as a GDHCN DID trust list.
@@ -232,6 +259,9 @@ func (s *keySet) save(dir string, domains []string, lock keys.Lock) error {
 	pin, err := s.pin()
 	if err != nil {
 		return err
+	}
+	if s.others["csca"] != nil {
+		public[filepath.Join("trustlist", "csca.pem")] = certificatePEM(s.others["csca"])
 	}
 	public[filepath.Join("trustlist", "did.json")] = list
 	public[filepath.Join("trustlist", "pin.pem")] = pin

@@ -32,6 +32,7 @@ type sourceFlags struct {
 	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches, or the revocation list of SMART Health Cards."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	lotFlags
+	Map       []string `sep:"none" placeholder:"F" help:"Concept maps beside the built-in ones: FHIR R4 ConceptMap in JSON, or a table (CSV)."`
 	Rules     []string `sep:"none" placeholder:"F" help:"Rules in CertLogic that EU DCC are held against: one, or an array of them."`
 	ValueSets string   `placeholder:"F" help:"Value sets for the rules, in their compressed form; those that are built in otherwise."`
 }
@@ -54,19 +55,27 @@ func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verifier.Verifier{Trust: new(trust.List), Now: clock}
-	var believed thing.LotKeys
+	var b *bundle.Opened
 	switch {
 	case f.Bundle != "":
-		b, err := openBundle(f.Bundle, f.Root, clock())
-		if err != nil {
+		if b, err = openBundle(f.Bundle, f.Root, clock()); err != nil {
 			return nil, err
 		}
 		fmt.Fprintln(watcher, "ampoule:", bundleAge(f.Bundle, b.Bundle, clock()))
-		v, believed = verifier.FromBundle(b, clock), b.Contents.LotKeys
 	case f.Root != "":
 		return nil, usageError("--root is for a bundle, and there is none: give --bundle")
 	}
+	return f.verifierOf(b, clock)
+}
+
+// verifierOf loads the files and adds them to a bundle; nil: there is none.
+func (f *trustFlags) verifierOf(b *bundle.Opened, clock func() time.Time) (*verifier.Verifier, error) {
+	v := &verifier.Verifier{Trust: new(trust.List), Concepts: cert.BuiltinConceptMaps(), Now: clock}
+	var believed thing.LotKeys
+	if b != nil {
+		v, believed = verifier.FromBundle(b, clock), b.Contents.LotKeys
+	}
+	var err error
 	v.HotKeys = hotkeys.NewCache(f.HotKeys)
 	if err := f.addKeys(v.Trust); err != nil {
 		return nil, err
@@ -84,6 +93,9 @@ func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
 		}
 	}
 	if v.Catalogue, err = loadCatalogue(v.Catalogue, f.Catalogue); err != nil {
+		return nil, err
+	}
+	if err := addConceptMaps(v.Concepts, f.Map); err != nil {
 		return nil, err
 	}
 	if v.Rules, err = f.loadRules(v.Rules); err != nil {

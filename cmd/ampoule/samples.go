@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"ampoule/cert"
 	"ampoule/format/cbor"
 	"ampoule/format/dccrevocation"
+	"ampoule/format/divoc"
 	"ampoule/format/hcert"
 	"ampoule/format/vhl"
 	"ampoule/internal/httpapi"
@@ -21,6 +25,7 @@ import (
 // one for every way in which a certificate is refused.
 type sampler struct {
 	trusted, unlisted *keySet
+	divoc             ed25519.PrivateKey // named demoDID
 	now               time.Time
 	revoked           string // text of the certificate to be revoked
 }
@@ -65,6 +70,14 @@ func (s *sampler) all() ([]httpapi.Sample, error) {
 
 	issue("shc", "SMART Health Card", "In force; it carries a lot.", verifier.Valid,
 		s.trusted.signers["dsc-any"], month, issuer.SHC, s.card(), time.Time{})
+	issue("ddcc-vaccination", "WHO DDCC: vaccination", "In force.", verifier.Valid,
+		vaccination, month, issuer.DDCC, s.ddccVaccination(), year)
+	issue("ddcc-test", "WHO DDCC: test result", "In force.", verifier.Valid,
+		test, s.now.Add(-time.Hour), issuer.DDCC, s.ddccTest(), year)
+	issue("vds-nc", "ICAO visible digital seal", "In force; it carries two doses, and its signer's certificate.", verifier.Valid,
+		s.trusted.others["dsc-seal"], month, issuer.VDSNC, s.seal(), time.Time{})
+	divocText, err := s.divocCertificate(month)
+	add("divoc", "DIVOC certificate", "In force.", verifier.Valid, divocText, err)
 
 	issue("expired", "Expired", "The period of an EU DCC has ended.", verifier.Expired,
 		vaccination, s.now.AddDate(0, -6, 0), issuer.EUDCC, s.dccVaccination(), s.now.AddDate(0, 0, -7).Truncate(time.Second))
@@ -87,8 +100,12 @@ func (s *sampler) issue(key *keys.Key, at time.Time, f issuer.Format, record *ce
 	if key == s.unlisted.signers["dsc-vaccination"] {
 		participant = s.unlisted.participant
 	}
+	var chain [][]byte
+	for _, c := range key.Chain {
+		chain = append(chain, c.Raw)
+	}
 	i := &issuer.Issuer{
-		Signer: key.Signer, KID: key.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		Signer: key.Signer, Chain: chain, KID: key.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		Participant: participant, Address: demoAddress, Catalogue: cert.DemoCatalogue(), Now: func() time.Time { return at },
 	}
 	// An expired sample is issued with the clock set back, and judged by today's.
@@ -137,6 +154,88 @@ func (s *sampler) card() *cert.Certificate {
 			Lot:     "DEMO-LOT-1", Date: day(s.now.AddDate(0, -3, 0)),
 		},
 	}
+}
+
+const icd11 = "http://id.who.int/icd/release/11/mms"
+
+func (s *sampler) ddccVaccination() *cert.Certificate {
+	return &cert.Certificate{
+		Person: cert.Person{
+			Name: cert.Name{Full: "SPECIMEN DEMO"}, BirthDate: "1990-02-03", Sex: "female",
+			Document: cert.Document{Number: "SPEC0001", Type: "PPN"},
+		},
+		Authority: "Demonstration Health Authority",
+		Vaccination: &cert.Vaccination{
+			Disease: cert.Code{Code: "RA01", System: icd11, Display: "COVID-19"},
+			Vaccine: cert.Code{Code: "XM0GQ8", System: icd11, Display: "COVID-19 vaccine, RNA based"},
+			Product: cert.Code{Code: "XM8NQ0", System: icd11, Display: "Comirnaty"}, Manufacturer: cert.Code{Code: "DEMO-MANUFACTURER"},
+			Lot: "DEMO-LOT-1", Date: day(s.now.AddDate(0, -7, 0)), Dose: 2, Doses: 2, Country: "XXA",
+		},
+	}
+}
+
+func (s *sampler) ddccTest() *cert.Certificate {
+	r := s.ddccVaccination()
+	r.Vaccination, r.Test = nil, &cert.Test{
+		Disease: cert.Code{Code: "XN109", System: icd11, Display: "SARS-CoV-2"},
+		Type:    cert.Code{Code: "94500-6", System: "http://loinc.org", Display: "SARS-CoV-2 RNA, NAA with probe detection"},
+		Result:  cert.Code{Code: "260415000", System: "http://snomed.info/sct", Display: "Not detected"},
+		Sampled: s.now.Add(-6 * time.Hour).UTC().Format(time.RFC3339), Centre: "Demonstration test centre", Country: "XXA",
+	}
+	return r
+}
+
+// seal is a record of two vaccines.
+func (s *sampler) seal() *cert.Certificate {
+	r := s.ddccVaccination()
+	r.Earlier = []cert.Event{{Vaccination: r.Vaccination}}
+	r.Earlier[0].Vaccination.Clinician = "Demo clinic"
+	r.Vaccination = &cert.Vaccination{
+		Disease: cert.Code{Code: "1D47", System: icd11}, Vaccine: cert.Code{Code: "XM0N24", System: icd11},
+		Product: cert.Code{Display: "Demonstration vaccine"},
+		Lot:     "DEMO-LOT-1", Date: day(s.now.AddDate(0, -3, 0)), Dose: 1, Country: "XXA", Clinician: "Demo clinic",
+	}
+	return r
+}
+
+// demoDID names the key of the demonstration's DIVOC issuer.
+const demoDID = "did:example:ampoule-demonstration"
+
+// makeDIVOCKey makes the key and returns the DID document that publishes it.
+func (s *sampler) makeDIVOCKey() ([]byte, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	s.divoc = private
+	return json.MarshalIndent(map[string]any{
+		"@context": "https://www.w3.org/ns/did/v1", "id": demoDID,
+		"verificationMethod": []map[string]any{{
+			"id": demoDID, "type": "JsonWebKey2020", "controller": demoDID,
+			"publicKeyJwk": map[string]string{"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(public)},
+		}},
+	}, "", " ")
+}
+
+// divocCertificate signs a DIVOC certificate, which the issuer does not make.
+func (s *sampler) divocCertificate(at time.Time) (string, error) {
+	r := s.seal()
+	r.Earlier = nil
+	r.Authority, r.ID, r.Issued = demoAddress, "1", at.Truncate(time.Second)
+	d, err := r.ToDIVOC()
+	if err != nil {
+		return "", err
+	}
+	certificate, findings := divoc.Encode(&d.Credential)
+	if len(findings) > 0 {
+		return "", fmt.Errorf("%s: %w", findings[0].Path, findings[0].Reason)
+	}
+	signed, err := divoc.Sign(rand.Reader, s.divoc, demoDID, at, certificate)
+	if err != nil {
+		return "", err
+	}
+	archive, err := divoc.Pack(signed)
+	return divoc.Text(archive), err
 }
 
 func (s *sampler) dccTest() *cert.Certificate {

@@ -1,14 +1,81 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ampoule": main})
+	testscript.Main(m, map[string]func(){"ampoule": main, "get": get})
+}
+
+// get asks the server of a script, at $PORT, for an address until the answer is
+// 200 and matches, for some seconds: get PATH REGEXP [FILE]. With a file, its text
+// is sent to be verified.
+func get() {
+	wanted := regexp.MustCompile(os.Args[2])
+	address := "http://127.0.0.1:" + os.Getenv("PORT") + os.Args[1]
+	last := "no answer"
+	for range 100 {
+		text, err := ask(address)
+		if err == nil && wanted.MatchString(text) {
+			return
+		}
+		last = fmt.Sprint(text, err)
+		time.Sleep(100 * time.Millisecond)
+	}
+	fmt.Fprintln(os.Stderr, last)
+	os.Exit(1)
+}
+
+func ask(address string) (string, error) {
+	method, body := http.MethodGet, []byte(nil)
+	if len(os.Args) > 3 {
+		text, err := os.ReadFile(os.Args[3])
+		if err != nil {
+			return "", err
+		}
+		method = http.MethodPost
+		if body, err = json.Marshal(map[string]any{"texts": []string{string(text)}}); err != nil {
+			return "", err
+		}
+	}
+	r, err := http.NewRequest(method, address, bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s", res.Status)
+	}
+	return string(text), err
+}
+
+// freePort is one that nobody listens at, as far as can be told.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 // TestScripts keeps the promises of the command line. Each script runs the
@@ -19,8 +86,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
+			port, err := freePort()
+			env.Setenv("PORT", port)
 			env.Setenv("AMPOULE_PASSPHRASE", "a passphrase for tests")
-			return nil
+			return err
 		},
 	})
 }

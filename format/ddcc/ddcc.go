@@ -1,4 +1,4 @@
-// Package ddcc reads the WHO's Digital Documentation of COVID-19 Certificates:
+// Package ddcc reads and writes the WHO's Digital Documentation of COVID-19 Certificates:
 // vaccination status (HCERT subclaim 3) and test result (subclaim 4), after the
 // core data sets DDCCCoreDataSetVS and DDCCCoreDataSetTR.
 //
@@ -8,7 +8,8 @@
 // Published samples differ from the logical model and from each other: groups
 // stand nested or flat, codings are objects or plain text, and elements that
 // the model requires are missing. So only what makes the certificate one is
-// required here, and the rest is remarked on.
+// required of what is read, and the rest is remarked on; [Encode] asks for all
+// that the model does.
 package ddcc
 
 import (

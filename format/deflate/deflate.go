@@ -30,6 +30,7 @@ const (
 type inflater struct {
 	in    bytes.Reader // a ByteReader: flate takes no byte more than it needs
 	flate io.ReadCloser
+	out   [8 << 10]byte // what most streams fit into
 }
 
 var inflaters = sync.Pool{New: func() any {
@@ -50,9 +51,8 @@ func Inflate(data []byte, most int) ([]byte, error) {
 	if err := f.flate.(flate.Resetter).Reset(&f.in, nil); err != nil {
 		return nil, fmt.Errorf("DEFLATE: %w", err)
 	}
-	// JSON shrinks to a third or a quarter; one byte more than the limit shows
-	// that there is more.
-	out := make([]byte, 0, min(4*len(data)+512, most+1))
+	// One byte more than the limit shows that there is more.
+	out := f.out[:0:min(len(f.out), most+1)]
 	for {
 		if len(out) == cap(out) {
 			out = append(make([]byte, 0, min(2*cap(out), most+1)), out...)
@@ -67,7 +67,7 @@ func Inflate(data []byte, most int) ([]byte, error) {
 			if f.in.Len() > 0 {
 				return nil, fmt.Errorf("DEFLATE: %d bytes after the stream: %w", f.in.Len(), ErrTrailing)
 			}
-			return out, nil
+			return bytes.Clone(out), nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return nil, fmt.Errorf("DEFLATE: %w", ErrTruncated)
 		default:

@@ -1,6 +1,7 @@
-// Package divoc reads vaccination certificates of DIVOC, the platform that
-// India, the Philippines, Sri Lanka, Indonesia and Jamaica issued theirs with. It
-// reads only: nothing new is issued in this format.
+// Package divoc reads and writes vaccination certificates of DIVOC, the platform
+// that India, the Philippines, Sri Lanka, Indonesia and Jamaica issued theirs
+// with. The programme is dormant: what is written is for demonstrations and for
+// the conversion of records (encode.go).
 //
 //	QR code          = zip archive | "B64:" base64(zip archive)
 //	zip archive      = one file, certificate.json

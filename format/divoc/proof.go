@@ -84,14 +84,17 @@ func (d *Document) readProof(value any, document [sha256.Size]byte) error {
 	if err := d.Proof.read(object); err != nil {
 		d.proofErr = fmt.Errorf("DIVOC: proof: %w", err)
 	}
-	// Linked Data Proofs 1.0 section 4: the hash of the options, then that of the
-	// document. RFC 7797: with b64 false, the payload is signed as it is.
 	jws, _ := object["jws"].(string)
 	header, _, _ := strings.Cut(jws, ".")
-	d.signed = append(d.signed, header+"."...)
-	d.signed = append(d.signed, hashed[:]...)
-	d.signed = append(d.signed, document[:]...)
+	d.signed = signingInput(header, hashed, document)
 	return nil
+}
+
+// signingInput is what is signed. Linked Data Proofs 1.0 section 4: the hash of
+// the options, then that of the document. RFC 7797: with b64 false, the payload
+// is signed as it is.
+func signingInput(header string, options, document [sha256.Size]byte) []byte {
+	return append(append([]byte(header+"."), options[:]...), document[:]...)
 }
 
 // read reads the members of a proof. The key's name and the suite are read even

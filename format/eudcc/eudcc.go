@@ -445,6 +445,22 @@ func Encode(c *Certificate) ([]byte, []format.Finding) {
 	return data, findings
 }
 
+// EmptyTexts finds what a vaccination must say and the schema lets be empty.
+func (c *Certificate) EmptyTexts() (findings []format.Finding) {
+	v := c.Vaccination
+	if v == nil {
+		return nil
+	}
+	for _, f := range [...]struct{ path, text string }{
+		{"v[0].tg", v.Target}, {"v[0].vp", v.Prophylaxis}, {"v[0].mp", v.Product}, {"v[0].ma", v.Manufacturer}, {"v[0].is", v.Issuer},
+	} {
+		if f.text == "" {
+			findings = append(findings, format.Finding{Path: f.path, Reason: format.RequiredMissing})
+		}
+	}
+	return findings
+}
+
 // Append writes the payload in deterministic CBOR. Optional texts that are
 // empty are left out.
 func Append(dst []byte, c *Certificate) []byte {

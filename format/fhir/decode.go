@@ -1,13 +1,13 @@
 package fhir
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"ampoule/format"
+	"ampoule/format/strictjson"
 )
 
 // The kinds of finding that FHIR adds to those of package format.
@@ -50,7 +50,7 @@ func (p *place) String() string {
 	return s
 }
 
-type object = map[string]any
+type object = strictjson.Value
 
 // reader collects findings on the way through a bundle.
 type reader struct {
@@ -66,13 +66,12 @@ func (r *reader) find(tolerable bool, reason format.Defect, at *place) {
 	}
 }
 
-// Decode reads a bundle from JSON that [strictjson.Decode] has read. The
+// Decode reads a bundle from JSON that [strictjson.Parse] has read. The
 // findings say where it departs from the specifications; the bundle holds what
 // could be read all the same.
-func Decode(v any) (*Bundle, []format.Finding) {
+func Decode(o strictjson.Value) (*Bundle, []format.Finding) {
 	b, r, root := new(Bundle), new(reader), &place{index: -1}
-	o, ok := v.(object)
-	if !ok {
+	if o.Kind() != strictjson.Object {
 		r.find(false, format.BadType, root.member("fhirBundle"))
 		return b, r.findings
 	}
@@ -86,22 +85,22 @@ func Decode(v any) (*Bundle, []format.Finding) {
 	}
 	r.minified(o, root)
 	entries := r.array(o, root, "entry", true)
-	if len(entries) > maxEntries {
+	if entries.Len() > maxEntries {
 		r.find(false, format.TooLong, root.member("entry"))
-		entries = entries[:maxEntries]
 	}
-	b.Entries = make([]Entry, len(entries))
-	for i, e := range entries {
-		r.entry(&b.Entries[i], e, root.item("entry", i))
+	b.Entries = make([]Entry, min(entries.Len(), maxEntries))
+	for i := range b.Entries {
+		r.entry(&b.Entries[i], entries.At(i), root.item("entry", i))
 	}
 	r.resolve(b, root)
-	r.empties(o, root)
+	if o.AnyEmpty() {
+		r.empties(o, root)
+	}
 	return b, r.findings
 }
 
-func (r *reader) entry(e *Entry, v any, at *place) {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) entry(e *Entry, o object, at *place) {
+	if o.Kind() != strictjson.Object {
 		r.find(false, format.BadType, at)
 		return
 	}
@@ -110,7 +109,7 @@ func (r *reader) entry(e *Entry, v any, at *place) {
 		r.find(true, LongURL, at.member("fullUrl"))
 	}
 	at = at.member("resource")
-	if o, ok = o["resource"].(object); !ok {
+	if o = o.Get("resource"); o.Kind() != strictjson.Object {
 		r.find(false, format.RequiredMissing, at)
 		return
 	}
@@ -141,15 +140,12 @@ func isShortURL(url string) bool {
 // (unless for a security label), text.
 func (r *reader) minified(o object, at *place) {
 	for _, name := range [...]string{"id", "text"} {
-		if _, present := o[name]; present {
+		if o.Get(name).Exists() {
 			r.find(true, NotMinified, at.member(name))
 		}
 	}
-	if meta, present := o["meta"]; present {
-		labels, ok := meta.(object)
-		if _, labelled := labels["security"]; !ok || !labelled || len(labels) != 1 {
-			r.find(true, NotMinified, at.member("meta"))
-		}
+	if meta := o.Get("meta"); meta.Exists() && (!meta.Get("security").Exists() || meta.Len() != 1) {
+		r.find(true, NotMinified, at.member("meta"))
 	}
 }
 
@@ -171,8 +167,8 @@ func (r *reader) patient(o object, at *place) *Patient {
 	default:
 		r.find(true, format.BadCode, at.member("gender"))
 	}
-	switch _, present := o["birthDate"]; {
-	case !present:
+	switch {
+	case !o.Get("birthDate").Exists():
 		// FHIR leaves it optional, and some cards name no day; a person can only be
 		// told from namesakes by it.
 		r.find(true, format.RequiredMissing, at.member("birthDate"))
@@ -194,7 +190,7 @@ func (r *reader) immunization(o object, at *place) *Immunization {
 		Performer:       readAll(r, o, at, "performer", r.performer),
 		ProtocolApplied: readAll(r, o, at, "protocolApplied", r.protocol),
 	}
-	i.IsSubpotent, _ = o["isSubpotent"].(bool)
+	i.IsSubpotent = o.Get("isSubpotent").Kind() == strictjson.True
 	if i.ExpirationDate != "" && !format.IsPartialDate(i.ExpirationDate) {
 		r.find(true, format.BadDate, at.member("expirationDate"))
 	}
@@ -212,18 +208,18 @@ func (r *reader) observation(o object, at *place) *Observation {
 		Subject:   r.reference(o, at, "subject"),
 		Performer: readAll(r, o, at, "performer", r.referenceOf),
 	}
-	if period, ok := o["effectivePeriod"].(object); ok {
+	if period := o.Get("effectivePeriod"); period.Kind() == strictjson.Object {
 		x.Effective = r.dateTime(period, at.member("effectivePeriod"), "start", true)
 	} else {
 		x.Effective = r.dateTime(o, at, "effectiveDateTime", true)
 	}
 	switch {
-	case o["valueCodeableConcept"] != nil:
+	case given(o.Get("valueCodeableConcept")):
 		x.Value = r.code(o, at, "valueCodeableConcept")
-	case o["valueString"] != nil:
+	case given(o.Get("valueString")):
 		x.ValueString = r.text(o, at, "valueString", true)
-	case o["valueQuantity"] != nil:
-		x.ValueString = r.quantity(o["valueQuantity"], at.member("valueQuantity"))
+	case given(o.Get("valueQuantity")):
+		x.ValueString = r.quantity(o.Get("valueQuantity"), at.member("valueQuantity"))
 	default:
 		r.find(r.loose, format.RequiredMissing, at.member("value"))
 	}
@@ -235,6 +231,9 @@ func (r *reader) observation(o object, at *place) *Observation {
 	return x
 }
 
+// given reports whether a member is there and says something.
+func given(v object) bool { return v.Exists() && v.Kind() != strictjson.Null }
+
 // Occurred reports whether the dose was given, as far as its status goes.
 func (i *Immunization) Occurred() bool { return i.Status == "completed" }
 
@@ -244,10 +243,9 @@ func (x *Observation) Final() bool {
 }
 
 // quantity writes an amount as people read it.
-func (r *reader) quantity(v any, at *place) string {
-	o, ok := v.(object)
-	n, isNumber := o["value"].(json.Number)
-	if !ok || !isNumber {
+func (r *reader) quantity(o object, at *place) string {
+	n, ok := o.Get("value").Number()
+	if !ok {
 		r.find(r.loose, format.BadType, at)
 		return ""
 	}
@@ -315,9 +313,9 @@ func leadsTo(reference, url string) bool {
 
 // code reads a CodeableConcept that must have a code.
 func (r *reader) code(o object, at *place, name string) Concept {
-	v, present := o[name]
+	v := o.Get(name)
 	at = at.member(name)
-	if !present {
+	if !v.Exists() {
 		r.find(r.loose, format.RequiredMissing, at)
 		return Concept{}
 	}
@@ -328,9 +326,8 @@ func (r *reader) code(o object, at *place, name string) Concept {
 	return c
 }
 
-func (r *reader) concept(v any, at *place) Concept {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) concept(o object, at *place) Concept {
+	if o.Kind() != strictjson.Object {
 		r.find(r.loose, format.BadType, at)
 		return Concept{}
 	}
@@ -341,9 +338,8 @@ func (r *reader) concept(v any, at *place) Concept {
 	return c
 }
 
-func (r *reader) coding(v any, at *place) Coding {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) coding(o object, at *place) Coding {
+	if o.Kind() != strictjson.Object {
 		r.find(r.loose, format.BadType, at)
 		return Coding{}
 	}
@@ -357,22 +353,20 @@ func (r *reader) coding(v any, at *place) Coding {
 	return c
 }
 
-func (r *reader) identifier(v any, at *place) Identifier {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) identifier(o object, at *place) Identifier {
+	if o.Kind() != strictjson.Object {
 		r.find(true, format.BadType, at)
 		return Identifier{}
 	}
 	i := Identifier{System: r.text(o, at, "system", false), Value: r.text(o, at, "value", false)}
-	if t, present := o["type"]; present {
+	if t := o.Get("type"); t.Exists() {
 		i.Type = r.concept(t, at.member("type"))
 	}
 	return i
 }
 
-func (r *reader) humanName(v any, at *place) HumanName {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) humanName(o object, at *place) HumanName {
+	if o.Kind() != strictjson.Object {
 		r.find(r.loose, format.BadType, at)
 		return HumanName{}
 	}
@@ -383,18 +377,16 @@ func (r *reader) humanName(v any, at *place) HumanName {
 	}
 }
 
-func (r *reader) performer(v any, at *place) Performer {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) performer(o object, at *place) Performer {
+	if o.Kind() != strictjson.Object {
 		r.find(true, format.BadType, at)
 		return Performer{}
 	}
 	return Performer{r.reference(o, at, "actor")}
 }
 
-func (r *reader) protocol(v any, at *place) Protocol {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) protocol(o object, at *place) Protocol {
+	if o.Kind() != strictjson.Object {
 		r.find(true, format.BadType, at)
 		return Protocol{}
 	}
@@ -406,16 +398,15 @@ func (r *reader) protocol(v any, at *place) Protocol {
 }
 
 func (r *reader) reference(o object, at *place, name string) Reference {
-	v, present := o[name]
-	if !present {
+	v := o.Get(name)
+	if !v.Exists() {
 		return Reference{}
 	}
 	return r.referenceOf(v, at.member(name))
 }
 
-func (r *reader) referenceOf(v any, at *place) Reference {
-	o, ok := v.(object)
-	if !ok {
+func (r *reader) referenceOf(o object, at *place) Reference {
+	if o.Kind() != strictjson.Object {
 		r.find(true, format.BadType, at)
 		return Reference{}
 	}
@@ -423,7 +414,7 @@ func (r *reader) referenceOf(v any, at *place) Reference {
 	if ref.Reference != "" && !isShortURL(ref.Reference) {
 		r.find(true, LongURL, at.member("reference"))
 	}
-	if i, present := o["identifier"]; present {
+	if i := o.Get("identifier"); i.Exists() {
 		ref.Identifier = r.identifier(i, at.member("identifier"))
 	}
 	return ref
@@ -451,11 +442,11 @@ func (r *reader) dateTime(o object, at *place, name string, must bool) string {
 const maxCount = 1000
 
 func (r *reader) count(o object, at *place, name string) int {
-	v, present := o[name]
-	if !present {
+	v := o.Get(name)
+	if !v.Exists() {
 		return 0
 	}
-	n, ok := v.(json.Number)
+	n, ok := v.Number()
 	if !ok {
 		r.find(true, format.BadType, at.member(name))
 		return 0
@@ -470,22 +461,29 @@ func (r *reader) count(o object, at *place, name string) int {
 
 // text reads a member that is a string.
 func (r *reader) text(o object, at *place, name string, must bool) string {
-	v, present := o[name]
-	if !present {
+	v := o.Get(name)
+	if !v.Exists() {
 		if must {
 			r.find(false, format.RequiredMissing, at.member(name))
 		}
 		return ""
 	}
-	s := r.textOf(v, at.member(name))
+	// Most texts are in order: their place is only made where one is not.
+	s, ok := v.Text()
+	if ok {
+		if clean, odd := format.Clean(s); clean != "" && !odd {
+			return clean
+		}
+	}
+	s = r.textOf(v, at.member(name))
 	if s == "" && must {
 		r.find(false, format.RequiredMissing, at.member(name))
 	}
 	return s
 }
 
-func (r *reader) textOf(v any, at *place) string {
-	s, ok := v.(string)
+func (r *reader) textOf(v object, at *place) string {
+	s, ok := v.Text()
 	if !ok {
 		r.find(r.loose, format.BadType, at)
 		return ""
@@ -497,75 +495,61 @@ func (r *reader) textOf(v any, at *place) string {
 	return s
 }
 
-func (r *reader) array(o object, at *place, name string, must bool) []any {
-	v, present := o[name]
-	if !present {
+func (r *reader) array(o object, at *place, name string, must bool) object {
+	v := o.Get(name)
+	if !v.Exists() {
 		if must {
 			r.find(false, format.RequiredMissing, at.member(name))
 		}
-		return nil
+		return object{}
 	}
-	a, ok := v.([]any)
-	if !ok {
+	if v.Kind() != strictjson.Array {
 		r.find(r.loose, format.BadType, at.member(name))
+		return object{}
 	}
-	if ok && must && len(a) == 0 {
+	if must && v.Len() == 0 {
 		r.find(false, format.RequiredMissing, at.member(name))
 	}
-	return a
+	return v
 }
 
 // readAll reads an array of one kind of thing.
-func readAll[T any](r *reader, o object, at *place, name string, read func(any, *place) T) []T {
+func readAll[T any](r *reader, o object, at *place, name string, read func(object, *place) T) []T {
 	values := r.array(o, at, name, false)
-	if len(values) == 0 {
+	if values.Len() == 0 {
 		return nil
 	}
-	all := make([]T, len(values))
-	for i, v := range values {
-		all[i] = read(v, at.item(name, i))
+	all := make([]T, values.Len())
+	for i := range all {
+		all[i] = read(values.At(i), at.item(name, i))
 	}
 	return all
 }
 
+// isEmpty reports whether v is what FHIR does not have.
+func isEmpty(v object) bool {
+	switch v.Kind() {
+	case strictjson.Object, strictjson.Array:
+		return v.Len() == 0
+	case strictjson.String:
+		s, _ := v.Text()
+		return s == ""
+	}
+	return v.Kind() == strictjson.Null
+}
+
 // empties remarks every empty value, which FHIR does not have: what is absent is
-// left out. The order of a map is chance, so the members are sorted where there
-// is something to say.
-func (r *reader) empties(v any, at *place) {
-	switch v := v.(type) {
-	case object:
-		if len(v) == 0 {
-			r.find(true, EmptyValue, at)
-		}
-		var names []string
-		for name, member := range v {
-			switch m := member.(type) {
-			case object, []any:
-				names = append(names, name)
-			case string:
-				if m == "" {
-					names = append(names, name)
-				}
-			case nil:
-				names = append(names, name)
-			}
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			r.empties(v[name], at.member(name))
-		}
-	case []any:
-		if len(v) == 0 {
-			r.find(true, EmptyValue, at)
-		}
-		for i, item := range v {
-			r.empties(item, &place{at.up, at.name, i})
-		}
-	case string:
-		if v == "" {
-			r.find(true, EmptyValue, at)
-		}
-	case nil:
+// left out.
+func (r *reader) empties(v object, at *place) {
+	if isEmpty(v) {
 		r.find(true, EmptyValue, at)
+	}
+	for i := range v.Len() {
+		m := v.At(i)
+		if v.Kind() == strictjson.Array {
+			r.empties(m, &place{at.up, at.name, i})
+		} else {
+			r.empties(m, at.member(m.Name()))
+		}
 	}
 }

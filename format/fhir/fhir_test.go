@@ -24,7 +24,7 @@ func bundle(entries ...string) string {
 
 func decode(t testing.TB, text string) (*Bundle, []format.Finding) {
 	t.Helper()
-	v, err := strictjson.Decode([]byte(text), strictjson.Limits{})
+	v, err := strictjson.Parse([]byte(text), strictjson.Limits{})
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -192,7 +192,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(bundle(patient, dose, lab)))
 	f.Add([]byte(`{"resourceType":"Bundle","type":"document","entry":[{"resource":{"resourceType":"Observation","valueQuantity":7}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		v, err := strictjson.Decode(data, strictjson.Limits{})
+		v, err := strictjson.Parse(data, strictjson.Limits{})
 		if err != nil {
 			return
 		}

@@ -2,7 +2,6 @@ package shc
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"math"
 	"net/url"
@@ -74,22 +73,21 @@ func (c *Card) read(payload []byte, p Profile) error {
 		}
 		payload = text
 	}
-	v, err := strictjson.Decode(payload, strictjson.Limits{Bytes: maxInflated, Depth: depth})
+	o, err := strictjson.Parse(payload, strictjson.Limits{Bytes: maxInflated, Depth: depth})
 	if err != nil {
 		return fmt.Errorf("payload: %w", err)
 	}
-	if !minified(payload) {
+	if !o.Minified() {
 		if err := refuse(irregularMinified); err != nil {
 			return err
 		}
 	}
-	o, ok := v.(map[string]any)
-	if !ok {
+	if o.Kind() != strictjson.Object {
 		// A payload that was made into a string twice is one: seen, and nothing in
 		// it is a card before it is read once more by other rules.
 		return fmt.Errorf("payload: no object: %w", ErrClaims)
 	}
-	if c.Issuer, ok = o["iss"].(string); !ok || c.Issuer == "" {
+	if c.Issuer, _ = o.Get("iss").Text(); c.Issuer == "" {
 		return fmt.Errorf("payload: iss: %w", ErrClaims)
 	}
 	if !isIssuerURL(c.Issuer) {
@@ -100,38 +98,38 @@ func (c *Card) read(payload []byte, p Profile) error {
 	if err := c.readPeriod(o, refuse); err != nil {
 		return err
 	}
-	vc, ok := o["vc"].(map[string]any)
-	if !ok {
+	vc := o.Get("vc")
+	if vc.Kind() != strictjson.Object {
 		return fmt.Errorf("payload: vc: %w", ErrClaims)
 	}
-	if rid, present := vc["rid"]; present {
-		if c.RID, ok = rid.(string); !ok || !isRID(c.RID) {
+	if rid := vc.Get("rid"); rid.Exists() {
+		if c.RID, _ = rid.Text(); !isRID(c.RID) {
 			return fmt.Errorf("payload: vc.rid: %w", ErrRID)
 		}
 	}
-	subject, ok := vc["credentialSubject"].(map[string]any)
-	if !ok {
+	subject := vc.Get("credentialSubject")
+	if subject.Kind() != strictjson.Object {
 		return fmt.Errorf("payload: vc.credentialSubject: %w", ErrNoBundle)
 	}
-	bundle, ok := subject["fhirBundle"]
-	if !ok {
+	bundle := subject.Get("fhirBundle")
+	if !bundle.Exists() {
 		return fmt.Errorf("payload: vc.credentialSubject.fhirBundle: %w", ErrNoBundle)
 	}
 	// FHIR R4 is 4.0.x, and the resources here have not changed in R4B (4.3).
-	c.FHIRVersion, _ = subject["fhirVersion"].(string)
+	c.FHIRVersion, _ = subject.Get("fhirVersion").Text()
 	if !strings.HasPrefix(c.FHIRVersion, "4.") {
 		if err := refuse(irregularVersion); err != nil {
 			return err
 		}
 	}
 	c.Bundle, c.Findings = fhir.Decode(bundle)
-	return c.readTypes(vc["type"], refuse)
+	return c.readTypes(vc.Get("type"), refuse)
 }
 
 // readPeriod reads nbf and exp.
-func (c *Card) readPeriod(o map[string]any, refuse func(format.Defect) error) error {
-	nbf, present := o["nbf"]
-	if !present {
+func (c *Card) readPeriod(o strictjson.Value, refuse func(format.Defect) error) error {
+	nbf := o.Get("nbf")
+	if !nbf.Exists() {
 		// The card's date of issue: without it no revocation up to a time would hold.
 		return fmt.Errorf("payload: nbf: %w", format.RequiredMissing)
 	}
@@ -147,7 +145,7 @@ func (c *Card) readPeriod(o map[string]any, refuse func(format.Defect) error) er
 		sec = maxNumericDate
 	}
 	c.NotBefore = time.Unix(int64(sec), 0).UTC()
-	if exp, present := o["exp"]; present {
+	if exp := o.Get("exp"); exp.Exists() {
 		sec, more, err := numericDate(exp)
 		if err != nil || sec > maxNumericDate {
 			// The same mistake would make this card valid for ever.
@@ -172,8 +170,8 @@ const maxNumericDate = 253402300799
 
 // numericDate reads seconds since 1970, down to the whole one (RFC 7519 section
 // 2 allows fractions, and issuers make use of it).
-func numericDate(v any) (sec float64, fraction bool, err error) {
-	n, ok := v.(json.Number)
+func numericDate(v strictjson.Value) (sec float64, fraction bool, err error) {
+	n, ok := v.Number()
 	if !ok {
 		return 0, false, ErrNumericDate
 	}
@@ -202,11 +200,10 @@ func isRID(rid string) bool {
 
 // readTypes holds the types against the content: a verifier may be asked for
 // immunizations alone, and chooses by them.
-func (c *Card) readTypes(v any, refuse func(format.Defect) error) error {
-	list, _ := v.([]any)
+func (c *Card) readTypes(v strictjson.Value, refuse func(format.Defect) error) error {
 	other := false
-	for _, t := range list {
-		text, ok := t.(string)
+	for t := range v.All() {
+		text, ok := t.Text()
 		if !ok {
 			return fmt.Errorf("payload: vc.type: %w", ErrClaims)
 		}
@@ -228,21 +225,4 @@ func (c *Card) readTypes(v any, refuse func(format.Defect) error) error {
 		note(&c.Remarks, noteContentType)
 	}
 	return nil
-}
-
-// minified reports whether JSON, known to be well-formed, has no white space
-// between its tokens.
-func minified(data []byte) bool {
-	inString := false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case !inString && (c == ' ' || c == '\n' || c == '\t' || c == '\r'):
-			return false
-		}
-	}
-	return true
 }

@@ -146,21 +146,33 @@ func ordinal(text string, most int) int {
 
 // decodeDigits turns pairs of digits into characters.
 func decodeDigits(digits string) (string, error) {
-	for i := range len(digits) {
-		if c := digits[i]; c < '0' || c > '9' {
-			return "", fmt.Errorf("SHC: character %d: %w", i, ErrNotDigits)
-		}
-	}
 	if len(digits) == 0 || len(digits)%2 != 0 {
-		return "", fmt.Errorf("SHC: %d digits: %w", len(digits), ErrLength)
+		return "", whyNotDigits(digits)
 	}
 	out := make([]byte, len(digits)/2)
 	for i := range out {
-		n := 10*(digits[2*i]-'0') + digits[2*i+1] - '0'
-		if n > most {
-			return "", fmt.Errorf("SHC: digits %d and %d: %w", 2*i, 2*i+1, ErrOutOfRange)
+		pair := digits[2*i : 2*i+2]
+		tens, ones := pair[0]-'0', pair[1]-'0'
+		n := 10*tens + ones
+		if tens > 9 || ones > 9 || n > most {
+			return "", whyNotDigits(digits)
 		}
 		out[i] = n + offset
 	}
 	return string(out), nil
+}
+
+// whyNotDigits names the first defect.
+func whyNotDigits(digits string) error {
+	if i := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
+		return fmt.Errorf("SHC: character %d: %w", i, ErrNotDigits)
+	}
+	if len(digits) == 0 || len(digits)%2 != 0 {
+		return fmt.Errorf("SHC: %d digits: %w", len(digits), ErrLength)
+	}
+	i := 0
+	for 10*(digits[i]-'0')+digits[i+1]-'0' <= most {
+		i += 2
+	}
+	return fmt.Errorf("SHC: digits %d and %d: %w", i, i+1, ErrOutOfRange)
 }

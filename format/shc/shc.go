@@ -236,36 +236,37 @@ func parseJWS(p Profile, text string) (*JWS, error) {
 }
 
 func (j *JWS) readHeader(data []byte) error {
-	v, err := strictjson.Decode(data, strictjson.Limits{Bytes: maxHeader, Depth: 8})
+	header, err := strictjson.Parse(data, strictjson.Limits{Bytes: maxHeader, Depth: 8})
 	if err != nil {
 		return fmt.Errorf("JWS: header: %w", err)
 	}
-	header, ok := v.(map[string]any)
-	if !ok {
+	if header.Kind() != strictjson.Object {
 		return fmt.Errorf("JWS: header: no object: %w", ErrHeader)
 	}
 	// RFC 7515 section 4.1.11: what is listed MUST be understood, and no extension
 	// is understood here.
-	if _, present := header["crit"]; present {
+	if header.Get("crit").Exists() {
 		return fmt.Errorf("JWS: header: crit: %w", ErrCritical)
 	}
-	if zip, present := header["zip"]; !present || zip != "DEF" {
+	if zip, _ := header.Get("zip").Text(); zip != "DEF" {
 		return fmt.Errorf("JWS: header: zip: %w", ErrZip)
 	}
+	known := 1
 	for _, m := range [...]struct {
 		name string
 		to   *string
 	}{{"alg", &j.Alg}, {"kid", &j.KID}} {
-		if v, present := header[m.name]; present {
-			if *m.to, ok = v.(string); !ok {
+		if v := header.Get(m.name); v.Exists() {
+			var ok bool
+			if *m.to, ok = v.Text(); !ok {
 				return fmt.Errorf("JWS: header: %s: %w", m.name, ErrHeader)
 			}
-			delete(header, m.name)
+			known++
 		}
 	}
 	// A key, or the address of one, that the card itself brings proves nothing: it
 	// is not even kept.
-	if len(header) > 1 {
+	if header.Len() > known {
 		note(&j.Remarks, noteHeader)
 	}
 	return nil
@@ -282,7 +283,8 @@ func (j *JWS) Verify(pub crypto.PublicKey) error {
 	if len(j.Signature) != 64 {
 		return fmt.Errorf("JWS: a signature of %d bytes, 64 are due: %w", len(j.Signature), ErrSignatureForm)
 	}
-	digest := sha256.Sum256([]byte(j.signed))
+	var room [2 * MaxQR]byte // on the stack
+	digest := sha256.Sum256(append(room[:0], j.signed...))
 	if !cose.VerifyES256(pub, digest[:], j.Signature) {
 		return ErrSignature
 	}
@@ -354,7 +356,7 @@ func MarshalFile(jws ...string) ([]byte, error) {
 }
 
 func decodeBase64(text string) ([]byte, error) {
-	if strings.ContainsAny(text, "\r\n") { // which DecodeString would skip
+	if strings.IndexByte(text, '\r') >= 0 || strings.IndexByte(text, '\n') >= 0 { // which DecodeString would skip
 		return nil, ErrEncoding
 	}
 	return base64.RawURLEncoding.Strict().DecodeString(text)

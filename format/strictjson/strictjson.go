@@ -3,7 +3,8 @@
 // silently keeps the last, it turns broken text into U+FFFD, and it matches
 // struct fields without regard to case, so two programs can read two different
 // lists from the same signed bytes. [Check] refuses such input before anything
-// is decoded; [Unmarshal] and [Decode] are Check followed by encoding/json.
+// is decoded; [Unmarshal] is Check followed by encoding/json. [Parse] returns the
+// value itself, read in the same pass, and [Decode] the same in Go's own types.
 //
 // What is refused, besides everything that RFC 8259 does not allow:
 //
@@ -18,10 +19,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"strconv"
 	"unicode"
-	"unicode/utf8"
 
 	"ampoule/format"
 )
@@ -84,175 +82,16 @@ func UnmarshalKnown(data []byte, v any, lim Limits) error {
 // [json.Number], bool or nil. Names keep their case, so this is the form for
 // documents whose signature covers every name.
 func Decode(data []byte, lim Limits) (any, error) {
-	if err := check(data, lim, false); err != nil {
+	v, err := Parse(data, lim)
+	if err != nil {
 		return nil, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	// check has seen the whole text, so what is left can only be white space.
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("after the value: %w", ErrMalformed)
-	}
-	return v, nil
-}
-
-// frame is one open array or object.
-type frame struct {
-	names map[string]struct{} // nil for an array
+	return v.Any(), nil
 }
 
 func check(data []byte, lim Limits, foldCase bool) error {
-	if lim.Bytes == 0 {
-		lim.Bytes = DefaultBytes
-	}
-	if lim.Depth == 0 {
-		lim.Depth = DefaultDepth
-	}
-	if len(data) > lim.Bytes {
-		return fmt.Errorf("%d bytes, at most %d: %w", len(data), lim.Bytes, ErrTooLarge)
-	}
-	if !utf8.Valid(data) {
-		return ErrInvalidUTF8
-	}
-	// Depth first: the grammar check below costs memory per level.
-	if err := checkDepth(data, lim.Depth); err != nil {
-		return err
-	}
-	if !json.Valid(data) {
-		return ErrMalformed
-	}
-
-	// The grammar holds from here on, so this walk only needs strings and
-	// brackets: a string is a name exactly where a colon follows it.
-	var open []frame
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '{':
-			open = append(open, frame{names: map[string]struct{}{}})
-		case '[':
-			open = append(open, frame{})
-		case '}', ']':
-			open = open[:len(open)-1]
-		case '"':
-			start := i
-			i = endOfString(data, i)
-			raw := data[start+1 : i]
-			if err := checkSurrogates(raw); err != nil {
-				return fmt.Errorf("byte %d: %w", start, err)
-			}
-			if !colonFollows(data, i+1) {
-				continue
-			}
-			name, err := unquote(data[start : i+1])
-			if err != nil {
-				return fmt.Errorf("byte %d: %w", start, ErrMalformed)
-			}
-			if foldCase {
-				name = fold(name)
-			}
-			names := open[len(open)-1].names
-			if _, seen := names[name]; seen {
-				// The name itself is the writer's text and stays out of the error.
-				return fmt.Errorf("byte %d: %w", start, ErrDuplicateName)
-			}
-			names[name] = struct{}{}
-		}
-	}
-	return nil
-}
-
-// checkDepth counts brackets outside strings; on malformed text it counts
-// something harmless and leaves the verdict to the grammar check.
-func checkDepth(data []byte, most int) error {
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '{', '[':
-			if depth++; depth > most {
-				return fmt.Errorf("byte %d: more than %d levels: %w", i, most, ErrTooDeep)
-			}
-		case '}', ']':
-			depth--
-		case '"':
-			i = endOfString(data, i)
-		}
-	}
-	return nil
-}
-
-// endOfString returns the index of the quote that closes the string opened at
-// i, or len(data) where none does.
-func endOfString(data []byte, i int) int {
-	for i++; i < len(data); i++ {
-		switch data[i] {
-		case '\\':
-			i++
-		case '"':
-			return i
-		}
-	}
-	return len(data)
-}
-
-func colonFollows(data []byte, i int) bool {
-	for ; i < len(data); i++ {
-		switch data[i] {
-		case ' ', '\t', '\r', '\n':
-		case ':':
-			return true
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// checkSurrogates refuses \u escapes that name half a pair. encoding/json
-// would read each as U+FFFD, so two different names or values would be equal.
-func checkSurrogates(raw []byte) error {
-	for i := 0; i < len(raw); i++ {
-		if raw[i] != '\\' {
-			continue
-		}
-		if i++; raw[i] != 'u' {
-			continue
-		}
-		switch unit := hex4(raw[i+1:]); {
-		case unit >= 0xDC00 && unit <= 0xDFFF:
-			return ErrInvalidUTF8
-		case unit >= 0xD800 && unit <= 0xDBFF:
-			low := raw[i+5:]
-			if len(low) < 6 || low[0] != '\\' || low[1] != 'u' {
-				return ErrInvalidUTF8
-			}
-			if u := hex4(low[2:]); u < 0xDC00 || u > 0xDFFF {
-				return ErrInvalidUTF8
-			}
-			i += 6
-		}
-		i += 4
-	}
-	return nil
-}
-
-// hex4 reads the four hexadecimal digits that the grammar promises.
-func hex4(digits []byte) uint64 {
-	u, _ := strconv.ParseUint(string(digits[:4]), 16, 32)
-	return u
-}
-
-func unquote(quoted []byte) (string, error) {
-	inside := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(inside, '\\') < 0 {
-		return string(inside), nil
-	}
-	var s string
-	err := json.Unmarshal(quoted, &s)
-	return s, err
+	_, err := parse(data, lim, foldCase)
+	return err
 }
 
 // fold maps every rune to the smallest one that differs from it only in case,

@@ -1,8 +1,10 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -104,30 +106,64 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// FuzzCheck compares with the standard decoder: what Check accepts must
-// decode, and must encode and decode to the same value again.
+// FuzzCheck compares with the standard decoder: what is accepted must be the same
+// value there, and what is refused for its grammar must be refused there.
 func FuzzCheck(f *testing.F) {
-	for _, s := range []string{`{"a":[1,"\ud83d\udc89"]}`, `{"a":1,"\u0061":2}`, `"\`, `[[`, `{"a"`, "\"\\\\\"", `"\ud800`} {
+	for _, s := range []string{
+		`{"a":[1,"\ud83d\udc89"]}`, `{"a":1,"\u0061":2}`, `"\`, `[[`, `{"a"`, "\"\\\\\"", `"\ud800`, `[-0.1e+5, 01, 1., 1e, -]`,
+		`{"a":"\"\/\b\f\n\r\t", "b":[true,false,null,{}]}`, "\"\x01\"", `[1,]`, `{"a":1,}`, `tru`, `1 2`,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if Check(data, Limits{}) != nil {
+		err := Check(data, Limits{})
+		v, again := Decode(data, Limits{})
+		if (err == nil) != (again == nil) || err != nil && err.Error() != again.Error() {
+			t.Fatalf("Check says %v, Decode %v", err, again)
+		}
+		if err != nil {
+			if errors.Is(err, ErrMalformed) && json.Valid(data) {
+				t.Fatalf("%v, and it is JSON", err)
+			}
 			return
 		}
-		v, err := Decode(data, Limits{})
-		if err != nil {
-			t.Fatalf("checked, but does not decode: %v", err)
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.UseNumber()
+		var want any
+		if err := dec.Decode(&want); err != nil {
+			t.Fatalf("accepted, and it is no JSON: %v", err)
 		}
-		again, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
+		if _, err := dec.Token(); err != io.EOF {
+			t.Fatal("accepted, and there is more behind it")
 		}
-		w, err := Decode(again, Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(v, w); diff != "" {
+		if diff := cmp.Diff(want, v); diff != "" {
 			t.Error(diff)
 		}
 	})
+}
+
+// payload is about what a health card carries.
+var payload = []byte(`{"iss":"https://issuer.example","nbf":1670515730.472,"vc":{"type":["https://smarthealth.cards#health-card","https://smarthealth.cards#immunization"],"credentialSubject":{"fhirVersion":"4.0.1","fhirBundle":{"resourceType":"Bundle","type":"collection","entry":[` +
+	`{"fullUrl":"resource:0","resource":{"resourceType":"Patient","name":[{"family":"Specimen","given":["Demo","B."]}],"birthDate":"1951-01-20"}}` +
+	strings.Repeat(`,{"fullUrl":"resource:1","resource":{"resourceType":"Immunization","status":"completed","vaccineCode":{"coding":[{"system":"http://hl7.org/fhir/sid/cvx","code":"207"}]},"patient":{"reference":"resource:0"},"occurrenceDateTime":"2021-01-01","performer":[{"actor":{"display":"Specimen Hospital"}}],"lotNumber":"0000001"}}`, 2) + `]}}}}`)
+
+func BenchmarkDecode(b *testing.B) {
+	b.SetBytes(int64(len(payload)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(payload, Limits{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkStandard(b *testing.B) {
+	b.SetBytes(int64(len(payload)))
+	b.ReportAllocs()
+	for b.Loop() {
+		var v any
+		if err := json.Unmarshal(payload, &v); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-// Package vdsnc reads the visible digital seal for non-constrained environments
+// Package vdsnc reads and writes the visible digital seal for non-constrained environments
 // of the ICAO (technical report VDS-NC): a proof of vaccination or of testing
 // as JSON in a QR code, signed under the public key infrastructure of passports.
 //
@@ -244,13 +244,14 @@ func (s *Seal) base64(name, text string, p Profile) ([]byte, error) {
 // algorithms are those of RFC 7518 section 3.4 that the report allows, and the
 // bytes of r and of s.
 var algorithms = map[string]struct {
-	curve elliptic.Curve
-	size  int
-	hash  func([]byte) []byte
+	curve   elliptic.Curve
+	size    int
+	options crypto.Hash
+	hash    func([]byte) []byte
 }{
-	"ES256": {elliptic.P256(), 32, func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }},
-	"ES384": {elliptic.P384(), 48, func(b []byte) []byte { h := sha512.Sum384(b); return h[:] }},
-	"ES512": {elliptic.P521(), 66, func(b []byte) []byte { h := sha512.Sum512(b); return h[:] }},
+	"ES256": {elliptic.P256(), 32, crypto.SHA256, func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }},
+	"ES384": {elliptic.P384(), 48, crypto.SHA384, func(b []byte) []byte { h := sha512.Sum384(b); return h[:] }},
+	"ES512": {elliptic.P521(), 66, crypto.SHA512, func(b []byte) []byte { h := sha512.Sum512(b); return h[:] }},
 }
 
 // fromDER turns a signature in DER, as an early implementation wrote it, into

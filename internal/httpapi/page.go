@@ -45,7 +45,11 @@ type Page struct {
 	// Bundle is a signed bundle that pages and other verifiers may fetch, and
 	// BundleRoot the public root that signed it; nil: there is none.
 	Bundle, BundleRoot []byte
-	Log                *slog.Logger // nil: nothing is logged
+	// API is what programs ask; nil: nothing but the pages is served.
+	API *API
+	Log *slog.Logger // nil: nothing is logged
+
+	front *Front // before it, if there is one
 }
 
 // The limits of a request. The server's own time-outs bound everything else;
@@ -66,9 +70,13 @@ const (
 	patience = 8 * time.Second
 )
 
-// Samples are printed 50 mm wide: the largest certificates have about 110
-// modules with their quiet zone, and below 0.4 mm a module cheap cameras fail.
-const printedWidth = 50
+// Samples are printed 50 mm wide, and have 117 modules a side at most where
+// a lower level of error correction helps: with the quiet zone these are 125, and
+// below 0.4 mm a module cheap cameras fail.
+const (
+	SampleWidth   = 50
+	SampleModules = 117
+)
 
 // sample is a Sample with its pictures, drawn once.
 type sample struct {
@@ -121,12 +129,12 @@ func drawSample(given Sample) (*sample, error) {
 	if !sampleID.MatchString(given.ID) {
 		return nil, fmt.Errorf("the ID is not of the form %v", sampleID)
 	}
-	// Level Q, as HCERT section 4.2.2 recommends.
-	symbol, err := qr.Encode(given.Text, qr.Q)
+	// Level Q, as HCERT section 4.2.2 recommends, for what is not too large.
+	symbol, err := qr.EncodeWithin(given.Text, qr.Q, SampleModules)
 	if err != nil {
 		return nil, err
 	}
-	opts := qr.Options{Scale: 6, Millimetres: printedWidth, QuietZone: 4, Title: "QR code of the sample: " + given.Title}
+	opts := qr.Options{Scale: 6, Millimetres: SampleWidth, QuietZone: 4, Title: "QR code of the sample: " + given.Title}
 	drawn := &sample{Sample: given}
 	if drawn.svg, err = symbol.SVG(opts); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"ampoule/internal/messages"
 )
@@ -20,6 +21,19 @@ type problem struct {
 }
 
 func (p *problem) Error() string { return p.Reason }
+
+// with returns the problem with a detail of its own.
+func (p problem) with(detail string) *problem {
+	if detail != "" {
+		p.Detail = detail
+	}
+	return &p
+}
+
+// problems are those that the API answers with.
+func problems() []*problem {
+	return []*problem{problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal}
+}
 
 // Every problem there is.
 var (
@@ -74,6 +88,15 @@ var (
 		Detail: "This text is spread over several codes that belong together.",
 		Try:    []string{"Take one picture with all of them in it."}}
 
+	problemInvalid = &problem{Status: http.StatusUnprocessableEntity, Reason: "invalid-request", Title: "The request is not as the API describes it",
+		Detail: "A member is missing, or of another kind.", Try: []string{"See /docs for what the request looks like."}}
+	problemNotJSON = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-json", Title: "The API takes JSON",
+		Detail: "Send Content-Type: application/json."}
+	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", Title: "The request is too large",
+		Detail: fmt.Sprintf("At most %d KiB are taken.", maxBody>>10)}
+	problemTooMany = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", Title: "Too many requests from this address",
+		Detail: "Some were sent in a short time.", Try: []string{"Send it again after the seconds that Retry-After tells.", "Send several certificates in one request."}}
+
 	problemBusy = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", Title: "Too many pictures at once",
 		Detail: "Others are being read, and yours did not have its turn in time.",
 		Try:    []string{"Send it again in a few seconds.", "A text is verified at once, without waiting."}}
@@ -89,10 +112,13 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept")
-	if p == problemBusy {
+	switch p {
+	case problemBusy:
 		h.Set("Retry-After", "5")
+	case problemTooMany:
+		h.Set("Retry-After", "1")
 	}
-	if wantsJSON(r.Header) {
+	if wantsJSON(r.Header) || strings.HasPrefix(r.URL.Path, "/v1/") {
 		body, err := json.Marshal(p)
 		if err != nil {
 			panic(err) // strings and a number

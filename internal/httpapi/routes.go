@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,9 @@ func (s *server) handler() http.Handler {
 		route("GET /bundle/root", s.fetched("application/x-pem-file", s.BundleRoot))
 	}
 	s.pages(route)
+	if s.API != nil {
+		route("GET /docs", s.docs(s.describe(mux)))
+	}
 	route("GET /healthz", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n")) })
 
 	// Known addresses asked for in a way they do not have, and unknown ones.
@@ -37,6 +41,9 @@ func (s *server) handler() http.Handler {
 	}
 	if s.Bundle != nil {
 		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"
+	}
+	if s.API != nil {
+		allowed["/docs"], allowed["/openapi.json"], allowed["/openapi.yaml"], allowed["/v1/verify"], allowed["/v1/trust"] = "GET, HEAD", "GET, HEAD", "GET, HEAD", "POST", "GET, HEAD"
 	}
 	for pattern, allow := range allowed {
 		route(pattern, func(w *answer, r *http.Request) {
@@ -49,6 +56,11 @@ func (s *server) handler() http.Handler {
 	// A page elsewhere must not post a person's certificate here through that
 	// person's browser, although nothing here keeps state that it could change.
 	guard := http.NewCrossOriginProtection()
+	if s.API != nil {
+		// The API takes JSON alone, which no form of another site can send, and its
+		// pages only by leave of CORS.
+		guard.AddInsecureBypassPattern("/v1/")
+	}
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w.(*answer), r, problemCrossSite)
 	}))
@@ -108,6 +120,7 @@ func (s *server) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		a := &answer{ResponseWriter: w}
+		r = r.WithContext(context.WithValue(r.Context(), answerKey{}, a)) // which learns its pattern further in
 		for name, value := range headers {
 			a.Header().Set(name, value)
 		}
@@ -127,7 +140,13 @@ func (s *server) around(next http.Handler) http.Handler {
 			if a.outcome != "" {
 				line = append(line, "outcome", a.outcome)
 			}
+			if id := w.Header().Get("X-Request-Id"); id != "" {
+				line = append(line, "request", id)
+			}
 			s.log.Log(r.Context(), slog.LevelInfo, "request", line...)
+			if s.front != nil {
+				s.front.count(r, a, time.Since(start))
+			}
 		}()
 		next.ServeHTTP(a, r)
 	})

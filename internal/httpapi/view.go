@@ -29,8 +29,8 @@ var icon []byte
 
 // views are the pages in one language, each within the same frame.
 type views struct {
-	language               *messages.Language
-	home, verdict, problem *template.Template
+	language                     *messages.Language
+	home, verdict, problem, docs *template.Template
 }
 
 func parseViews(l *messages.Language) views {
@@ -48,7 +48,7 @@ func parseViews(l *messages.Language) views {
 	page := func(name string) *template.Template {
 		return template.Must(template.Must(frame.Clone()).ParseFS(pageFiles, "pages/"+name))
 	}
-	return views{l, page("home.html"), page("verdict.html"), page("problem.html")}
+	return views{l, page("home.html"), page("verdict.html"), page("problem.html"), page("docs.html")}
 }
 
 // viewsFor returns the pages in the language that a request asks for.

@@ -20,7 +20,8 @@
 //
 // [NewSCA], [SCA.IssueDSC], [NewUP] and [NewTLS] make the certificates that a
 // participant of the WHO's Global Digital Health Certification Network needs,
-// and [Lint] checks them the way its onboarding does. They are for
+// and [Lint] checks them the way its onboarding does. [NewCSCA] and
+// [SCA.IssueSealSigner] make those of a state's visible digital seals. All are for
 // demonstrations and tests: a country's certificate authority belongs on
 // hardware, offline, and under four eyes.
 package keys

@@ -163,13 +163,11 @@ func (s *SCA) IssueDSC(profile DSCProfile, now time.Time, random io.Reader) (*Ke
 		profile.Name = authority.Subject.CommonName + " DSC"
 	}
 	start, end := now.UTC().Truncate(time.Second), years(now, profile.Years)
-	switch {
-	case profile.Years < 0:
+	if profile.Years < 0 {
 		return nil, fmt.Errorf("keys: %d years: %w", profile.Years, ErrValidity)
-	case start.Before(authority.NotBefore) || end.After(authority.NotAfter):
-		return nil, fmt.Errorf("keys: document signer from %s to %s, its authority from %s to %s: %w; order a shorter period or renew the authority",
-			start.Format(time.DateOnly), end.Format(time.DateOnly),
-			authority.NotBefore.Format(time.DateOnly), authority.NotAfter.Format(time.DateOnly), ErrValidity)
+	}
+	if err := within(authority, start, end); err != nil {
+		return nil, err
 	}
 	template := &x509.Certificate{
 		Subject: pkix.Name{
@@ -187,11 +185,26 @@ func (s *SCA) IssueDSC(profile DSCProfile, now time.Time, random io.Reader) (*Ke
 		}
 		template.UnknownExtKeyUsage = append(template.UnknownExtKeyUsage, u.OID())
 	}
-	signer, err := generate(profile.Algorithm)
+	return s.issue(template, profile.Algorithm, random)
+}
+
+// within checks that a signer does not outlive its authority.
+func within(authority *x509.Certificate, start, end time.Time) error {
+	if start.Before(authority.NotBefore) || end.After(authority.NotAfter) {
+		return fmt.Errorf("keys: document signer from %s to %s, its authority from %s to %s: %w; order a shorter period or renew the authority",
+			start.Format(time.DateOnly), end.Format(time.DateOnly),
+			authority.NotBefore.Format(time.DateOnly), authority.NotAfter.Format(time.DateOnly), ErrValidity)
+	}
+	return nil
+}
+
+// issue makes a key and its certificate.
+func (s *SCA) issue(template *x509.Certificate, a Algorithm, random io.Reader) (*Key, error) {
+	signer, err := generate(a)
 	if err != nil {
 		return nil, err
 	}
-	c, err := certify(template, authority, signer.Public(), s.Key.Signer, random)
+	c, err := certify(template, s.Key.Certificate(), signer.Public(), s.Key.Signer, random)
 	if err != nil {
 		return nil, err
 	}

@@ -180,8 +180,9 @@ var elsewhere = map[string][]string{
 		"not-a-signer", "not-an-authority", "reference", "unknown-trust-source", "unreadable", "unsupported-key",
 	},
 	"documents behind a link, which the verifier does not open": {"bad-manifest", "malformed-label", "not-decrypted", "not-jwe"},
-	"conversions":                   {"not-carried"},
-	"bundles, when they are opened": {"detached-payload", "duplicate-signer", "missing-signature", "not-sign", "too-many-signers"},
+	"conversions":                          {"not-carried"},
+	"concept tables, when they are loaded": {"concept-table-unknown-form", "too-many-pairs"},
+	"bundles, when they are opened":        {"detached-payload", "duplicate-signer", "missing-signature", "not-sign", "too-many-signers"},
 }
 
 // TestReasons reads the sources for the reason words that a verdict can have,

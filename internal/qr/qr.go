@@ -23,6 +23,7 @@ package qr
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -111,6 +112,23 @@ func (s *Symbol) Black(x, y int) bool {
 		return false
 	}
 	return s.rows[y].get(x)
+}
+
+// EncodeWithin makes the symbol at the given level, or at a lower one where it
+// would have more than side modules; at level L of any size. A reader mends less
+// then, and a camera sees more of each module, which matters more for a code
+// that is large.
+func EncodeWithin(text string, level Level, side int) (*Symbol, error) {
+	for ; level > L; level-- {
+		s, err := Encode(text, level)
+		if err == nil && s.Size() <= side {
+			return s, nil
+		}
+		if err != nil && !errors.Is(err, ErrTooLong) {
+			return nil, err
+		}
+	}
+	return Encode(text, level)
 }
 
 // Encode makes the smallest symbol that carries text at the given level. Any

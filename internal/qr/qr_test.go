@@ -468,3 +468,33 @@ func BenchmarkPNG(b *testing.B) {
 		})
 	}
 }
+
+// The level is the highest that keeps the symbol as small as was asked for.
+func TestEncodeWithin(t *testing.T) {
+	for _, tc := range []struct {
+		length, side int
+		level, want  Level
+	}{
+		{100, 117, Q, Q},
+		{100, 117, H, H},
+		{700, 117, Q, Q},
+		{900, 117, Q, M},
+		{1200, 117, Q, L},
+		{2000, 117, Q, L}, // of any size at L
+		{2900, 117, H, L}, // which fits no other level
+		{1200, 177, Q, Q},
+	} {
+		s, err := EncodeWithin(strings.Repeat("a", tc.length), tc.level, tc.side)
+		if err != nil || s.Level() != tc.want {
+			t.Errorf("%d bytes within %d: %v %v", tc.length, tc.side, s.Level(), err)
+		}
+	}
+	for _, text := range []string{"", strings.Repeat("a", 2954)} {
+		if _, err := EncodeWithin(text, Q, 117); err == nil {
+			t.Errorf("%d bytes: a symbol", len(text))
+		}
+	}
+	if _, err := EncodeWithin("a", 9, 117); !errors.Is(err, ErrLevel) {
+		t.Error(err)
+	}
+}

@@ -18,20 +18,25 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/format/ddcc"
 	"ampoule/format/eudcc"
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
 	"ampoule/format/shc"
+	"ampoule/format/vdsnc"
+	"ampoule/trust"
 )
 
-// Format is a kind of certificate that can be issued.
-type Format string
+// Format is the format of a certificate.
+type Format = cert.Format
 
-// The formats.
+// The formats that are issued: all but DIVOC's, whose programme is dormant.
 const (
-	ICVP  Format = "icvp"   // WHO Digital ICVP v0.3.0
-	EUDCC Format = "eu-dcc" // EU Digital COVID Certificate 1.3.2
-	SHC   Format = "shc"    // SMART Health Card
+	ICVP  = cert.FormatICVP  // WHO Digital ICVP v0.3.0
+	EUDCC = cert.FormatEUDCC // EU Digital COVID Certificate 1.3.2
+	DDCC  = cert.FormatDDCC  // WHO DDCC of a vaccination or a test result
+	SHC   = cert.FormatSHC   // SMART Health Card
+	VDSNC = cert.FormatVDSNC // ICAO visible digital seal
 )
 
 // Issuer signs with one document signer key.
@@ -40,7 +45,11 @@ type Issuer struct {
 	KID    []byte // of the signer's certificate
 	// NotBefore and NotAfter are the validity of the signer's certificate.
 	NotBefore, NotAfter time.Time
+	// Chain is the signer's certificate and that of its authority, DER. Visible
+	// digital seals alone ask for it: they carry the first and stand by the second.
+	Chain [][]byte
 	// Participant is written as iss: the code under which trust lists name the key.
+	// A seal names its state by it, with the three letters of Doc 9303-3.
 	Participant string
 	// Address is the https address of the issuer of SMART Health Cards, under which
 	// its keys are published.
@@ -117,8 +126,11 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	if req.Format == SHC {
+	switch req.Format {
+	case SHC:
 		return i.issueSHC(random, req, now)
+	case VDSNC:
+		return i.issueVDSNC(random, req, now)
 	}
 
 	// Step 2: the content, after the rules of its format.
@@ -129,8 +141,10 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 		d, err = i.draftICVP(*req.Record, now)
 	case EUDCC:
 		d, err = i.draftDCC(*req.Record, now)
-	default:
-		return nil, fmt.Errorf("format %q; there are %s, %s and %s: %w", req.Format, ICVP, EUDCC, SHC, ErrFormat)
+	case DDCC:
+		d, err = i.draftDDCC(*req.Record, now)
+	default: // DIVOC is not here: the programme is dormant, and nobody waits for a new one
+		return nil, fmt.Errorf("format %q; there are %s, %s, %s, %s and %s: %w", req.Format, ICVP, EUDCC, DDCC, SHC, VDSNC, ErrFormat)
 	}
 	if err != nil {
 		return nil, err
@@ -169,7 +183,81 @@ func (i *Issuer) issueSHC(random io.Reader, req Request, now time.Time) (*Issued
 		return nil, fmt.Errorf("SHC: %w", err)
 	}
 	claims := hcert.Claims{Issuer: i.Address, IssuedAt: now, ExpiresAt: req.Expires}
-	return &Issued{SHC, text, claims, func() *cert.Certificate { return cert.FromSHC(card) }}, nil
+	return &Issued{SHC, text, claims, func() *cert.Certificate {
+		// Whose an event is shows when the card is read.
+		read, err := shc.Decode(shc.Strict, jws)
+		if err != nil {
+			return &record // it was read before it was signed
+		}
+		return cert.FromSHC(read)
+	}}, nil
+}
+
+// issueVDSNC makes a visible digital seal. It has no dates of its own: it counts
+// from its vaccinations or test on, for as long as its signer is believed.
+func (i *Issuer) issueVDSNC(random io.Reader, req Request, now time.Time) (*Issued, error) {
+	if !req.Expires.IsZero() {
+		return nil, fmt.Errorf("VDS-NC: a seal does not expire: %w", ErrExpiry)
+	}
+	record := *req.Record
+	errs := []error{happened(&record, now)}
+	for n, e := range record.Earlier {
+		if e.Vaccination != nil {
+			errs = append(errs, notInFuture(fmt.Sprintf("earlier[%d].vaccination.date", n), e.Vaccination.Date, now))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if err := i.identify(&record); err != nil {
+		return nil, err
+	}
+	record.Authority = i.Participant
+	seal, err := record.ToVDSNC()
+	if err != nil {
+		return nil, err
+	}
+	data, findings := vdsnc.Encode(seal)
+	if err := findingsError(findings); err != nil {
+		return nil, fmt.Errorf("VDS-NC: %w", err)
+	}
+	key, err := i.sealSigner(seal.Issuer, now)
+	if err != nil {
+		return nil, err
+	}
+	text, err := vdsnc.Sign(random, i.Signer, i.Chain[0], data)
+	if err != nil {
+		return nil, err
+	}
+	signed, _, err := vdsnc.Decode(text, vdsnc.Strict)
+	if err != nil {
+		return nil, err
+	}
+	if err := signed.Verify(key.Public); err != nil {
+		return nil, fmt.Errorf("the certificate is not of the signing key: %w", err)
+	}
+	return &Issued{VDSNC, text, hcert.Claims{}, func() *cert.Certificate { return cert.FromVDSNC(seal) }}, nil
+}
+
+// sealSigner finds out whether a verifier that trusts the signer's authority
+// would believe the signer.
+func (i *Issuer) sealSigner(state string, now time.Time) (*trust.Key, error) {
+	if len(i.Chain) < 2 {
+		return nil, fmt.Errorf("VDS-NC: a seal needs the signer's certificate, and that of its authority (CSCA) behind it: %w", ErrKeyValidity)
+	}
+	list := new(trust.List)
+	for _, der := range i.Chain[1:] {
+		a, err := trust.NewAuthority(der)
+		if err != nil {
+			return nil, fmt.Errorf("VDS-NC: the certificate of the authority: %w", err)
+		}
+		list.InsertAuthority(a)
+	}
+	key, err := list.VerifySigner(i.Chain[0], state, now)
+	if err != nil {
+		return nil, fmt.Errorf("VDS-NC: the signer's certificate would be refused: %w", err)
+	}
+	return key, nil
 }
 
 // draft is a certificate that is ready to be signed.
@@ -258,41 +346,51 @@ func findingsError(findings []format.Finding) error {
 	return errors.Join(errs...)
 }
 
-func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error) {
-	var errs []error
+// happened checks that the event of the record is not in the future.
+func happened(record *cert.Certificate, now time.Time) error {
 	switch {
 	case record.Vaccination != nil:
-		errs = append(errs, notInFuture("vaccination.date", record.Vaccination.Date, now))
+		return notInFuture("vaccination.date", record.Vaccination.Date, now)
 	case record.Recovery != nil:
-		errs = append(errs, notInFuture("recovery.first_positive", record.Recovery.FirstPositive, now))
+		return notInFuture("recovery.first_positive", record.Recovery.FirstPositive, now)
 	case record.Test != nil:
 		if t, err := eudcc.ParseDateTime(record.Test.Sampled); err == nil && t.After(now) {
-			errs = append(errs, fmt.Errorf("test.sampled: %s: %w", record.Test.Sampled, ErrFuture))
+			return fmt.Errorf("test.sampled: %s: %w", record.Test.Sampled, ErrFuture)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	return nil
+}
+
+// identify gives the record an identifier where it has none.
+func (i *Issuer) identify(record *cert.Certificate) error {
+	if record.ID != "" {
+		return nil
+	}
+	country := record.Country()
+	if country == "" {
+		return fmt.Errorf("country: the identifier needs it: %w", format.RequiredMissing)
+	}
+	if strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" { // the identifier is upper case
+		return fmt.Errorf("country: %w", format.BadCode)
+	}
+	var err error
+	record.ID, err = newUVCI(country, i.Rand)
+	return err
+}
+
+func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error) {
+	if err := happened(&record, now); err != nil {
 		return draft{}, err
 	}
-	if record.ID == "" {
-		country := record.Country()
-		if country == "" {
-			return draft{}, fmt.Errorf("country: the identifier needs it: %w", format.RequiredMissing)
-		}
-		if strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" { // the identifier is upper case
-			return draft{}, fmt.Errorf("country: %w", format.BadCode)
-		}
-		id, err := newUVCI(country, i.Rand)
-		if err != nil {
-			return draft{}, err
-		}
-		record.ID = id
+	if err := i.identify(&record); err != nil {
+		return draft{}, err
 	}
 	payload, err := record.ToDCC()
 	if err != nil {
 		return draft{}, err
 	}
 	content, findings := eudcc.Encode(payload)
-	if err := findingsError(append(findings, emptyTexts(payload.Vaccination)...)); err != nil {
+	if err := findingsError(append(findings, payload.EmptyTexts()...)); err != nil {
 		return draft{}, fmt.Errorf("EU DCC: %w", err)
 	}
 	signed := func() *cert.Certificate {
@@ -302,17 +400,28 @@ func (i *Issuer) draftDCC(record cert.Certificate, now time.Time) (draft, error)
 	return draft{subclaim: hcert.SubclaimDCC, content: content, record: signed}, nil
 }
 
-// emptyTexts finds what a vaccination must say and the schema lets be empty.
-func emptyTexts(v *eudcc.Vaccination) (findings []format.Finding) {
-	if v == nil {
-		return nil
+// draftDDCC writes the identifier that is made as the certificate's HCID.
+func (i *Issuer) draftDDCC(record cert.Certificate, now time.Time) (draft, error) {
+	if err := happened(&record, now); err != nil {
+		return draft{}, err
 	}
-	for _, f := range [...]struct{ path, text string }{
-		{"v[0].tg", v.Target}, {"v[0].vp", v.Prophylaxis}, {"v[0].mp", v.Product}, {"v[0].ma", v.Manufacturer}, {"v[0].is", v.Issuer},
-	} {
-		if f.text == "" {
-			findings = append(findings, format.Finding{Path: f.path, Reason: format.RequiredMissing})
-		}
+	if err := i.identify(&record); err != nil {
+		return draft{}, err
 	}
-	return findings
+	if record.Authority == "" {
+		record.Authority = i.Participant
+	}
+	payload, err := record.ToDDCC()
+	if err != nil {
+		return draft{}, err
+	}
+	content, findings := ddcc.Encode(payload)
+	if err := findingsError(findings); err != nil {
+		return draft{}, fmt.Errorf("DDCC: %w", err)
+	}
+	subclaim := hcert.SubclaimDDCCVS
+	if payload.Test != nil {
+		subclaim = hcert.SubclaimDDCCTR
+	}
+	return draft{subclaim: subclaim, content: content, record: func() *cert.Certificate { return cert.FromDDCC(payload) }}, nil
 }

@@ -61,7 +61,7 @@ func newIssuer(t testing.TB, key crypto.Signer) (*Issuer, *verifier.Verifier) {
 	}
 	list := new(trust.List)
 	v := &verifier.Verifier{Trust: list, Catalogue: catalogue(t), Policies: map[trust.Domain]verifier.Policy{}}
-	for _, d := range []trust.Domain{trust.ICVP, trust.DCC} {
+	for _, d := range []trust.Domain{trust.ICVP, trust.DCC, trust.DDCC} {
 		k, err := trust.NewKey(der)
 		if err != nil {
 			t.Fatal(err)
@@ -136,6 +136,19 @@ func dccTest() *cert.Certificate {
 	}
 }
 
+func ddccVaccination() *cert.Certificate {
+	r := dccVaccination()
+	r.Person = cert.Person{Name: cert.Name{Full: "Specimen Ada"}, BirthDate: "1990-02-03", Sex: "female", Document: cert.Document{Number: "SPEC0001"}}
+	r.Vaccination.Lot, r.Vaccination.Country = "SPEC-LOT-1", "XXA"
+	return r
+}
+
+func ddccTest() *cert.Certificate {
+	r := dccTest()
+	r.Person, r.Test.Country = ddccVaccination().Person, "XXA"
+	return r
+}
+
 func dccRecovery() *cert.Certificate {
 	return &cert.Certificate{
 		Kind: cert.KindRecovery, Authority: "Specimen authority", Person: dccPerson(),
@@ -179,6 +192,14 @@ func TestRoundTrip(t *testing.T) {
 		{"EU vaccination", ecKey, Request{EUDCC, dccVaccination(), until}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today, ExpiresAt: until}, cose.ES256},
 		{"EU test", ecKey, Request{EUDCC, dccTest(), until}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today, ExpiresAt: until}, cose.ES256},
 		{"EU recovery", rsaKey, Request{EUDCC, dccRecovery(), until}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today, ExpiresAt: until}, cose.PS256},
+		{"DDCC vaccination", ecKey, Request{DDCC, ddccVaccination(), until}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today, ExpiresAt: until}, cose.ES256},
+		{"DDCC vaccination without an end", ecKey, Request{DDCC, ddccVaccination(), time.Time{}}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today}, cose.ES256},
+		{"DDCC of a record with parts of a name", ecKey, Request{DDCC, func() *cert.Certificate {
+			r := ddccVaccination()
+			r.Person.Name = cert.Name{Family: "Spécimen", Given: "Ada"}
+			return r
+		}(), until}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today, ExpiresAt: until}, cose.ES256},
+		{"DDCC test", rsaKey, Request{DDCC, ddccTest(), until}, 0, hcert.Claims{Issuer: "XXA", IssuedAt: today, ExpiresAt: until}, cose.PS256},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			i, v := newIssuer(t, tt.key(t))
@@ -306,7 +327,7 @@ func clock(t time.Time) func(i *Issuer, r *Request) {
 var always = []refusal{
 	{"no record", func(_ *Issuer, r *Request) { r.Record = nil }, format.RequiredMissing, "record"},
 	{"no format", func(_ *Issuer, r *Request) { r.Format = "" }, ErrFormat, `""`},
-	{"another format", func(_ *Issuer, r *Request) { r.Format = "vds-nc" }, ErrFormat, "shc"},
+	{"another format", func(_ *Issuer, r *Request) { r.Format = "divoc" }, ErrFormat, "shc"},
 	{"expired", expires(today.Add(-time.Second)), ErrExpiry, "past"},
 	{"expires now", expires(today), ErrExpiry, "past"},
 	{"expires a second after the key", expires(dies.Add(time.Second)), ErrExpiry, "after the signing key"},
@@ -316,7 +337,7 @@ var always = []refusal{
 	{"a key on P-384", func(i *Issuer, _ *Request) {
 		i.Signer, _ = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	}, cose.ErrAlgNotAllowed, "P-384"},
-	{"a birth date that does not exist", person(func(p *cert.Person) { p.BirthDate = "1990-02-30" }), format.BadDate, "dob"},
+	{"a birth date that does not exist", person(func(p *cert.Person) { p.BirthDate = "1990-02-30" }), format.BadDate, ": bad-date"},
 }
 
 // TestRefuses takes one thing away, or makes one wrong, at a time.
@@ -342,7 +363,7 @@ func TestRefuses(t *testing.T) {
 			{"no date", vaccination(func(v *cert.Vaccination) { v.Date = "" }), format.BadDate, "vaccination.date"},
 			{"a partial date", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11" }), format.BadDate, "vaccination.date"},
 			{"a date in the future", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11-03" }), ErrFuture, "vaccination.date"},
-			{"no product", vaccination(func(v *cert.Vaccination) { v.Product = cert.Code{} }), format.BadCode, "vaccination.product"},
+			{"no product", vaccination(func(v *cert.Vaccination) { v.Product = cert.Code{} }), format.RequiredMissing, "vaccination.product"},
 			{"a product that is not in the catalogue", vaccination(func(v *cert.Vaccination) { v.Product.Code = "ZZ-1" }), format.BadCode, "vaccination.product"},
 			{"no catalogue", func(i *Issuer, _ *Request) { i.Catalogue = nil }, format.BadCode, "vaccination.product"},
 			{"another disease than the product's", vaccination(func(v *cert.Vaccination) { v.Disease.Code = "1C81" }), format.BadCode, "vaccination.disease"},
@@ -388,6 +409,28 @@ func TestRefuses(t *testing.T) {
 			{"no result", test(func(x *cert.Test) { x.Result.Code = "" }), format.RequiredMissing, "t[0].tr"},
 			{"no country", test(func(x *cert.Test) { x.Country = "" }), format.RequiredMissing, "country"},
 			{"no authority", func(_ *Issuer, r *Request) { r.Record.Authority = "" }, format.RequiredMissing, "t[0].is"},
+		}},
+		{"DDCC vaccination", func() Request { return Request{DDCC, ddccVaccination(), until} }, []refusal{
+			{"no name", person(func(p *cert.Person) { p.Name = cert.Name{} }), format.RequiredMissing, "name"},
+			{"a birth date in another order", person(func(p *cert.Person) { p.BirthDate = "03.02.1990" }), format.BadDate, "birthDate"},
+			{"no vaccine", vaccination(func(v *cert.Vaccination) { v.Vaccine = cert.Code{} }), format.RequiredMissing, "vaccine"},
+			{"no brand", vaccination(func(v *cert.Vaccination) { v.Product = cert.Code{} }), format.RequiredMissing, "brand"},
+			{"no manufacturer", vaccination(func(v *cert.Vaccination) { v.Manufacturer = cert.Code{} }), format.RequiredMissing, "manufacturer|maholder"},
+			{"no lot", vaccination(func(v *cert.Vaccination) { v.Lot = "" }), format.RequiredMissing, "lot"},
+			{"no dose", vaccination(func(v *cert.Vaccination) { v.Dose = 0 }), format.RequiredMissing, "dose"},
+			{"a dose below zero", vaccination(func(v *cert.Vaccination) { v.Dose = -1 }), format.BadValue, "dose"},
+			{"a date in the future", vaccination(func(v *cert.Vaccination) { v.Date = "2026-11-03" }), ErrFuture, "vaccination.date"},
+			{"no country", vaccination(func(v *cert.Vaccination) { v.Country = "" }), format.RequiredMissing, "country"},
+			{"no country beside an identifier", func(_ *Issuer, r *Request) { r.Record.ID, r.Record.Vaccination.Country = "HC-1", "" }, format.RequiredMissing, "country"},
+			{"no authority and no participant", func(i *Issuer, r *Request) { i.Participant, r.Record.Authority = "", "" }, format.RequiredMissing, "issuer"},
+			{"a recovery", func(_ *Issuer, r *Request) { r.Record = dccRecovery() }, cert.ErrNotCarried, "recovery"},
+		}},
+		{"DDCC test", func() Request { return Request{DDCC, ddccTest(), until} }, []refusal{
+			{"no pathogen", test(func(x *cert.Test) { x.Disease = cert.Code{} }), format.RequiredMissing, "pathogen"},
+			{"no type", test(func(x *cert.Test) { x.Type = cert.Code{} }), format.RequiredMissing, "type"},
+			{"no result", test(func(x *cert.Test) { x.Result = cert.Code{} }), format.RequiredMissing, "result"},
+			{"no sample", test(func(x *cert.Test) { x.Sampled = "" }), format.RequiredMissing, "date"},
+			{"a sample in the future", test(func(x *cert.Test) { x.Sampled = "2026-11-01T12:30:16Z" }), ErrFuture, "test.sampled"},
 		}},
 		{"EU recovery", func() Request { return Request{EUDCC, dccRecovery(), until} }, []refusal{
 			{"no first positive", recovery(func(x *cert.Recovery) { x.FirstPositive = "" }), format.BadDate, "recovery.first_positive"},

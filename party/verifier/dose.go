@@ -67,6 +67,9 @@ func (v *Verifier) dose(c *certificate, given *cert.Vaccination) thing.Dose {
 	for _, code := range append([]cert.Code{given.Product, given.Vaccine}, given.Synonyms...) {
 		if code.Code != "" {
 			d.Products = append(d.Products, thing.Product{Code: code.Code, System: code.System})
+			for _, same := range v.Concepts.Equivalents(code) {
+				d.Products = append(d.Products, thing.Product{Code: same.Code, System: same.System})
+			}
 		}
 	}
 	if p, known := v.Catalogue.Product(given.Product.Code); known && given.Product.System == cert.SystemICVPProduct {

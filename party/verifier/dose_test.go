@@ -162,3 +162,29 @@ func TestEarlierDoses(t *testing.T) {
 		}
 	}
 }
+
+// TestDoseByConcept: a statement names the product by another code. One of the
+// same meaning finds it, and nothing less does.
+func TestDoseByConcept(t *testing.T) {
+	const other = "urn:specimen:products"
+	for equivalence, want := range map[string]Advice{
+		"equivalent": {Concern, "recalled"},
+		"wider":      {NotKnown, "product-not-mapped"},
+		"narrower":   {NotKnown, "product-not-mapped"},
+		"relatedto":  {NotKnown, "product-not-mapped"},
+	} {
+		n := newNet(t)
+		n.Lots = n.lots(thing.LotStatement{Product: thing.Product{Code: "Z9", System: other}, Lot: specimenLot, Value: thing.Recalled})
+		if v := n.Verify(n.text(code{})); v.Advice != (Advice{NotKnown, "product-not-mapped"}) {
+			t.Errorf("without a map: %v", v.Advice)
+		}
+		n.Concepts = new(cert.ConceptMaps)
+		table := "source_system,source_code,target_system,target_code,equivalence\n" + cert.SystemICVPProduct + ",YF-1," + other + ",Z9," + equivalence + "\n"
+		if err := n.Concepts.Add("map.csv", []byte(table)); err != nil {
+			t.Fatal(err)
+		}
+		if v := n.Verify(n.text(code{})); v.Outcome != Valid || v.Advice != want {
+			t.Errorf("%s: %v, want %v", equivalence, v.Advice, want)
+		}
+	}
+}

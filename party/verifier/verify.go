@@ -41,6 +41,9 @@ type Verifier struct {
 	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
 	Rules     *Rules          // nil: no rules were loaded
 	Lots      *thing.LotList  // nil: no statements about lots were loaded
+	// Concepts find a dose under the code that a statement about its lot has for the
+	// product; nil: codes are compared as they are.
+	Concepts *cert.ConceptMaps
 	// FreshUntil is when all of this is too old to call anything valid or free of
 	// concern; zero: never.
 	FreshUntil time.Time

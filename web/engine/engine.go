@@ -99,28 +99,11 @@ func (e *Engine) Verify(texts []string, o Options) []byte {
 
 // with returns the verifier for the options.
 func (e *Engine) with(o Options) *verifier.Verifier {
-	if e.verifier == nil {
-		return &verifier.Verifier{Trust: new(trust.List), Now: e.Now}
+	v := e.verifier
+	if v == nil {
+		v = &verifier.Verifier{Trust: new(trust.List), Now: e.Now}
 	}
-	v := *e.verifier
-	if v.Rules != nil {
-		rules := *v.Rules
-		rules.Arrival = o.Arrival
-		v.Rules = &rules
-	}
-	if o.At.IsZero() {
-		return &v
-	}
-	// Who travels in three weeks is judged as of then, by what is known today: how
-	// old that is, the clock on the wall says.
-	v.Now = func() time.Time { return o.At }
-	switch {
-	case e.Now().Before(v.FreshUntil):
-		v.FreshUntil = time.Time{}
-	case o.At.Before(v.FreshUntil):
-		v.FreshUntil = o.At
-	}
-	return &v
+	return v.With(verifier.Options{At: o.At, Arrival: o.Arrival})
 }
 
 // Codes returns the texts of the codes in a file that is no picture, as JSON.

@@ -82,6 +82,7 @@ async function shot(name) {
 
 const one = (wanted) => samples.find((s) => wanted(s.want))
 const valid = () => one((w) => w === 'valid') ?? assert.fail('there is no sample that is valid')
+const large = () => samples.filter((s) => ['vds-nc', 'divoc'].includes(s.id)) // the codes with most modules
 const bad = () => one((w) => w && w !== 'valid') ?? assert.fail('there is no sample that is not valid')
 
 const verifySample = (s) => page.locator(`#sample-${s.id}`).getByRole('button').click()
@@ -142,7 +143,7 @@ test('a text that is no code', async () => {
 })
 
 test('a picture that is sent', async () => {
-  for (const s of [valid(), bad()]) {
+  for (const s of [valid(), bad(), ...large()]) {
     const png = await (await context.request.get(s.png)).body()
     await page.goto(home)
     await page.getByLabel('Send a picture').setInputFiles({ name: 'code.png', mimeType: 'image/png', buffer: png })

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"ampoule/bundle"
+	"ampoule/format"
+	"ampoule/internal/config"
+	"ampoule/internal/httpapi"
+)
+
+// configFlags say where settings are looked for.
+type configFlags struct {
+	Config string   `placeholder:"F" help:"Configuration in TOML; AMPOULE_CONFIG names it otherwise. See 'ampoule config print'."`
+	Set    []string `sep:"none" placeholder:"NAME=VALUE" help:"A setting, before the environment and the file."`
+}
+
+func (c *configFlags) load() (*config.Config, []config.Setting, error) {
+	s := config.Source{FileName: c.Config, Environ: os.Environ(), Set: c.Set}
+	if s.FileName == "" {
+		s.FileName = os.Getenv("AMPOULE_CONFIG")
+	}
+	if s.FileName != "" {
+		var err error
+		if s.File, err = readInput(s.FileName, nil); err != nil {
+			return nil, nil, usageError("--config: %w", err)
+		}
+		if s.File == nil {
+			s.File = []byte{}
+		}
+	}
+	loaded, settings, err := config.Load(s)
+	if err != nil {
+		return nil, nil, usageError("%w", err)
+	}
+	return loaded, settings, nil
+}
+
+type configCmd struct {
+	Print configPrintCmd `cmd:"" help:"Print every setting with where it comes from."`
+}
+
+type configPrintCmd struct {
+	configFlags
+	JSON bool `name:"json" help:"One JSON object a line."`
+}
+
+func (c *configPrintCmd) Run(t terminal) error {
+	_, settings, err := c.load()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	if !c.JSON {
+		fmt.Fprintln(w, "SETTING\tVALUE\tFROM")
+	}
+	for _, s := range settings {
+		if c.JSON {
+			writeJSON(t.out, map[string]string{"name": s.Name, "value": s.Value, "from": s.Origin})
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, format.Visible(s.Value), format.Visible(s.Origin))
+	}
+	return w.Flush()
+}
+
+type serveCmd struct{ configFlags }
+
+// Run serves until it is told to stop, and lets requests under way end.
+func (c *serveCmd) Run(t terminal) error {
+	settings, _, err := c.load()
+	if err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(settings.Log.Level)); err != nil {
+		return usageError("log.level: %w", err)
+	}
+	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
+	front, err := newFront(settings)
+	if err != nil {
+		return err
+	}
+	s := &service{settings: settings, front: front, log: log}
+	if err := s.refresh(); err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: front.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	listener, err := net.Listen("tcp", settings.Listen)
+	if err != nil {
+		return exitError{exitUsage, fmt.Errorf("listen: %w", err)}
+	}
+	scheme := "http"
+	if settings.TLS.Certificate != "" {
+		scheme = "https"
+		renewed := &renewedCertificate{certificate: settings.TLS.Certificate, key: settings.TLS.Key, log: log}
+		if _, err := renewed.get(nil); err != nil {
+			listener.Close()
+			return usageError("tls: %w", err)
+		}
+		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: renewed.get, NextProtos: []string{"h2", "http/1.1"}})
+	}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
+	tick := time.NewTicker(settings.Verifier.Refresh)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-failed:
+			return err
+		case <-tick.C:
+			if err := s.refresh(); err != nil {
+				log.Error("what is kept goes on to be used", "error", err.Error())
+			}
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	log.Info("stopping")
+	shutdown, cancel := context.WithTimeout(context.Background(), settings.HTTP.Stop)
+	defer cancel()
+	if err := server.Shutdown(shutdown); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// newFront is what stands before the pages for as long as the server runs.
+func newFront(c *config.Config) (*httpapi.Front, error) {
+	f := httpapi.NewFront()
+	f.Origins, f.Rate, f.Burst = c.HTTP.Origins, c.HTTP.Rate, c.HTTP.Burst
+	for _, text := range c.HTTP.Proxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, usageError("http.proxies: %q is no network such as 10.0.0.0/8", text)
+		}
+		f.Proxies = append(f.Proxies, network)
+	}
+	return f, nil
+}
+
+// service keeps the verifier of a server up to date.
+type service struct {
+	settings *config.Config
+	front    *httpapi.Front
+	log      *slog.Logger
+
+	loaded bool
+	kept   *bundle.Opened
+	seen   [sha256.Size]byte // of the bundle's file that was looked at last
+}
+
+// refresh takes a bundle that is newer than the one that is kept, and begins
+// with the first. What was kept stays after an error.
+func (s *service) refresh() error {
+	v := s.settings.Verifier
+	if v.Bundle == "" && s.loaded {
+		return nil // files alone are read once
+	}
+	var opened *bundle.Opened
+	page := &httpapi.Page{Log: s.log, API: &httpapi.API{Version: version}}
+	if v.Bundle != "" {
+		data, err := readBounded(v.Bundle, nil, bundle.MaxSize)
+		if err != nil {
+			return usageError("verifier.bundle: %w", err)
+		}
+		sum := sha256.Sum256(data)
+		if sum == s.seen {
+			return nil
+		}
+		s.seen = sum
+		roots, err := readRoots(v.Root)
+		if err != nil {
+			return err
+		}
+		if opened, err = bundle.Accept(s.kept, data, roots, time.Now()); err != nil {
+			return usageError("verifier.bundle: %w%s", err, bundleHint(err))
+		}
+		page.Bundle = data
+		if page.BundleRoot, err = bundle.EncodeRoots(opened.Roots...); err != nil {
+			return err
+		}
+	}
+	flags := trustFlags{
+		sourceFlags: sourceFlags{
+			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
+			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
+		},
+		Policy: v.Policy, HotKeys: v.HotKeys,
+	}
+	var err error
+	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
+		return err
+	}
+	page.API.Trust.Keys = len(page.Verifier.Trust.All())
+	page.TrustSummary = fmt.Sprintf("%d keys", page.API.Trust.Keys)
+	if opened != nil {
+		page.API.Trust.Bundle = &httpapi.BundleInfo{Serial: opened.Serial, Maker: opened.Maker, Issued: opened.Issued, Next: opened.Next, Digest: opened.Digest.String()}
+		page.TrustSummary += "\n" + bundleAge("of the server", opened.Bundle, time.Now())
+	}
+	s.front.Show(page, func() error {
+		if opened != nil && opened.TooOld(time.Now()) {
+			return fmt.Errorf("the bundle was due at %s: nothing is valid by it", opened.Next.Format(time.RFC3339))
+		}
+		return nil
+	})
+	s.kept, s.loaded = opened, true
+	s.log.Info("trust data loaded", "keys", page.API.Trust.Keys, "serial", serialOf(opened))
+	return nil
+}
+
+func serialOf(b *bundle.Opened) int64 {
+	if b == nil {
+		return 0
+	}
+	return b.Serial
+}
+
+// renewedCertificate reads the certificate of the server again when its file has
+// changed, and keeps the last good one.
+type renewedCertificate struct {
+	certificate, key string
+	log              *slog.Logger
+
+	mu      sync.Mutex // held while the files are looked at
+	loaded  *tls.Certificate
+	changed time.Time
+	looked  time.Time
+}
+
+func (r *renewedCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.loaded != nil && now.Sub(r.looked) < 10*time.Second {
+		return r.loaded, nil
+	}
+	r.looked = now
+	info, err := os.Stat(r.certificate)
+	if err == nil && r.loaded != nil && info.ModTime().Equal(r.changed) {
+		return r.loaded, nil
+	}
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.LoadX509KeyPair(r.certificate, r.key)
+	}
+	switch {
+	case err == nil:
+		r.loaded, r.changed = &pair, info.ModTime()
+	case r.loaded == nil:
+		return nil, err
+	default:
+		r.log.Error("the certificate of the server could not be read again", "error", err.Error())
+	}
+	return r.loaded, nil
+}

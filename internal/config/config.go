@@ -1,0 +1,365 @@
+// Package config is how a server is told what to be. A setting is looked for in
+// four places: the command line, the environment, a file in TOML, and the
+// default; the first that has it counts, and `ampoule config print` shows which
+// that was.
+//
+// A setting that nobody knows is an error that names the nearest one. A value
+// that cannot be right refuses the start: a server that runs with half of its
+// configuration does harm for longer than one that does not run.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is what a server can be told. The names in TOML are those of the tags;
+// in the environment they are in capitals behind AMPOULE_, with _ for the dot.
+type Config struct {
+	// Listen is the address of the server; port 0 takes a free one.
+	Listen string `toml:"listen" default:"127.0.0.1:8080"`
+
+	TLS struct {
+		// Certificate and Key are files in PEM. They are read again when they change,
+		// so that a renewed certificate needs no restart.
+		Certificate string `toml:"certificate"`
+		Key         string `toml:"key"`
+	} `toml:"tls"`
+
+	HTTP struct {
+		// Origins may call the API from a browser: https://desk.example, or * for all.
+		Origins []string `toml:"origins"`
+		// Proxies are the networks whose X-Forwarded-For is believed: 10.0.0.0/8.
+		Proxies []string `toml:"proxies"`
+		// Rate is how many requests a second one address may send, and Burst how many
+		// at once. 0: no limit.
+		Rate  int `toml:"rate" default:"50"`
+		Burst int `toml:"burst" default:"200"`
+		// Stop is how long requests under way may take when the server is stopped.
+		Stop time.Duration `toml:"stop" default:"10s"`
+	} `toml:"http"`
+
+	Verifier struct {
+		// Bundle is kept by `ampoule bundle accept` or fetched by other means, and Root
+		// must have signed it. A newer one is taken without a restart.
+		Bundle string `toml:"bundle"`
+		Root   string `toml:"root"`
+		// Refresh is how often the file is looked at.
+		Refresh time.Duration `toml:"refresh" default:"1m"`
+		// Trust, Pin, Status, Catalogue, Map, Lots, LotKey and Rules are files as the
+		// flags of `ampoule verify` take them; they add to the bundle.
+		Trust     []string `toml:"trust"`
+		Pin       []string `toml:"pin"`
+		Status    []string `toml:"status"`
+		Catalogue []string `toml:"catalogue"`
+		Map       []string `toml:"map"`
+		Lots      []string `toml:"lots"`
+		LotKey    []string `toml:"lot_key"`
+		Rules     []string `toml:"rules"`
+		ValueSets string   `toml:"value_sets"`
+		// Policy is a file that says what is asked of the certificates of each domain.
+		Policy string `toml:"policy"`
+		// HotKeys is how many issuer keys have a table of 260 KB each; 0: none.
+		HotKeys int `toml:"hot_keys" default:"64"`
+	} `toml:"verifier"`
+
+	Log struct {
+		// Level is debug, info, warn or error.
+		Level string `toml:"level" default:"info"`
+	} `toml:"log"`
+}
+
+// Setting is one value, and where it came from.
+type Setting struct {
+	Name   string
+	Value  string
+	Origin string // default, the name of the file, of the variable, or --set
+}
+
+// Errors of a configuration.
+var (
+	ErrUnknown = errors.New("there is no such setting")
+	ErrValue   = errors.New("a value that cannot be used")
+	ErrFile    = errors.New("the file cannot be read as TOML")
+)
+
+// prefix begins every variable of the environment that is a setting.
+const prefix = "AMPOULE_"
+
+// Source is where settings are looked for.
+type Source struct {
+	FileName string
+	File     []byte   // TOML; nil: there is none
+	Environ  []string // as os.Environ has it
+	Set      []string // name=value of the command line
+}
+
+// Load reads the configuration, and says of each setting where it came from, in
+// the order of their declaration.
+func Load(s Source) (*Config, []Setting, error) {
+	c := new(Config)
+	fields := fieldsOf(reflect.ValueOf(c).Elem(), "")
+	known := make(map[string]*field, len(fields))
+	var names []string
+	for _, f := range fields {
+		known[f.name] = f
+		names = append(names, f.name)
+		if err := f.set(f.def, "default"); err != nil {
+			return nil, nil, err
+		}
+	}
+	find := func(name, where string) (*field, error) {
+		if f := known[name]; f != nil {
+			return f, nil
+		}
+		return nil, fmt.Errorf("%s: %s: %w; did you mean %s?", where, name, ErrUnknown, nearest(name, names))
+	}
+
+	if s.File != nil {
+		var tree map[string]any
+		if err := toml.Unmarshal(s.File, &tree); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w: %w", s.FileName, ErrFile, err)
+		}
+		for _, leaf := range leaves(tree, "") {
+			f, err := find(leaf.name, s.FileName)
+			if err == nil {
+				err = f.setValue(leaf.value, s.FileName)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	for _, variable := range s.Environ {
+		name, value, ok := strings.Cut(variable, "=")
+		short, ours := strings.CutPrefix(name, prefix)
+		if !ok || !ours || slices.Contains(reserved, name) {
+			continue
+		}
+		f := known[fromVariable(short, names)]
+		if f == nil {
+			return nil, nil, fmt.Errorf("%s: %w; did you mean %s?", name, ErrUnknown, prefix+variableOf(nearest(strings.ToLower(short), names)))
+		}
+		if err := f.set(value, name); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, text := range s.Set {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, nil, fmt.Errorf("--set %s: it looks like listen=:8080: %w", text, ErrValue)
+		}
+		f, err := find(name, "--set")
+		if err == nil {
+			err = f.set(value, "--set")
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := c.check(); err != nil {
+		return nil, nil, err
+	}
+	settings := make([]Setting, len(fields))
+	for i, f := range fields {
+		settings[i] = Setting{f.name, f.text(), f.origin}
+	}
+	return c, settings, nil
+}
+
+// reserved are variables that others of Ampoule's programs read.
+var reserved = []string{"AMPOULE_VECTORS", "AMPOULE_PASSPHRASE", "AMPOULE_CONFIG"}
+
+// check refuses what each setting alone cannot show.
+func (c *Config) check() error {
+	refuse := func(name, why string) error { return fmt.Errorf("%s: %s: %w", name, why, ErrValue) }
+	switch {
+	case (c.TLS.Certificate == "") != (c.TLS.Key == ""):
+		return refuse("tls", "certificate and key belong together")
+	case (c.Verifier.Bundle == "") != (c.Verifier.Root == ""):
+		return refuse("verifier", "bundle and root belong together")
+	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0:
+		return refuse("verifier", "neither a bundle nor trust: every issuer would be unknown")
+	case c.HTTP.Rate < 0 || c.HTTP.Burst < 0 || c.HTTP.Rate > 0 && c.HTTP.Burst == 0:
+		return refuse("http", "rate and burst are numbers of requests")
+	case c.HTTP.Stop < 0 || c.HTTP.Stop > time.Hour:
+		return refuse("http.stop", "from 0 to an hour")
+	case c.Verifier.Refresh < time.Second:
+		return refuse("verifier.refresh", "a second at least")
+	case c.Verifier.HotKeys < 0 || c.Verifier.HotKeys > 4096:
+		return refuse("verifier.hot_keys", "from 0 to 4096, of 260 KB each")
+	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level):
+		return refuse("log.level", "debug, info, warn or error")
+	}
+	return nil
+}
+
+// field is one setting on its way into the configuration.
+type field struct {
+	name, def, origin string
+	value             reflect.Value
+}
+
+func fieldsOf(v reflect.Value, above string) (fields []*field) {
+	for i := range v.NumField() {
+		t := v.Type().Field(i)
+		name := above + t.Tag.Get("toml")
+		if t.Type.Kind() == reflect.Struct {
+			fields = append(fields, fieldsOf(v.Field(i), name+".")...)
+			continue
+		}
+		fields = append(fields, &field{name: name, def: t.Tag.Get("default"), value: v.Field(i)})
+	}
+	return fields
+}
+
+// set reads a value from a text; a list is separated by commas.
+func (f *field) set(text, origin string) error {
+	switch f.value.Interface().(type) {
+	case string:
+		f.value.SetString(text)
+	case time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %q is no duration such as 90s: %w", origin, f.name, text, ErrValue)
+		}
+		f.value.SetInt(int64(d))
+	case int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %q is no whole number: %w", origin, f.name, text, ErrValue)
+		}
+		f.value.SetInt(int64(n))
+	case []string:
+		var list []string
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				list = append(list, item)
+			}
+		}
+		f.value.Set(reflect.ValueOf(list))
+	default:
+		panic("config: " + f.name + ": a setting of an unknown kind")
+	}
+	f.origin = origin
+	return nil
+}
+
+// setValue takes a value as TOML has it, where a list is a list.
+func (f *field) setValue(v any, origin string) error {
+	bad := func() error {
+		return fmt.Errorf("%s: %s: a value of another kind than %s: %w", origin, f.name, f.value.Type(), ErrValue)
+	}
+	switch v := v.(type) {
+	case []any:
+		if f.value.Kind() != reflect.Slice {
+			return bad()
+		}
+		list := make([]string, len(v))
+		for i, item := range v {
+			text, ok := item.(string)
+			if !ok {
+				return bad()
+			}
+			list[i] = text
+		}
+		f.value.Set(reflect.ValueOf(list))
+		f.origin = origin
+		return nil
+	case string:
+		if f.value.Kind() != reflect.String && f.value.Type() != reflect.TypeFor[time.Duration]() {
+			return bad()
+		}
+		return f.set(v, origin)
+	case int64:
+		if f.value.Type() != reflect.TypeFor[int]() {
+			return bad()
+		}
+		return f.set(strconv.FormatInt(v, 10), origin)
+	}
+	return bad()
+}
+
+func (f *field) text() string {
+	switch v := f.value.Interface().(type) {
+	case []string:
+		return strings.Join(v, ",")
+	case time.Duration:
+		return v.String()
+	}
+	return fmt.Sprint(f.value.Interface())
+}
+
+// leaf is one value of a tree of TOML.
+type leaf struct {
+	name  string
+	value any
+}
+
+func leaves(tree map[string]any, above string) (out []leaf) {
+	for name, v := range tree {
+		if below, ok := v.(map[string]any); ok {
+			out = append(out, leaves(below, above+name+".")...)
+			continue
+		}
+		out = append(out, leaf{above + name, v})
+	}
+	slices.SortFunc(out, func(a, b leaf) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+func variableOf(name string) string {
+	return strings.ToUpper(strings.ReplaceAll(name, ".", "_"))
+}
+
+// fromVariable finds the setting of a variable's name without its prefix.
+func fromVariable(short string, names []string) string {
+	for _, name := range names {
+		if variableOf(name) == short {
+			return name
+		}
+	}
+	return ""
+}
+
+// nearest is the name that takes the fewest changes of a letter, as a whole or
+// in its last part.
+func nearest(name string, names []string) string {
+	far := func(known string) int {
+		return min(2*distance(name, known), 2*distance(last(name), last(known))+1)
+	}
+	return slices.MinFunc(names, func(a, b string) int { return cmp.Compare(far(a), far(b)) })
+}
+
+func last(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
+
+// distance is that of Levenshtein. It is asked about names that a person wrote;
+// of a longer one the beginning is enough.
+func distance(a, b string) int {
+	a = a[:min(len(a), 64)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,220 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"ampoule/internal/messages"
+	"ampoule/party/verifier"
+)
+
+// API is what programs ask over HTTP: the same verdicts as the page, by a
+// description in OpenAPI 3.1 that is made from this code.
+type API struct {
+	Version string
+	// Trust tells what the verifier goes by.
+	Trust TrustInfo
+}
+
+// TrustInfo is what a verifier goes by, and how old that is.
+type TrustInfo struct {
+	Keys   int         `json:"keys" doc:"Keys that are trusted"`
+	Bundle *BundleInfo `json:"bundle,omitempty" doc:"The signed bundle, where there is one"`
+}
+
+// BundleInfo is what a bundle says of itself.
+type BundleInfo struct {
+	Serial int64     `json:"serial"`
+	Maker  string    `json:"maker"`
+	Issued time.Time `json:"issued"`
+	Next   time.Time `json:"next" doc:"From then on it is too old, and nothing is valid by it"`
+	Digest string    `json:"digest" doc:"SHA-256 of its payload, in hexadecimal"`
+}
+
+// The bounds of a request to verify.
+const (
+	maxTexts = 64 // as the tag of verifyRequest says
+	maxBody  = 1 << 20
+)
+
+type verifyRequest struct {
+	Body struct {
+		Texts   []string  `json:"texts" minItems:"1" maxItems:"64" doc:"Texts of codes: HC1:…, shc:/…, a JWS, a seal. The parts of one that was split belong into one request, in any order"`
+		At      time.Time `json:"at,omitzero" doc:"Judge as of this time instead of now"`
+		Arrival string    `json:"arrival,omitempty" pattern:"^[A-Za-z]{2}$" patternDescription:"two letters" doc:"Country of arrival, whose rules apply"`
+		Show    bool      `json:"show,omitempty" doc:"The content even where the certificate is not valid"`
+	}
+}
+
+type verifyAnswer struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         struct {
+		Verdicts []verifier.Report `json:"verdicts" doc:"One for each certificate, in the order of the texts"`
+	}
+}
+
+type trustAnswer struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         TrustInfo
+}
+
+// describe registers the operations on the mux, and returns their description.
+func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
+	config := huma.DefaultConfig("Ampoule", s.API.Version)
+	config.Info.Description = "Verifies health certificates and says why. Nothing that is sent is kept."
+	// The library's pages load from elsewhere; ours is at /docs.
+	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
+	config.OpenAPIPath = "/openapi"
+	api := humago.New(mux, config)
+
+	huma.Register(api, huma.Operation{
+		OperationID: "verify", Method: http.MethodPost, Path: "/v1/verify", MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second,
+		Summary:     "Say whether certificates are authentic and in force, and why",
+		Description: "Always answers 200 where the request could be read: a certificate that is not valid is an answer, not an error.",
+		Errors:      []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity},
+	}, s.apiVerify)
+	huma.Register(api, huma.Operation{
+		OperationID: "trust", Method: http.MethodGet, Path: "/v1/trust",
+		Summary: "Tell what is trusted, and how old that is",
+	}, func(context.Context, *struct{}) (*trustAnswer, error) {
+		return &trustAnswer{"no-cache", s.API.Trust}, nil
+	})
+	return api.OpenAPI()
+}
+
+// apiVerify answers POST /v1/verify.
+func (s *server) apiVerify(ctx context.Context, r *verifyRequest) (*verifyAnswer, error) {
+	v := s.Verifier.With(verifier.Options{At: r.Body.At, Arrival: strings.ToUpper(r.Body.Arrival)})
+	out := &verifyAnswer{CacheControl: "no-store"}
+	var outcomes []string
+	for _, group := range verifier.Group(r.Body.Texts) {
+		verdict := v.Verify(group...)
+		out.Body.Verdicts = append(out.Body.Verdicts, verdict.Report(r.Body.Show))
+		outcomes = append(outcomes, string(verdict.Outcome))
+	}
+	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
+		a.outcome = strings.Join(outcomes, ",")
+	}
+	return out, nil
+}
+
+// answerKey is where a request keeps its answer, for those who see only its
+// context.
+type answerKey struct{}
+
+// GetStatus and GetHeaders make a problem an error of the API.
+func (p *problem) GetStatus() int { return p.Status }
+
+// ContentType says that a problem is one (RFC 9457).
+func (p *problem) ContentType(string) string { return "application/problem+json" }
+
+func init() {
+	// The library's errors in the form of all others here. It quotes what was sent,
+	// which may name a person: of that only the place and what is wrong are taken.
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		p := &problem{Status: status, Reason: "bad-request", Title: "The request could not be understood", Detail: message}
+		switch status {
+		case http.StatusNotFound:
+			p = problemNotFound
+		case http.StatusRequestEntityTooLarge:
+			p = problemBodyTooLarge
+		case http.StatusUnsupportedMediaType:
+			p = problemNotJSON
+		case http.StatusRequestTimeout:
+			p = problemSlow
+		case http.StatusInternalServerError:
+			p = problemInternal
+		case http.StatusUnprocessableEntity, http.StatusBadRequest:
+			var places []string
+			for _, err := range errs {
+				if d, ok := err.(*huma.ErrorDetail); ok && d.Location != "" {
+					places = append(places, d.Location+": "+d.Message)
+				}
+			}
+			p = problemInvalid.with(strings.Join(places, "; "))
+			p.Status = status
+		}
+		return p
+	}
+}
+
+// docsView is the description as a page to read.
+type docsView struct {
+	Title, Version, Description string
+	Operations                  []docsOperation
+	Problems                    []*problem
+}
+
+type docsOperation struct{ ID, Method, Path, Summary, Description, Request, Answer string }
+
+// docs serves the description. The library's own page would load from elsewhere.
+func (s *server) docs(api *huma.OpenAPI) func(*answer, *http.Request) {
+	view := docsView{Title: api.Info.Title, Version: api.Info.Version, Description: api.Info.Description, Problems: problems()}
+	for _, path := range slices.Sorted(maps.Keys(api.Paths)) {
+		item := api.Paths[path]
+		for _, o := range []*huma.Operation{item.Get, item.Post} {
+			if o == nil {
+				continue
+			}
+			d := docsOperation{ID: o.OperationID, Method: o.Method, Path: path, Summary: o.Summary, Description: o.Description}
+			if o.RequestBody != nil {
+				d.Request = s.schemaText(api, o.RequestBody.Content)
+			}
+			d.Answer = s.schemaText(api, o.Responses["200"].Content)
+			view.Operations = append(view.Operations, d)
+		}
+	}
+	return func(w *answer, _ *http.Request) {
+		w.Header().Set("Cache-Control", "no-cache")
+		s.render(w, http.StatusOK, s.views[messages.English].docs, frame{Title: "API", Body: view})
+	}
+}
+
+// schemaText writes a schema down the way JSON looks, with what each member is.
+func (s *server) schemaText(api *huma.OpenAPI, content map[string]*huma.MediaType) string {
+	var b strings.Builder
+	for _, media := range content {
+		writeSchema(&b, api.Components.Schemas, media.Schema, "", 0)
+	}
+	return b.String()
+}
+
+func writeSchema(b *strings.Builder, all huma.Registry, schema *huma.Schema, indent string, depth int) {
+	if schema.Ref != "" {
+		schema = all.SchemaFromRef(schema.Ref)
+	}
+	switch {
+	case depth > 8:
+		b.WriteString("…")
+	case schema.Type == huma.TypeObject && len(schema.Properties) > 0:
+		b.WriteString("{\n")
+		for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
+			mark := "?"
+			if slices.Contains(schema.Required, name) {
+				mark = ""
+			}
+			property := schema.Properties[name]
+			fmt.Fprintf(b, "%s  %q%s: ", indent, name, mark)
+			writeSchema(b, all, property, indent+"  ", depth+1)
+			if property.Description != "" {
+				b.WriteString("   // " + property.Description)
+			}
+			b.WriteString("\n")
+		}
+		b.WriteString(indent + "}")
+	case schema.Type == huma.TypeArray:
+		b.WriteString("[")
+		writeSchema(b, all, schema.Items, indent, depth+1)
+		b.WriteString("]")
+	default:
+		b.WriteString(strings.TrimSpace(schema.Type + " " + schema.Format))
+	}
+}

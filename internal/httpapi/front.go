@@ -1,0 +1,241 @@
+package httpapi
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
+)
+
+// Front is what stands before a [Page] for as long as the server runs, while the
+// pages behind it are replaced as newer data come: it limits, counts, numbers
+// requests, and says whether the server is ready.
+type Front struct {
+	// Origins are those of other sites whose pages may ask the API, * for all.
+	Origins []string
+	// Proxies are networks whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
+	// Rate is how many requests a second an address may send, and Burst how many at
+	// once; 0: no limit.
+	Rate, Burst int
+
+	shown    atomic.Pointer[shown]
+	limits   limits
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	outcomes *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	bundle   *prometheus.GaugeVec
+}
+
+// shown is the page that is behind the front at a time.
+type shown struct {
+	http.Handler
+	ready func() error
+}
+
+// NewFront returns a front with its metrics.
+func NewFront() *Front {
+	f := &Front{registry: prometheus.NewRegistry()}
+	f.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ampoule_http_requests_total", Help: "Requests by route, method and status."}, []string{"route", "method", "status"})
+	f.outcomes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ampoule_verdicts_total", Help: "Verdicts by outcome."}, []string{"outcome"})
+	f.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "ampoule_http_request_seconds", Help: "Time to answer, by route.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+	}, []string{"route"})
+	f.bundle = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "ampoule_bundle_timestamp_seconds", Help: "Of the bundle that is gone by: when it was issued, and when the next is due."}, []string{"what"})
+	f.registry.MustRegister(f.requests, f.outcomes, f.seconds, f.bundle, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return f
+}
+
+// Show puts a page behind the front, in the place of the one before. ready
+// returns why the page cannot answer well, or nil.
+func (f *Front) Show(p *Page, ready func() error) {
+	p.front = f
+	f.shown.Store(&shown{p.Handler(), ready})
+	if p.API != nil && p.API.Trust.Bundle != nil {
+		f.bundle.WithLabelValues("issued").Set(float64(p.API.Trust.Bundle.Issued.Unix()))
+		f.bundle.WithLabelValues("next").Set(float64(p.API.Trust.Bundle.Next.Unix()))
+	}
+}
+
+// Handler returns the front as a handler. Show must have been called.
+func (f *Front) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(f.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /readyz", f.ready)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { f.shown.Load().ServeHTTP(w, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", requestID(r))
+		if f.cors(w, r) {
+			return
+		}
+		if !f.limits.allow(f.address(r), f.Rate, f.Burst, time.Now()) {
+			(&server{Page: &Page{}, log: slog.New(slog.DiscardHandler)}).fail(&answer{ResponseWriter: w}, plain(r), problemTooMany)
+			f.requests.WithLabelValues("limited", method(r), "429").Inc()
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// plain returns the request as one that wants a problem document: a page is not
+// drawn for who asks too often.
+func plain(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept", "application/problem+json")
+	return r
+}
+
+func (f *Front) ready(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := f.shown.Load().ready(); err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, err)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+// count notes an answered request.
+func (f *Front) count(r *http.Request, a *answer, took time.Duration) {
+	route := pattern(r)
+	if route == "" {
+		route = "none"
+	}
+	f.requests.WithLabelValues(route, method(r), fmt.Sprint(a.status)).Inc()
+	f.seconds.WithLabelValues(route).Observe(took.Seconds())
+	if a.outcome != "" {
+		for outcome := range strings.SplitSeq(a.outcome, ",") {
+			f.outcomes.WithLabelValues(outcome).Inc()
+		}
+	}
+}
+
+// requestID returns the number that the sender gave the request, if it is one
+// that may stand in a log, or a new one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); len(id) >= 8 && len(id) <= 64 && strings.Trim(id, "0123456789abcdefABCDEF-") == "" {
+		return id
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// cors answers what a browser asks before a page of another site may use the
+// API, and lets the page read the answer. It reports whether that was all.
+func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
+		return false
+	}
+	w.Header().Add("Vary", "Origin")
+	allowed := slices.Contains(f.Origins, origin)
+	if slices.Contains(f.Origins, "*") {
+		origin, allowed = "*", true
+	}
+	if allowed {
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+		w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+	}
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	if allowed {
+		w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
+		w.Header().Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id")
+		w.Header().Set("Access-Control-Max-Age", "600")
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// address returns whose request it is: the last address that no believed proxy
+// has put there.
+func (f *Front) address(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap()
+	forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(forwarded) - 1; i >= 0 && f.believed(addr); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(forwarded[i]))
+		if err != nil {
+			break
+		}
+		addr = next.Unmap()
+	}
+	return addr
+}
+
+func (f *Front) believed(addr netip.Addr) bool {
+	return slices.ContainsFunc(f.Proxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// limits are those of each address, an IPv6 network of 64 bits being one.
+type limits struct {
+	mu sync.Mutex // held while one is looked up
+	by map[netip.Prefix]*limit
+}
+
+type limit struct {
+	*rate.Limiter
+	used time.Time
+}
+
+// maxLimits bounds how many addresses are remembered: 100 bytes each.
+const maxLimits = 1 << 16
+
+func (l *limits) allow(addr netip.Addr, perSecond, burst int, now time.Time) bool {
+	if perSecond == 0 {
+		return true
+	}
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	network, err := addr.Prefix(bits)
+	if err != nil {
+		network = netip.Prefix{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by == nil {
+		l.by = make(map[netip.Prefix]*limit)
+	}
+	known := l.by[network]
+	if known == nil {
+		if len(l.by) >= maxLimits {
+			// Who has been quiet for long enough has all of its burst again, and need
+			// not be remembered.
+			whole := time.Duration(burst) * time.Second / time.Duration(perSecond)
+			for n, k := range l.by {
+				if now.Sub(k.used) > whole {
+					delete(l.by, n)
+				}
+			}
+			if len(l.by) >= maxLimits {
+				return false
+			}
+		}
+		known = &limit{Limiter: rate.NewLimiter(rate.Limit(perSecond), burst)}
+		l.by[network] = known
+	}
+	known.used = now
+	return known.AllowN(now, 1)
+}

@@ -1,0 +1,33 @@
+package verifier
+
+import "time"
+
+// Options are the choices of one verification.
+type Options struct {
+	At      time.Time // judge as of this time; zero: now
+	Arrival string    // country of arrival, whose rules apply; empty: as it was set
+}
+
+// With returns a verifier that makes these choices, and knows what v knows.
+func (v *Verifier) With(o Options) *Verifier {
+	w := *v
+	if w.Rules != nil && o.Arrival != "" {
+		rules := *w.Rules
+		rules.Arrival = o.Arrival
+		w.Rules = &rules
+	}
+	if o.At.IsZero() {
+		return &w
+	}
+	// Who travels in three weeks is judged as of then, by what is known today: how
+	// old that is, the clock on the wall says.
+	now := v.Now()
+	w.Now = func() time.Time { return o.At }
+	switch {
+	case now.Before(w.FreshUntil):
+		w.FreshUntil = time.Time{}
+	case o.At.Before(w.FreshUntil):
+		w.FreshUntil = o.At
+	}
+	return &w
+}
