@@ -31,6 +31,7 @@ test: deps check portable unit race page
 deps:
 	missing=()
 	[ -x $(CHROMIUM) ] || missing+=(chromium)
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 	if [ $${#missing[@]} -gt 0 ]; then
 		if [ "$$(id -u)" = 0 ]; then
