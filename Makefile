@@ -47,6 +47,7 @@ test: deps check portable unit race page
 deps:
 	missing=()
 	[ -x $(CHROMIUM) ] || missing+=(chromium)
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 	command -v pdftoppm >/dev/null || missing+=(poppler-utils)
 	command -v zbarimg >/dev/null || missing+=(zbar-tools)

@@ -682,3 +682,26 @@ func FuzzCRL(f *testing.F) {
 		}
 	})
 }
+
+func TestEncodeCRL(t *testing.T) {
+	for _, rids := range [][]string{nil, {"AAAA"}, {"b", "AAAA-_9"}} {
+		data, err := EncodeCRL("kid", 7, rids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := ParseCRL(data)
+		if err != nil || c.KID != "kid" || c.Counter != 7 || c.Len() != len(rids) {
+			t.Errorf("%s: %+v, %v", data, c, err)
+		}
+		for _, rid := range rids {
+			if !c.Revokes(rid, time.Now()) {
+				t.Errorf("%s does not revoke %s", data, rid)
+			}
+		}
+	}
+	for name, rids := range map[string][]string{"twice": {"a", "a"}, "with a time": {"a.5"}, "a blank": {"a b"}, "empty": {""}} {
+		if _, err := EncodeCRL("kid", 1, rids); err == nil {
+			t.Errorf("%s was written", name)
+		}
+	}
+}

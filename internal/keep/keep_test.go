@@ -82,3 +82,34 @@ func TestLock(t *testing.T) {
 		t.Errorf("%d at once", most)
 	}
 }
+
+// TestOwn: a second owner is refused at once.
+func TestOwn(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files cannot be locked there")
+	}
+	path := filepath.Join(t.TempDir(), "owned")
+	open := func() *os.File {
+		t.Helper()
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		return f
+	}
+	release, err := Own(open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := open()
+	if _, err := Own(second); err == nil {
+		t.Error("two owners")
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Own(second); err != nil {
+		t.Errorf("after the first has gone: %v", err)
+	}
+}

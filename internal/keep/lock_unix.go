@@ -23,3 +23,12 @@ func Lock(path string) (unlock func() error, err error) {
 	}
 	return d.Close, nil
 }
+
+// Own makes an open file this process's own until release is called or the
+// process ends. It fails at once where another process has it.
+func Own(f *os.File) (release func() error, err error) {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, err
+	}
+	return func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }, nil
+}

@@ -10,6 +10,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +19,12 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/format/cose"
 	"ampoule/format/ddcc"
 	"ampoule/format/eudcc"
 	"ampoule/format/hcert"
 	"ampoule/format/icvp"
+	"ampoule/format/jwks"
 	"ampoule/format/shc"
 	"ampoule/format/vdsnc"
 	"ampoule/trust"
@@ -72,8 +75,11 @@ type Issued struct {
 	Format Format
 	Text   string // of the QR code
 
-	claims hcert.Claims
-	record func() *cert.Certificate
+	claims   hcert.Claims
+	record   func() *cert.Certificate
+	kid      []byte // of the key that signed it
+	envelope []byte // of an HCERT, the COSE_Sign1
+	rid      string // of a card
 }
 
 // Record is what a reader of the certificate will see: the content as signed,
@@ -157,11 +163,15 @@ func (i *Issuer) Issue(req Request) (*Issued, error) {
 	// Step 3: sign. With randomness, since fingerprints are made of signatures
 	// and must not be guessed from the content.
 	payload := hcert.AppendClaims(make([]byte, 0, len(d.content)+64), claims, d.subclaim, d.content)
-	text, err := hcert.Encode(random, i.Signer, i.KID, payload)
+	envelope, err := cose.Sign(random, i.Signer, i.KID, payload)
+	if err != nil {
+		return nil, fmt.Errorf("HCERT: %w", err)
+	}
+	text, err := hcert.EncodeCOSE(envelope)
 	if err != nil {
 		return nil, err
 	}
-	return &Issued{req.Format, text, claims, d.record}, nil
+	return &Issued{Format: req.Format, Text: text, claims: claims, record: d.record, kid: i.KID, envelope: envelope}, nil
 }
 
 // issueSHC makes a SMART Health Card, whose envelope is its own: the key is
@@ -174,6 +184,13 @@ func (i *Issuer) issueSHC(random io.Reader, req Request, now time.Time) (*Issued
 		return nil, err
 	}
 	card.Issuer = i.Address
+	if card.RID, err = newRID(random); err != nil {
+		return nil, err
+	}
+	kid, err := jwks.KID(i.Signer.Public())
+	if err != nil {
+		return nil, fmt.Errorf("SHC: signing with %T: %w", i.Signer.Public(), shc.ErrAlgNotAllowed)
+	}
 	jws, err := shc.Encode(random, i.Signer, card)
 	if err != nil {
 		return nil, fmt.Errorf("SHC: %w", err)
@@ -183,14 +200,25 @@ func (i *Issuer) issueSHC(random io.Reader, req Request, now time.Time) (*Issued
 		return nil, fmt.Errorf("SHC: %w", err)
 	}
 	claims := hcert.Claims{Issuer: i.Address, IssuedAt: now, ExpiresAt: req.Expires}
-	return &Issued{SHC, text, claims, func() *cert.Certificate {
+	signed := func() *cert.Certificate {
 		// Whose an event is shows when the card is read.
 		read, err := shc.Decode(shc.Strict, jws)
 		if err != nil {
 			return &record // it was read before it was signed
 		}
 		return cert.FromSHC(read)
-	}}, nil
+	}
+	return &Issued{Format: SHC, Text: text, claims: claims, record: signed, kid: []byte(kid), rid: card.RID}, nil
+}
+
+// newRID makes the revocation identifier of a card: 128 random bits in base64url,
+// which the specification asks to be 24 characters at most and of no meaning.
+func newRID(random io.Reader) (string, error) {
+	var body [16]byte
+	if _, err := io.ReadFull(random, body[:]); err != nil {
+		return "", fmt.Errorf("SHC: revocation identifier: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(body[:]), nil
 }
 
 // issueVDSNC makes a visible digital seal. It has no dates of its own: it counts
@@ -236,7 +264,7 @@ func (i *Issuer) issueVDSNC(random io.Reader, req Request, now time.Time) (*Issu
 	if err := signed.Verify(key.Public); err != nil {
 		return nil, fmt.Errorf("the certificate is not of the signing key: %w", err)
 	}
-	return &Issued{VDSNC, text, hcert.Claims{}, func() *cert.Certificate { return cert.FromVDSNC(seal) }}, nil
+	return &Issued{Format: VDSNC, Text: text, record: func() *cert.Certificate { return cert.FromVDSNC(seal) }, kid: i.KID}, nil
 }
 
 // sealSigner finds out whether a verifier that trusts the signer's authority

@@ -1,0 +1,124 @@
+//go:build linux
+
+package store
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"ampoule/internal/storetest"
+	"ampoule/party/issuer"
+)
+
+// clients is how many issue at once.
+const clients = 32
+
+// parallel runs f by all clients, b.N times together, and reports the rate.
+func parallel(b *testing.B, f func(n int)) {
+	b.Helper()
+	var next atomic.Int64
+	work := make(chan struct{})
+	b.ResetTimer()
+	for range clients {
+		go func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				f(int(n))
+			}
+			work <- struct{}{}
+		}()
+	}
+	for range clients {
+		<-work
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+// BenchmarkDurable compares the durable issue of certificates (signed, sealed,
+// indexed, with request key and audit line) with what the disk and the database
+// can do at all:
+//
+//	go test ./internal/store -run - -bench Durable -benchtime 3s -count 3
+func BenchmarkDurable(b *testing.B) {
+	b.Run("fdatasync", benchmarkSync)
+	b.Run("sqlite", func(b *testing.B) { benchmarkIssue(b, Config{}) })
+	b.Run("sqlite-nosync", func(b *testing.B) { benchmarkIssue(b, Config{NoSync: true}) })
+	b.Run("postgres-bare", benchmarkBare)
+	b.Run("postgres", func(b *testing.B) {
+		dsn, _ := storetest.Postgres(b)
+		benchmarkIssue(b, Config{Postgres: dsn})
+	})
+}
+
+// benchmarkSync appends 4 KiB and syncs, one after the other.
+func benchmarkSync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	_, _ = rand.Read(page)
+	b.ResetTimer()
+	for n := range b.N {
+		if _, err := f.WriteAt(page, int64(n%1024)*4096); err != nil {
+			b.Fatal(err)
+		}
+		if err := syscall.Fdatasync(int(f.Fd())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+func benchmarkIssue(b *testing.B, c Config) {
+	c.Dir, c.Master = b.TempDir(), newMaster(b)
+	s := create(b, c)
+	k := storetest.NewKit(b, s)
+	ctx := b.Context()
+	parallel(b, func(n int) {
+		o := storetest.Order(fmt.Sprint(n), storetest.Dose(n))
+		o.Wanted = o.Wanted[:1]
+		if _, err := k.Registry.Issue(ctx, o); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// benchmarkBare inserts rows of 600 bytes, one a transaction, on a connection for
+// each client.
+func benchmarkBare(b *testing.B) {
+	dsn, _ := storetest.Postgres(b)
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	config.MaxConns = clients
+	ctx := b.Context()
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(ctx, `CREATE TABLE bare (id BYTEA PRIMARY KEY, content BYTEA NOT NULL)`); err != nil {
+		b.Fatal(err)
+	}
+	content := make([]byte, 600)
+	_, _ = rand.Read(content)
+	parallel(b, func(int) {
+		id, err := issuer.NewID(time.Now(), nil)
+		if err == nil {
+			_, err = pool.Exec(ctx, `INSERT INTO bare (id, content) VALUES ($1, $2)`, id[:], content)
+		}
+		if err != nil {
+			b.Error(err)
+		}
+	})
+}

@@ -1,0 +1,282 @@
+package issuer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/format"
+)
+
+// ID names a record: a UUID of version 7 (RFC 9562 section 5.7), so that records
+// sort by the time of their issue. The twelve bits after the millisecond are its
+// fraction (section 6.2, method 3), so that those of one process sort as made.
+type ID [16]byte
+
+// NewID makes an identifier. random is crypto/rand where it is nil.
+func NewID(now time.Time, random io.Reader) (ID, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	var id ID
+	if _, err := io.ReadFull(random, id[8:]); err != nil {
+		return ID{}, fmt.Errorf("record identifier: %w", err)
+	}
+	ms := now.UnixMilli()
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	fraction := now.Nanosecond() % 1e6 << 12 / 1e6
+	id[6], id[7] = 0x70|byte(fraction>>8), byte(fraction) // version 7
+	id[8] = id[8]&0x3f | 0x80                             // variant 10
+	return id, nil
+}
+
+// String returns the usual form of a UUID.
+func (id ID) String() string {
+	h := hex.EncodeToString(id[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// ParseID reads the usual form of a UUID.
+func ParseID(text string) (ID, error) {
+	var id ID
+	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
+		return ID{}, fmt.Errorf("record identifier: %w", format.BadValue)
+	}
+	if _, err := hex.Decode(id[:], []byte(text[:8]+text[9:13]+text[14:18]+text[19:23]+text[24:])); err != nil {
+		return ID{}, fmt.Errorf("record identifier: %w", format.BadValue)
+	}
+	return id, nil
+}
+
+// State is where a record stands in its life.
+type State string
+
+// The states. A record that was erased has none: it is not there.
+const (
+	Valid      State = "valid"
+	Revoked    State = "revoked"
+	Superseded State = "superseded" // corrected: another record stands in its place, and it is revoked
+)
+
+// Reason says why a record was changed. It is one of a few words: a free text
+// would be where persons end up being written about.
+type Reason string
+
+// The reasons of a revocation or a correction.
+const (
+	ReasonData    Reason = "wrong-data"
+	ReasonNotDone Reason = "not-given" // the event did not happen
+	ReasonProduct Reason = "product"   // of the dose: recalled, spoiled, expired
+	ReasonFraud   Reason = "fraud"
+	ReasonHolder  Reason = "holder" // the person asked for it
+	ReasonKey     Reason = "key"    // the signing key was lost or leaked
+)
+
+var reasons = []Reason{ReasonData, ReasonNotDone, ReasonProduct, ReasonFraud, ReasonHolder, ReasonKey}
+
+// Action is what an audit line tells of.
+type Action string
+
+// The actions.
+const (
+	ActionIssue     Action = "issue"
+	ActionReplay    Action = "replay" // the certificates of an earlier request were handed out again
+	ActionRead      Action = "read"
+	ActionSearch    Action = "search"
+	ActionRevoke    Action = "revoke"
+	ActionReinstate Action = "reinstate"
+	ActionCorrect   Action = "correct"
+	ActionReissue   Action = "reissue"
+	ActionErase     Action = "erase"
+)
+
+// Line is one line of the audit log. It names persons on neither side: who acted
+// by an identifier, whose record it was by the record's.
+type Line struct {
+	At     time.Time
+	By     string
+	Action Action
+	Record ID // zero where there is not one
+	Reason Reason
+}
+
+// Artefact is one signed certificate of a record.
+type Artefact struct {
+	Format  Format
+	KID     []byte // of the key that signed it, as the format names keys
+	Text    string // of the QR code; personal
+	Scheme  Scheme
+	Mark    []byte    // what the scheme lists when it is revoked
+	Expires time.Time // zero: no end
+	Current bool      // no other was made in its place
+}
+
+// Asked makes asking twice harmless. The key is the caller's, the content is the
+// whole of what was asked for; either may be personal.
+type Asked struct {
+	Key     string // empty: asking twice makes two
+	Content []byte
+}
+
+// Entry is a new record.
+type Entry struct {
+	ID        ID
+	Record    *cert.Certificate // personal
+	Artefacts []Artefact
+	Terms     []Term // personal
+	Asked     Asked
+	// Corrects is the record in whose place this one stands; zero for none.
+	Corrects Guard
+	Line     Line
+}
+
+// Guard names a record in the version that its reader saw.
+type Guard struct {
+	ID      ID
+	Version int64
+}
+
+// Head is what is known of a record without reading it: nothing personal.
+type Head struct {
+	ID         ID
+	Version    int64 // +1 with each change, from 1
+	State      State
+	Reason     Reason // of the last change; empty for a new record
+	Issued     time.Time
+	Changed    time.Time
+	Corrects   ID       // the record before this one; zero for none
+	Correction ID       // the record after this one; zero for none
+	Formats    []Format // of its certificates
+}
+
+// Irrevocable returns the formats of the record's certificates that have no
+// scheme of revocation: whoever holds one can show it as before.
+func (h Head) Irrevocable() (out []Format) {
+	for _, f := range h.Formats {
+		if f == VDSNC && !slices.Contains(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Held is a record that was read.
+type Held struct {
+	Head
+	Record    *cert.Certificate
+	Artefacts []Artefact // in the order they were made
+}
+
+// Change is a guarded change of a record's state.
+type Change struct {
+	Guard
+	From, To State
+	Line     Line
+}
+
+// Replacement is a certificate that was signed anew.
+type Replacement struct {
+	Guard
+	Of       int // which of the record's artefacts it stands for
+	Artefact Artefact
+	Line     Line
+}
+
+// Listed is what one scheme lists of one key.
+type Listed struct {
+	Scheme  Scheme
+	KID     []byte
+	Counter int64 // how often the list was changed
+	Items   []ListedItem
+}
+
+// ListedItem is a certificate that is revoked. It names no record: that may be
+// erased by now.
+type ListedItem struct {
+	Change  int64 // the list's counter after it was added
+	Mark    []byte
+	Expires time.Time // of the certificate; zero: no end
+}
+
+// The defects of what is asked of a [Book].
+const (
+	ErrNotFound   = format.Defect("no-such-record")
+	ErrConflict   = format.Defect("changed-meanwhile")
+	ErrKeyUsed    = format.Defect("request-key-used")   // there is a record of that request key
+	ErrKeyReused  = format.Defect("request-key-reused") // the request key stands for another request
+	ErrUnreadable = format.Defect("record-key-missing") // the record is there, its key is not
+	ErrState      = format.Defect("not-in-this-state")  // what is revoked is not revoked again
+	ErrReason     = format.Defect("unknown-reason")     // not one of the words
+	ErrBy         = format.Defect("malformed-actor")    // not an identifier
+	ErrOrder      = format.Defect("malformed-order")    // nothing is asked for, or something twice
+	ErrSameKey    = format.Defect("same-key")           // the new key is the old one
+	ErrTooMany    = format.Defect("list-too-long")      // more than the scheme's lists hold
+)
+
+// A Book keeps what was issued. Each method is one durable step: what it writes,
+// its audit line included, is on the disk when it returns nil, and none of it is
+// there when it returns an error, except that a disk that fails, or a connection
+// that is lost, may leave open which: a request key tells. What is personal in its arguments is kept so that nobody reads it
+// without the book's master key, and searched by keyed hashes. It is used by many
+// at once.
+type Book interface {
+	// Append inserts a record: its artefacts, terms, request key and line. It
+	// returns the valid records that have one of its terms of kind [TermDose].
+	//
+	// Where the entry corrects another record, that one becomes superseded by it
+	// and is listed as revoked in all its formats. It returns [ErrConflict] if
+	// that record has another version or is not valid, and [ErrKeyUsed] if the
+	// request key is known.
+	Append(ctx context.Context, e Entry) (same []ID, err error)
+
+	// Replay returns the record that was made when the same was asked, and records the line. It
+	// returns [ErrNotFound] if the key is not known, and [ErrKeyReused] if it is
+	// known for another content.
+	Replay(ctx context.Context, asked Asked, line Line) (*Held, error)
+
+	// Read returns a record, and records the line before it does. It returns
+	// [ErrNotFound], or [ErrUnreadable] where the record's key is gone.
+	Read(ctx context.Context, id ID, line Line) (*Held, error)
+
+	// Head returns what is known of a record without reading it, or [ErrNotFound].
+	Head(ctx context.Context, id ID) (Head, error)
+
+	// Find returns the records that have one of the terms, newest first, and
+	// records the line.
+	Find(ctx context.Context, terms []Term, limit int, line Line) ([]Head, error)
+
+	// List returns records, newest first: those before one, or the newest where
+	// that is zero.
+	List(ctx context.Context, before ID, limit int) ([]Head, error)
+
+	// Change takes a record from one state to another, and its certificates onto
+	// the lists of their schemes or off them. It returns [ErrConflict] if the
+	// record has another version or state.
+	Change(ctx context.Context, c Change) error
+
+	// OfKey returns valid records that have a current artefact under a key, by
+	// their identifiers: those after one. It records the line.
+	OfKey(ctx context.Context, kid []byte, after ID, limit int, line Line) ([]Held, error)
+
+	// Replace adds an artefact in the place of a current one, which stays. It
+	// returns [ErrConflict] if the record has another version or is not valid, or
+	// the artefact is not current.
+	Replace(ctx context.Context, r Replacement) error
+
+	// Erase removes records for good: content, artefacts, keys, terms. What the
+	// lists need stays, and names no record. It returns [ErrConflict], and has
+	// erased nothing, if one of them has another version. After any other error it
+	// may be done or yet to come: an erasure goes forward only.
+	Erase(ctx context.Context, records []Guard, line Line) error
+
+	// Listed returns the lists as they are at one moment, by scheme and key, the
+	// items in the order of their changes.
+	Listed(ctx context.Context) ([]Listed, error)
+}

@@ -1,0 +1,133 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"ampoule/format"
+	"ampoule/format/cbor"
+	"ampoule/format/cose"
+	"ampoule/format/dccrevocation"
+	"ampoule/format/shc"
+)
+
+// Scheme is how the certificates of a format are revoked one by one.
+type Scheme string
+
+// The schemes. A visible digital seal has none.
+const (
+	SchemeNone      Scheme = ""
+	SchemeSignature Scheme = "dcc-signature" // the hash of the signature in EU revocation batches: every HCERT
+	SchemeRID       Scheme = "shc-rid"       // the revocation identifier on the card revocation list of the key
+)
+
+// mark returns how the certificate is revoked and what is listed then.
+func (i *Issued) mark() (Scheme, []byte, error) {
+	switch {
+	case i.rid != "":
+		return SchemeRID, []byte(i.rid), nil
+	case i.envelope != nil:
+		m, err := cose.Parse(i.envelope, cbor.Limits{Depth: 16, Items: 4096, Pairs: 64})
+		if err != nil {
+			return "", nil, err
+		}
+		hash, err := dccrevocation.Signature(m.Signature, m.Alg == cose.ES256)
+		if err != nil {
+			return "", nil, err
+		}
+		return SchemeSignature, hash[:], nil
+	}
+	return SchemeNone, nil, nil
+}
+
+// StatusList is one published list.
+type StatusList struct {
+	Scheme  Scheme
+	KID     []byte // of the key whose certificates it revokes
+	Counter int64  // how often it was changed; a list with a lower one is older
+	// Document is EU revocation batches ({"batches": […]}) or a card revocation
+	// list, as trust.Status reads them and bundles carry them.
+	Document []byte
+}
+
+// noEnd stands for the end of what has none: a batch must name the day on which
+// the last of its certificates expires.
+var noEnd = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// StatusLists returns the lists of every key of which a certificate was ever
+// revoked. The same state gives the same bytes. Lists grow at their end: a batch
+// that is full changes only where a certificate in it is reinstated.
+func (r *Registry) StatusLists(ctx context.Context) ([]StatusList, error) {
+	listed, err := r.Book.Listed(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("status lists: %w", err)
+	}
+	var out []StatusList
+	for _, l := range listed {
+		s := StatusList{Scheme: l.Scheme, KID: l.KID, Counter: l.Counter}
+		switch l.Scheme {
+		case SchemeSignature:
+			s.Document, err = r.batches(l)
+		case SchemeRID:
+			rids := make([]string, len(l.Items))
+			for i, item := range l.Items {
+				rids[i] = string(item.Mark)
+			}
+			s.Document, err = shc.EncodeCRL(string(l.KID), l.Counter, rids)
+		default:
+			err = fmt.Errorf("scheme %q: %w", l.Scheme, format.BadCode)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("status list of key %x: %w", l.KID, err)
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// changesPerBatch is how many changes of a list go into one batch. A change lists
+// a record's certificates under one key, at most one in each of the three HCERT
+// formats, so that no batch exceeds [dccrevocation.MaxEntries].
+const changesPerBatch = dccrevocation.MaxEntries / 3
+
+// batches writes the hashes of one key. Which batch a hash stands in follows from
+// the change that listed it alone, so that a reinstatement moves no other.
+func (r *Registry) batches(l Listed) ([]byte, error) {
+	out := struct {
+		Batches []json.RawMessage `json:"batches"`
+	}{[]json.RawMessage{}}
+	for items := l.Items; len(items) > 0; {
+		n := 1
+		for n < len(items) && (items[n].Change-1)/changesPerBatch == (items[0].Change-1)/changesPerBatch {
+			n++
+		}
+		b := dccrevocation.Batch{Country: r.Country, KID: l.KID, Type: dccrevocation.TypeSignature}
+		for _, item := range items[:n] {
+			if len(item.Mark) != len(dccrevocation.Hash128{}) {
+				return nil, dccrevocation.ErrHash
+			}
+			b.Hashes = append(b.Hashes, dccrevocation.Hash128(item.Mark))
+			end := item.Expires
+			if end.IsZero() {
+				end = noEnd
+			}
+			if end.After(b.Expires) {
+				b.Expires = end
+			}
+		}
+		slices.SortFunc(b.Hashes, func(x, y dccrevocation.Hash128) int { return slices.Compare(x[:], y[:]) })
+		data, err := b.Encode()
+		if err != nil {
+			return nil, err
+		}
+		out.Batches = append(out.Batches, data)
+		items = items[n:]
+	}
+	if len(out.Batches) > dccrevocation.MaxBatches {
+		return nil, fmt.Errorf("%d batches: %w", len(out.Batches), ErrTooMany)
+	}
+	return json.Marshal(out)
+}
