@@ -1,11 +1,24 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte'
-import { defineConfig } from 'vite'
+import { defineConfig, type Plugin } from 'vite'
+
+// The texts that only the server and paper say stay out of the files that the page
+// loads. Their type in messages.svelte.ts leaves out the same.
+const texts: Plugin = {
+  name: 'texts',
+  generateBundle(_, bundle) {
+    for (const file of Object.values(bundle)) {
+      if (file.type !== 'asset' || !file.originalFileNames.some((name) => name.includes('internal/messages/'))) continue
+      const all = JSON.parse(file.source.toString()) as Record<string, string>
+      file.source = JSON.stringify(Object.fromEntries(Object.entries(all).filter(([key]) => !/^(paper|problem)\./.test(key))))
+    }
+  },
+}
 
 // One input per page. What is built stands in dist/pages and is embedded by
 // embed.go after pack.mjs has compressed it.
 export default defineConfig({
   root: import.meta.dirname,
-  plugins: [svelte()],
+  plugins: [svelte(), texts],
   worker: { format: 'es' },
   json: { stringify: false },
   build: {

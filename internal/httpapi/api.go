@@ -117,33 +117,47 @@ func (p *problem) GetStatus() int { return p.Status }
 func (p *problem) ContentType(string) string { return "application/problem+json" }
 
 func init() {
-	// The library's errors in the form of all others here. It quotes what was sent,
-	// which may name a person: of that only the place and what is wrong are taken.
+	huma.NewErrorWithContext = func(c huma.Context, status int, message string, errs ...error) huma.StatusError {
+		l := messages.Accept(c.Header("Accept-Language"))
+		c.SetHeader("Content-Language", l.Tag)
+		c.AppendHeader("Vary", problemVary)
+		return apiProblem(status, message, errs...).in(l)
+	}
+	// Without a request: the library asks for the form alone, to describe it.
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
-		p := &problem{Status: status, Reason: "bad-request", Title: "The request could not be understood", Detail: message}
-		switch status {
-		case http.StatusNotFound:
-			p = problemNotFound
-		case http.StatusRequestEntityTooLarge:
-			p = problemBodyTooLarge
-		case http.StatusUnsupportedMediaType:
-			p = problemNotJSON
-		case http.StatusRequestTimeout:
-			p = problemSlow
-		case http.StatusInternalServerError:
-			p = problemInternal
-		case http.StatusUnprocessableEntity, http.StatusBadRequest:
-			var places []string
-			for _, err := range errs {
-				if d, ok := err.(*huma.ErrorDetail); ok && d.Location != "" {
-					places = append(places, d.Location+": "+d.Message)
-				}
+		return apiProblem(status, message, errs...).in(messages.English)
+	}
+}
+
+// apiProblem is an error of the library in the form of all others here. It quotes
+// what was sent, which may name a person: of that only the place and what is
+// wrong are taken, as the library words it.
+func apiProblem(status int, message string, errs ...error) *problem {
+	switch status {
+	case http.StatusNotFound:
+		return problemNotFound
+	case http.StatusRequestEntityTooLarge:
+		return problemBodyTooLarge
+	case http.StatusUnsupportedMediaType:
+		return problemNotJSON
+	case http.StatusRequestTimeout:
+		return problemSlow
+	case http.StatusInternalServerError:
+		return problemInternal
+	case http.StatusUnprocessableEntity, http.StatusBadRequest:
+		var places []string
+		for _, err := range errs {
+			if d, ok := err.(*huma.ErrorDetail); ok && d.Location != "" {
+				places = append(places, d.Location+": "+d.Message)
 			}
-			p = problemInvalid.with(strings.Join(places, "; "))
-			p.Status = status
 		}
+		p := problemInvalid.with(strings.Join(places, "; "))
+		p.Status = status
 		return p
 	}
+	p := problemBadRequest.with(message)
+	p.Status = status
+	return p
 }
 
 // docsView is the description as a page to read.
@@ -157,7 +171,10 @@ type docsOperation struct{ ID, Method, Path, Summary, Description, Request, Answ
 
 // docs serves the description. The library's own page would load from elsewhere.
 func (s *server) docs(api *huma.OpenAPI) func(*answer, *http.Request) {
-	view := docsView{Title: api.Info.Title, Version: api.Info.Version, Description: api.Info.Description, Problems: problems()}
+	view := docsView{Title: api.Info.Title, Version: api.Info.Version, Description: api.Info.Description}
+	for _, p := range problems() {
+		view.Problems = append(view.Problems, p.in(messages.English))
+	}
 	for _, path := range slices.Sorted(maps.Keys(api.Paths)) {
 		item := api.Paths[path]
 		for _, o := range []*huma.Operation{item.Get, item.Post} {

@@ -7,8 +7,8 @@
 // no file is written, and no log line holds a word of it.
 //
 // The routes are in routes.go, what can go wrong is in problem.go, and the words
-// are those of [ampoule/internal/messages], in the language that a browser asks
-// for; what can go wrong is said in English.
+// are those of [ampoule/internal/messages], in the language that a request asks
+// for.
 package httpapi
 
 import (

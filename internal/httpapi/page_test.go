@@ -603,7 +603,7 @@ func TestProblems(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			body := wantStatus(t, tt.do("text/html"), tt.want.Status, "text/html")
-			if !strings.Contains(body, `data-reason="`+tt.want.Reason+`"`) || !strings.Contains(body, html.EscapeString(tt.want.Title)) {
+			if !strings.Contains(body, `data-reason="`+tt.want.Reason+`"`) || !strings.Contains(body, html.EscapeString(tt.want.in(messages.English).Title)) {
 				t.Errorf("want %s\n%s", tt.want.Reason, body)
 			}
 			wantNoPerson(t, body)

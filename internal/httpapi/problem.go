@@ -2,8 +2,8 @@ package httpapi
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"ampoule/internal/messages"
@@ -11,107 +11,88 @@ import (
 
 // problem is an answer other than the one asked for: what is the matter, and
 // what to do about it. It is a page for people, and an RFC 9457 problem
-// document for programs.
+// document for programs. Its words are under "problem." in the catalogue, and
+// come in when it is known in which language.
 type problem struct {
 	Status int      `json:"status"`
 	Reason string   `json:"reason"` // a stable word
 	Title  string   `json:"title"`
 	Detail string   `json:"detail,omitempty"`
 	Try    []string `json:"try,omitempty"` // what may help
+
+	tries  int   // how many texts there are of what may help
+	values []any // what the detail names, as [messages.Language.Text] takes it
 }
 
 func (p *problem) Error() string { return p.Reason }
 
 // with returns the problem with a detail of its own.
 func (p problem) with(detail string) *problem {
-	if detail != "" {
-		p.Detail = detail
+	p.Detail = detail
+	return &p
+}
+
+// in returns the problem in the words of a language. A detail of its own stays.
+func (p problem) in(l *messages.Language) *problem {
+	key := "problem." + p.Reason + "."
+	p.Title = l.Text(key + "title")
+	if p.Detail == "" {
+		p.Detail = l.Text(key+"detail", p.values...)
+	}
+	p.Try = make([]string, p.tries)
+	for i := range p.Try {
+		p.Try[i] = l.Text(key + "try." + strconv.Itoa(i+1))
 	}
 	return &p
 }
 
 // problems are those that the API answers with.
 func problems() []*problem {
-	return []*problem{problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal}
+	return []*problem{problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal}
 }
 
 // Every problem there is.
 var (
-	problemNotFound = &problem{Status: http.StatusNotFound, Reason: "not-found", Title: "There is no such page",
-		Detail: "Nothing is kept at this address."}
-	problemNotBuilt = &problem{Status: http.StatusNotFound, Reason: "not-built", Title: "This program was built without the verifier's page",
-		Detail: "The page is built by Node before the program is.",
-		Try:    []string{"Build it again by: make build", "Verify a picture or a text on the first page."}}
-	problemMethod = &problem{Status: http.StatusMethodNotAllowed, Reason: "method-not-allowed", Title: "This address is asked in another way",
-		Detail: "A verdict is the answer to a form that was sent, and cannot be opened or kept as a link.",
-		Try:    []string{"Begin on the first page, and verify the certificate again."}}
-	problemCrossSite = &problem{Status: http.StatusForbidden, Reason: "cross-site", Title: "Sent from another site",
-		Detail: "A page elsewhere had your browser send this form. It was not looked at.",
-		Try:    []string{"Begin on the first page here."}}
-	problemNoSample = &problem{Status: http.StatusNotFound, Reason: "no-such-sample", Title: "There is no such sample",
-		Detail: "The samples may have been made anew since the page was opened.",
-		Try:    []string{"Go back to the first page, and choose one of its samples."}}
+	problemNotFound  = &problem{Status: http.StatusNotFound, Reason: "not-found"}
+	problemNotBuilt  = &problem{Status: http.StatusNotFound, Reason: "not-built", tries: 2}
+	problemMethod    = &problem{Status: http.StatusMethodNotAllowed, Reason: "method-not-allowed", tries: 1}
+	problemCrossSite = &problem{Status: http.StatusForbidden, Reason: "cross-site", tries: 1}
+	problemNoSample  = &problem{Status: http.StatusNotFound, Reason: "no-such-sample", tries: 1}
 
-	problemNothing = &problem{Status: http.StatusBadRequest, Reason: "nothing-given", Title: "Nothing was given to verify",
-		Detail: "The form came without a text, without a picture and without the name of a sample.",
-		Try:    []string{"Paste the text of a code, which begins with HC1:, or choose a picture of one."}}
-	problemSeveral = &problem{Status: http.StatusBadRequest, Reason: "several-given", Title: "More than one thing was given",
-		Detail: "A form carries one of a text, a picture and the name of a sample, and that one once."}
-	problemForm = &problem{Status: http.StatusBadRequest, Reason: "bad-form", Title: "The form could not be read",
-		Detail: "It broke off on its way, or is not written as forms are.",
-		Try:    []string{"Send it again."}}
-	problemMediaType = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-a-form", Title: "This is not a form",
-		Detail: "Text is taken as application/x-www-form-urlencoded, and a picture as multipart/form-data."}
+	problemNothing   = &problem{Status: http.StatusBadRequest, Reason: "nothing-given", tries: 1}
+	problemSeveral   = &problem{Status: http.StatusBadRequest, Reason: "several-given"}
+	problemForm      = &problem{Status: http.StatusBadRequest, Reason: "bad-form", tries: 1}
+	problemMediaType = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-a-form"}
 
-	problemTextTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "text-too-large", Title: "The text is too long",
-		Detail: fmt.Sprintf("At most %d KiB are taken. No code holds more than 4,296 characters.", maxForm>>10),
-		Try:    []string{"Paste the text of one code only."}}
-	problemPictureTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "picture-too-large", Title: "The picture is too large",
-		Detail: fmt.Sprintf("A picture may have %d MiB and 16 megapixels.", maxPicture>>20),
-		Try:    []string{"Cut the picture down to the code.", "Take it again with a smaller size set in the camera."}}
-	problemNotPicture = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-a-picture", Title: "This file is not a picture that can be read",
-		Detail: "Pictures are read as PNG, JPEG or GIF.",
-		Try:    []string{"Save the picture as PNG or JPEG.", "From a PDF, take a picture of the screen with the code on it."}}
-	problemNoCode = &problem{Status: http.StatusUnprocessableEntity, Reason: "no-code-found", Title: "No code was found in the picture",
-		Detail: "The picture is sound, but no QR code in it could be read. This says nothing about the certificate.",
-		Try: []string{
-			"Hold the camera straight above the code, so that the code fills most of the picture.",
-			"Keep the white margin around the code in the picture.",
-			"Use more light, and avoid reflections and shadows.",
-			"Hold still until the picture is sharp.",
-			"If you have the text of the code, paste that.",
-		}}
-	problemDamaged = &problem{Status: http.StatusUnprocessableEntity, Reason: "unreadable", Title: "The picture is damaged",
-		Detail: "It begins like a picture, but does not go on like one.",
-		Try:    []string{"Send the picture again from where it was taken.", "Take a new one."}}
-	problemIncomplete = &problem{Status: http.StatusUnprocessableEntity, Reason: "code-incomplete", Title: "Only a part of the codes is in the picture",
-		Detail: "This text is spread over several codes that belong together.",
-		Try:    []string{"Take one picture with all of them in it."}}
+	problemTextTooLarge    = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "text-too-large", tries: 1, values: []any{"size", maxForm >> 10}}       // KiB
+	problemPictureTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "picture-too-large", tries: 2, values: []any{"size", maxPicture >> 20}} // MiB
+	problemNotPicture      = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-a-picture", tries: 2}
+	problemNoCode          = &problem{Status: http.StatusUnprocessableEntity, Reason: "no-code-found", tries: 5}
+	problemDamaged         = &problem{Status: http.StatusUnprocessableEntity, Reason: "unreadable", tries: 2}
+	problemIncomplete      = &problem{Status: http.StatusUnprocessableEntity, Reason: "code-incomplete", tries: 1}
 
-	problemInvalid = &problem{Status: http.StatusUnprocessableEntity, Reason: "invalid-request", Title: "The request is not as the API describes it",
-		Detail: "A member is missing, or of another kind.", Try: []string{"See /docs for what the request looks like."}}
-	problemNotJSON = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-json", Title: "The API takes JSON",
-		Detail: "Send Content-Type: application/json."}
-	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", Title: "The request is too large",
-		Detail: fmt.Sprintf("At most %d KiB are taken.", maxBody>>10)}
-	problemTooMany = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", Title: "Too many requests from this address",
-		Detail: "Some were sent in a short time.", Try: []string{"Send it again after the seconds that Retry-After tells.", "Send several certificates in one request."}}
+	problemBadRequest   = &problem{Status: http.StatusBadRequest, Reason: "bad-request"}
+	problemInvalid      = &problem{Status: http.StatusUnprocessableEntity, Reason: "invalid-request", tries: 1}
+	problemNotJSON      = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-json"}
+	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", values: []any{"size", maxBody >> 10}} // KiB
+	problemTooMany      = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", tries: 2}
 
-	problemBusy = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", Title: "Too many pictures at once",
-		Detail: "Others are being read, and yours did not have its turn in time.",
-		Try:    []string{"Send it again in a few seconds.", "A text is verified at once, without waiting."}}
-	problemSlow = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", Title: "The picture did not arrive in time",
-		Detail: fmt.Sprintf("It has %d seconds to arrive.", int(uploadTime.Seconds())),
-		Try:    []string{"Cut the picture down to the code, which makes it smaller."}}
-	problemInternal = &problem{Status: http.StatusInternalServerError, Reason: "internal", Title: "This went wrong here",
-		Detail: "It is a fault of this program. Nothing was decided about the certificate."}
+	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
+	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}
+	problemInternal = &problem{Status: http.StatusInternalServerError, Reason: "internal"}
 )
 
-// fail answers with a problem.
+// problemVary is what the answer with a problem depends on.
+const problemVary = "Accept, Accept-Language"
+
+// fail answers with a problem, in the language that the request asks for.
 func (s *server) fail(w *answer, r *http.Request, p *problem) {
+	l := messages.Accept(r.Header.Get("Accept-Language"))
+	said := p.in(l)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept")
+	h.Set("Content-Language", l.Tag)
+	h.Add("Vary", problemVary)
 	switch p {
 	case problemBusy:
 		h.Set("Retry-After", "5")
@@ -119,12 +100,12 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 		h.Set("Retry-After", "1")
 	}
 	if wantsJSON(r.Header) || strings.HasPrefix(r.URL.Path, "/v1/") {
-		body, err := json.Marshal(p)
+		body, err := json.Marshal(said)
 		if err != nil {
 			panic(err) // strings and a number
 		}
 		w.send(p.Status, "application/problem+json", append(body, '\n'))
 		return
 	}
-	s.render(w, p.Status, s.views[messages.English].problem, frame{Title: p.Title, Body: p})
+	s.render(w, p.Status, s.views[l].problem, frame{Title: said.Title, Body: said})
 }

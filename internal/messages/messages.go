@@ -12,6 +12,10 @@
 // what to do next: for the one who verifies, and for the holder, who stands at
 // the same desk and is rarely at fault. A reason has a title, and sentences of
 // its own only where it says more than its outcome does.
+//
+// What the server answers with instead is under "problem.", with the reason word
+// of the problem behind the dot: a title, a detail, and numbered things to try.
+// The verifier's page does not load these, nor what is under "paper.".
 package messages
 
 import (

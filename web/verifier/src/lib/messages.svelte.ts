@@ -1,9 +1,10 @@
 // The texts, from the same files that the server and the command line use:
-// internal/messages. The keys of the English file are the type of all keys.
+// internal/messages. The keys of the English file are the type of all keys, but
+// for those that the build leaves out: vite.config.ts.
 import { isolate } from './isolate'
 import type english from '../../../../internal/messages/en.json'
 
-export type Key = keyof typeof english
+export type Key = Exclude<keyof typeof english, `${'paper' | 'problem'}.${string}`>
 /** Stem is a key that depends on a number: there are such keys in ".one", ".other" and what else a language needs. */
 export type Stem = { [K in Key]: K extends `${infer S}.one` ? (`${S}.other` extends Key ? S : never) : never }[Key]
 type Values = Record<string, string | number>
