@@ -36,7 +36,7 @@ web/gen/engine.wasm: $(ENGINE)
 	GOOS=js GOARCH=wasm go build -trimpath -ldflags '-s -w' -o $@ ./web/wasm
 
 web/node_modules/.package-lock.json: web/package-lock.json
-	cd web && npm ci --silent --no-audit --no-fund
+	cd web && npm ci --loglevel=error --no-audit --no-fund
 
 run: build
 	exec bin/ampoule demo
@@ -58,8 +58,8 @@ deps:
 			echo "missing: run as root: apt-get install $${missing[*]} fonts-dejavu-core"; exit 1
 		fi
 	fi
-	cd web/test && npm ci --silent --no-audit --no-fund
-	cd .. && npm ci --silent --no-audit --no-fund
+	cd web/test && npm ci --loglevel=error --no-audit --no-fund
+	cd .. && npm ci --loglevel=error --no-audit --no-fund
 
 check: $(STATICCHECK)
 	unformatted=$$(gofmt -l .)
@@ -98,7 +98,7 @@ faces: build
 
 # The verifier's page as a slow phone would load it.
 lighthouse: build
-	cd web/lighthouse && npm ci --silent --no-audit --no-fund
+	cd web/lighthouse && npm ci --loglevel=error --no-audit --no-fund
 	../test/run.sh ../lighthouse/run.mjs
 
 bench:
