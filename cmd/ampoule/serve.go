@@ -218,7 +218,8 @@ func (s *service) refresh() error {
 	page.TrustSummary = fmt.Sprintf("%d keys", page.API.Trust.Keys)
 	if opened != nil {
 		page.API.Trust.Bundle = &httpapi.BundleInfo{Serial: opened.Serial, Maker: opened.Maker, Issued: opened.Issued, Next: opened.Next, Digest: opened.Digest.String()}
-		page.TrustSummary += "\n" + bundleAge("of the server", opened.Bundle, time.Now())
+		// Dates and no age: the page stands until the next bundle comes.
+		page.TrustSummary += fmt.Sprintf("\nbundle %d of %s, issued %s, the next is due %s", opened.Serial, opened.Maker, opened.Issued.Format(time.DateOnly), opened.Next.Format(time.DateOnly))
 	}
 	s.front.Show(page, func() error {
 		if opened != nil && opened.TooOld(time.Now()) {

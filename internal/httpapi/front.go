@@ -150,7 +150,6 @@ func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
 	if allowed {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
-		w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
 	}
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
