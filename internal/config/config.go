@@ -71,6 +71,19 @@ type Config struct {
 		HotKeys int `toml:"hot_keys" default:"64"`
 	} `toml:"verifier"`
 
+	Store struct {
+		// Dir is the folder of the store: the database, unless PostgreSQL has it, the
+		// keys of the records, the signing keys. Empty: the server verifies, and no more.
+		Dir string `toml:"dir"`
+		// Postgres is a connection string; empty: SQLite in Dir.
+		Postgres string `toml:"postgres" secret:"true"`
+		// Master is the file of the master key; empty: master.key in Dir.
+		Master string `toml:"master"`
+		// Passphrase is a file with the passphrase of the master key and of the signing
+		// keys; AMPOULE_PASSPHRASE has it otherwise. Without either they are in the clear.
+		Passphrase string `toml:"passphrase_file"`
+	} `toml:"store"`
+
 	Log struct {
 		// Level is debug, info, warn or error.
 		Level string `toml:"level" default:"info"`
@@ -186,8 +199,10 @@ func (c *Config) check() error {
 		return refuse("tls", "certificate and key belong together")
 	case (c.Verifier.Bundle == "") != (c.Verifier.Root == ""):
 		return refuse("verifier", "bundle and root belong together")
-	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0:
+	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0 && c.Store.Dir == "":
 		return refuse("verifier", "neither a bundle nor trust: every issuer would be unknown")
+	case c.Store.Dir == "" && (c.Store.Postgres != "" || c.Store.Master != "" || c.Store.Passphrase != ""):
+		return refuse("store.dir", "a store needs a folder: keys of records are never in the database")
 	case c.HTTP.Rate < 0 || c.HTTP.Burst < 0 || c.HTTP.Rate > 0 && c.HTTP.Burst == 0:
 		return refuse("http", "rate and burst are numbers of requests")
 	case c.HTTP.Stop < 0 || c.HTTP.Stop > time.Hour:
@@ -205,6 +220,7 @@ func (c *Config) check() error {
 // field is one setting on its way into the configuration.
 type field struct {
 	name, def, origin string
+	secret            bool // its value is not shown
 	value             reflect.Value
 }
 
@@ -216,7 +232,7 @@ func fieldsOf(v reflect.Value, above string) (fields []*field) {
 			fields = append(fields, fieldsOf(v.Field(i), name+".")...)
 			continue
 		}
-		fields = append(fields, &field{name: name, def: t.Tag.Get("default"), value: v.Field(i)})
+		fields = append(fields, &field{name: name, def: t.Tag.Get("default"), secret: t.Tag.Get("secret") != "", value: v.Field(i)})
 	}
 	return fields
 }
@@ -289,6 +305,9 @@ func (f *field) setValue(v any, origin string) error {
 }
 
 func (f *field) text() string {
+	if f.secret && !f.value.IsZero() {
+		return "(secret)"
+	}
 	switch v := f.value.Interface().(type) {
 	case []string:
 		return strings.Join(v, ",")

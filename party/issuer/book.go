@@ -55,6 +55,20 @@ func ParseID(text string) (ID, error) {
 	return id, nil
 }
 
+// Place is where a record belongs: an organisation, and a facility of it. Either
+// is an identifier that names no person. Who may see or touch a record follows
+// from its place.
+type Place struct {
+	Organisation string
+	Facility     string
+}
+
+// Holds reports whether another place is this one or lies in it: an organisation
+// without a facility holds all of its facilities, and the zero place holds all.
+func (p Place) Holds(o Place) bool {
+	return (p.Organisation == "" || p.Organisation == o.Organisation) && (p.Facility == "" || p.Facility == o.Facility)
+}
+
 // State is where a record stands in its life.
 type State string
 
