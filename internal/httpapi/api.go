@@ -87,6 +87,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	}, func(context.Context, *struct{}) (*trustAnswer, error) {
 		return &trustAnswer{"no-cache", s.API.Trust}, nil
 	})
+	if s.Access != nil {
+		s.describeAccess(api)
+	}
 	return api.OpenAPI()
 }
 
@@ -177,7 +180,7 @@ func (s *server) docs(api *huma.OpenAPI) func(*answer, *http.Request) {
 	}
 	for _, path := range slices.Sorted(maps.Keys(api.Paths)) {
 		item := api.Paths[path]
-		for _, o := range []*huma.Operation{item.Get, item.Post} {
+		for _, o := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if o == nil {
 				continue
 			}
@@ -185,7 +188,11 @@ func (s *server) docs(api *huma.OpenAPI) func(*answer, *http.Request) {
 			if o.RequestBody != nil {
 				d.Request = s.schemaText(api, o.RequestBody.Content)
 			}
-			d.Answer = s.schemaText(api, o.Responses["200"].Content)
+			for _, status := range []string{"200", "201"} {
+				if answer := o.Responses[status]; answer != nil {
+					d.Answer = s.schemaText(api, answer.Content)
+				}
+			}
 			view.Operations = append(view.Operations, d)
 		}
 	}

@@ -49,7 +49,9 @@ type Page struct {
 	Bundle, BundleRoot []byte
 	// API is what programs ask; nil: nothing but the pages is served.
 	API *API
-	Log *slog.Logger // nil: nothing is logged
+	// Access lets people in; nil: there are no accounts.
+	Access *Access
+	Log    *slog.Logger // nil: nothing is logged
 
 	front *Front // before it, if there is one
 }

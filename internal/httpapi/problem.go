@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"ampoule/internal/messages"
 )
@@ -21,6 +22,7 @@ type problem struct {
 	Try    []string `json:"try,omitempty"` // what may help
 
 	tries  int   // how many texts there are of what may help
+	wait   int   // seconds, after which it may be tried again
 	values []any // what the detail names, as [messages.Language.Text] takes it
 }
 
@@ -29,6 +31,13 @@ func (p *problem) Error() string { return p.Reason }
 // with returns the problem with a detail of its own.
 func (p problem) with(detail string) *problem {
 	p.Detail = detail
+	return &p
+}
+
+// after returns the problem with how long to wait.
+func (p problem) after(d time.Duration) *problem {
+	p.wait = max(1, int((d+time.Second-1)/time.Second))
+	p.values = []any{"count", p.wait}
 	return &p
 }
 
@@ -77,6 +86,27 @@ var (
 	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", values: []any{"size", maxBody >> 10}} // KiB
 	problemTooMany      = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", tries: 2}
 
+	problemNobody         = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 1}
+	problemToken          = &problem{Status: http.StatusUnauthorized, Reason: "bad-token"}
+	problemDenied         = &problem{Status: http.StatusForbidden, Reason: "not-allowed", tries: 1}
+	problemCredentials    = &problem{Status: http.StatusUnauthorized, Reason: "wrong-credentials", tries: 1}
+	problemTooSoon        = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-tries", values: []any{"count", 1}}
+	problemWeak           = &problem{Status: http.StatusUnprocessableEntity, Reason: "weak-password"}
+	problemLoginName      = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-login-name"}
+	problemLoginTaken     = &problem{Status: http.StatusConflict, Reason: "login-name-taken"}
+	problemAccountChanged = &problem{Status: http.StatusConflict, Reason: "account-changed", tries: 1}
+	problemLastOne        = &problem{Status: http.StatusConflict, Reason: "last-administrator"}
+	problemSetUp          = &problem{Status: http.StatusForbidden, Reason: "set-up-already"}
+	problemSetupToken     = &problem{Status: http.StatusForbidden, Reason: "wrong-setup-token", tries: 1}
+	problemSetting        = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-setting"}
+	problemInvitation     = &problem{Status: http.StatusNotFound, Reason: "no-such-invitation", tries: 1}
+	problemCeremony       = &problem{Status: http.StatusConflict, Reason: "ceremony-over", tries: 1}
+	problemNoSuchWay      = &problem{Status: http.StatusNotFound, Reason: "not-configured"}
+	problemProvider       = &problem{Status: http.StatusBadGateway, Reason: "provider-unreachable", tries: 1}
+	problemTokenOrder     = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-token-order"}
+	problemGrant          = &problem{Status: http.StatusUnprocessableEntity, Reason: "unknown-role"}
+	problemTaken          = &problem{Status: http.StatusConflict, Reason: "credential-taken"}
+
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
 	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}
 	problemInternal = &problem{Status: http.StatusInternalServerError, Reason: "internal"}
@@ -98,6 +128,9 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 		h.Set("Retry-After", "5")
 	case problemTooMany:
 		h.Set("Retry-After", "1")
+	}
+	if p.wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.wait))
 	}
 	if wantsJSON(r.Header) || strings.HasPrefix(r.URL.Path, "/v1/") {
 		body, err := json.Marshal(said)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ampoule/internal/access"
 	"ampoule/internal/messages"
 	"ampoule/internal/paper"
 )
@@ -48,6 +49,9 @@ func (s *server) handler() http.Handler {
 	if s.API != nil {
 		allowed["/docs"], allowed["/openapi.json"], allowed["/openapi.yaml"], allowed["/v1/verify"], allowed["/v1/trust"] = "GET, HEAD", "GET, HEAD", "GET, HEAD", "POST", "GET, HEAD"
 	}
+	if s.Access != nil {
+		s.accessRoutes(route, allowed)
+	}
 	for pattern, allow := range allowed {
 		route(pattern, func(w *answer, r *http.Request) {
 			w.Header().Set("Allow", allow)
@@ -67,14 +71,16 @@ func (s *server) handler() http.Handler {
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w.(*answer), r, problemCrossSite)
 	}))
-	return s.around(guard.Handler(mux))
+	return s.around(s.who(guard.Handler(mux)))
 }
 
 // answer is the response with what the log line tells of it.
 type answer struct {
 	http.ResponseWriter
 	status  int
-	outcome string // of the verdicts, worded as outcomes only
+	visitor *access.Visitor // who asks; nil for nobody
+	accept  string          // Accept-Language of the request
+	outcome string          // of the verdicts, worded as outcomes only
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -122,7 +128,7 @@ var headers = map[string]string{
 func (s *server) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		a := &answer{ResponseWriter: w}
+		a := &answer{ResponseWriter: w, accept: r.Header.Get("Accept-Language")}
 		r = r.WithContext(context.WithValue(r.Context(), answerKey{}, a)) // which learns its pattern further in
 		for name, value := range headers {
 			a.Header().Set(name, value)
