@@ -533,19 +533,19 @@ func (s *Store) Replace(ctx context.Context, r issuer.Replacement) error {
 		if err != nil {
 			return err
 		}
-		return t.all(
-			stmt{
-				sql:  `UPDATE record SET version = version + 1, changed = $1 WHERE id = $2 AND version = $3 AND state = $4`,
-				args: []any{unix(r.Line.At), r.ID[:], r.Version, string(issuer.Valid)},
-				one:  issuer.ErrConflict,
-			},
-			stmt{
+		stmts := []stmt{{
+			sql:  `UPDATE record SET version = version + 1, changed = $1 WHERE id = $2 AND version = $3 AND state = $4`,
+			args: []any{unix(r.Line.At), r.ID[:], r.Version, string(issuer.Valid)},
+			one:  issuer.ErrConflict,
+		}}
+		if r.Of != issuer.None {
+			stmts = append(stmts, stmt{
 				sql:  `UPDATE artefact SET current = 0 WHERE record = $1 AND n = $2 AND current = 1`,
 				args: []any{r.ID[:], int64(r.Of)},
 				one:  issuer.ErrConflict,
-			},
-			insertArtefact(key, r.ID, int(n), r.Artefact),
-			audit(r.Line))
+			})
+		}
+		return t.all(append(stmts, insertArtefact(key, r.ID, int(n), r.Artefact), audit(r.Line))...)
 	})
 	if errors.Is(err, errNoRow) {
 		return issuer.ErrNotFound

@@ -158,6 +158,14 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	return &Receipt{Held: Held{head, &record, entry.Artefacts}, Same: same}, nil
 }
 
+// Check says what is wrong with a certificate that is wanted, or nil where it can
+// be issued.
+func (r *Registry) Check(w Wanted, record *cert.Certificate) error {
+	copied := *record
+	_, err := r.sign(w, &copied)
+	return err
+}
+
 func (r *Registry) replay(ctx context.Context, asked Asked, by Actor) (*Receipt, error) {
 	held, err := r.Book.Replay(ctx, asked, r.line(by, ActionReplay))
 	if err != nil {
