@@ -165,19 +165,19 @@ type personBody struct {
 	Guardian    string        `json:"guardian,omitempty" maxLength:"150"`
 }
 
-type codeBody struct {
+type CodeBody struct {
 	Code    string `json:"code" maxLength:"200"`
 	System  string `json:"system,omitempty" maxLength:"200"`
 	Display string `json:"display,omitempty" maxLength:"200"`
 }
 
-func (c codeBody) code() cert.Code { return cert.Code(c) }
+func (c CodeBody) code() cert.Code { return cert.Code(c) }
 
 type vaccinationBody struct {
-	Disease      codeBody  `json:"disease,omitzero" doc:"An ICVP takes it from the product"`
-	Vaccine      codeBody  `json:"vaccine,omitzero" doc:"The kind of vaccine"`
-	Product      codeBody  `json:"product,omitzero"`
-	Manufacturer codeBody  `json:"manufacturer,omitzero"`
+	Disease      CodeBody  `json:"disease,omitzero" doc:"An ICVP takes it from the product"`
+	Vaccine      CodeBody  `json:"vaccine,omitzero" doc:"The kind of vaccine"`
+	Product      CodeBody  `json:"product,omitzero"`
+	Manufacturer CodeBody  `json:"manufacturer,omitzero"`
 	Lot          string    `json:"lot,omitempty" maxLength:"50"`
 	Date         cert.Date `json:"date" pattern:"^[0-9]{4}-[0-9]{2}-[0-9]{2}$" patternDescription:"YYYY-MM-DD"`
 	Dose         int       `json:"dose,omitempty" minimum:"1" maximum:"99" doc:"Number in the series"`
@@ -241,21 +241,21 @@ type wantedBody struct {
 	Expires time.Time   `json:"expires,omitzero" doc:"End of the validity; none where the format allows that"`
 }
 
-type orderBody struct {
+type OrderBody struct {
 	Record   recordBody   `json:"record"`
 	Formats  []wantedBody `json:"formats" minItems:"1" maxItems:"5"`
 	Facility string       `json:"facility,omitempty" maxLength:"64" doc:"Where the record belongs; asked for where the one who asks issues at several"`
 }
 
-func (o orderBody) wanted() (out []issuer.Wanted) {
+func (o OrderBody) wanted() (out []issuer.Wanted) {
 	for _, w := range o.Formats {
 		out = append(out, issuer.Wanted(w))
 	}
 	return out
 }
 
-// headBody is what is known of a record without reading it.
-type headBody struct {
+// HeadBody is what is known of a record without reading it.
+type HeadBody struct {
 	ID           string          `json:"id"`
 	Organisation string          `json:"organisation"`
 	Facility     string          `json:"facility,omitempty"`
@@ -269,15 +269,15 @@ type headBody struct {
 	Formats      []issuer.Format `json:"formats"`
 }
 
-func headOf(h issuer.Head) headBody {
-	return headBody{
+func headOf(h issuer.Head) HeadBody {
+	return HeadBody{
 		ID: h.ID.String(), Organisation: h.Place.Organisation, Facility: h.Place.Facility, Version: h.Version, State: h.State, Reason: h.Reason,
 		Issued: h.Issued, Changed: h.Changed, Corrects: idOrEmpty(h.Corrects), Correction: idOrEmpty(h.Correction), Formats: h.Formats,
 	}
 }
 
-func headsOf(heads []issuer.Head) []headBody {
-	out := make([]headBody, len(heads))
+func headsOf(heads []issuer.Head) []HeadBody {
+	out := make([]HeadBody, len(heads))
 	for n, h := range heads {
 		out[n] = headOf(h)
 	}
@@ -309,15 +309,15 @@ type artefactBody struct {
 	Revocable bool          `json:"revocable" doc:"The format has a scheme of revocation"`
 }
 
-// heldBody is a record that was read.
-type heldBody struct {
-	headBody
+// HeldBody is a record that was read.
+type HeldBody struct {
+	HeadBody
 	Record       *cert.Certificate `json:"record"`
 	Certificates []artefactBody    `json:"certificates"`
 }
 
-func heldOf(h issuer.Held) heldBody {
-	out := heldBody{headBody: headOf(h.Head), Record: h.Record, Certificates: make([]artefactBody, len(h.Artefacts))}
+func heldOf(h issuer.Held) HeldBody {
+	out := HeldBody{HeadBody: headOf(h.Head), Record: h.Record, Certificates: make([]artefactBody, len(h.Artefacts))}
 	for n, a := range h.Artefacts {
 		out.Certificates[n] = artefactBody{a.Format, hex.EncodeToString(a.KID), a.Text, a.Expires, a.Current, a.Scheme != issuer.SchemeNone}
 	}
@@ -325,7 +325,7 @@ func heldOf(h issuer.Held) heldBody {
 }
 
 type receiptBody struct {
-	heldBody
+	HeldBody
 	Replayed bool     `json:"replayed" doc:"This was issued before, under the same Idempotency-Key"`
 	Same     []string `json:"same" doc:"Valid records of the same event of the same person: a warning"`
 }
@@ -347,13 +347,13 @@ func ifMatch(header string) (int64, error) {
 	return version, nil
 }
 
-// keyHeader is the key under which an order may be repeated.
-type keyHeader struct {
+// KeyHeader is the key under which an order may be repeated.
+type KeyHeader struct {
 	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The same order under the same key hands out the same certificates again"`
 }
 
-// matchHeader is the version that was seen.
-type matchHeader struct {
+// MatchHeader is the version that was seen.
+type MatchHeader struct {
 	Match string `header:"If-Match" doc:"ETag of the version that was seen; required"`
 }
 
@@ -361,7 +361,7 @@ type matchHeader struct {
 type heldAnswer struct {
 	ETag         string `header:"ETag"`
 	CacheControl string `header:"Cache-Control"`
-	Body         heldBody
+	Body         HeldBody
 }
 
 type receiptAnswer struct {
@@ -387,14 +387,14 @@ type headAnswer struct {
 	ETag         string `header:"ETag"`
 	CacheControl string `header:"Cache-Control"`
 	Body         struct {
-		headBody
+		HeadBody
 		Irrevocable []issuer.Format `json:"irrevocable" doc:"Formats that nobody can take back: their holders can show them as before"`
 	}
 }
 
 func changed(h issuer.Head) *headAnswer {
 	out := &headAnswer{ETag: etag(h.Version), CacheControl: "no-store"}
-	out.Body.headBody, out.Body.Irrevocable = headOf(h), append([]issuer.Format{}, h.Irrevocable()...)
+	out.Body.HeadBody, out.Body.Irrevocable = headOf(h), append([]issuer.Format{}, h.Irrevocable()...)
 	return out
 }
 
@@ -402,16 +402,16 @@ type pageAnswer struct {
 	CacheControl string `header:"Cache-Control"`
 	Link         string `header:"Link" doc:"The next page (RFC 8288)"`
 	Body         struct {
-		Items []headBody `json:"items"`
+		Items []HeadBody `json:"items"`
 		Next  string     `json:"next,omitempty" doc:"Cursor of the next page; missing after the last"`
 	}
 }
 
-type placeParameter struct {
+type PlaceParameter struct {
 	Facility string `query:"facility" maxLength:"64" doc:"Of several facilities, the one that is meant"`
 }
 
-type idParameter struct {
+type IDParameter struct {
 	ID string `path:"id" maxLength:"36"`
 }
 
@@ -429,8 +429,8 @@ func (s *server) describeIssuing(api huma.API) {
 		"The record is durable before the answer is sent. The formats are listed by GET /v1/issuing.", 400, 413, 415, 422)
 	issue.DefaultStatus = http.StatusCreated
 	register(api, issue, func(ctx context.Context, r *struct {
-		keyHeader
-		Body orderBody
+		KeyHeader
+		Body OrderBody
 	}) (*receiptAnswer, error) {
 		by, err := i.actor(ctx, access.CertificateIssue, r.Body.Facility)
 		if err != nil {
@@ -451,7 +451,7 @@ func (s *server) describeIssuing(api huma.API) {
 		"By the same rules as issuing, and whether the same event was certified before.", 400, 413, 415, 422), s.apiCheck)
 
 	register(api, at("list", "GET", "/v1/certificates", "List records, newest first", "Nothing personal: to read a record is another step.", 422), func(ctx context.Context, r *struct {
-		placeParameter
+		PlaceParameter
 		Cursor string `query:"cursor" maxLength:"36"`
 		Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 	}) (*pageAnswer, error) {
@@ -504,7 +504,7 @@ func (s *server) describeIssuing(api huma.API) {
 	})
 
 	register(api, at("read", "GET", "/v1/certificates/{id}", "Read a record with its certificates", "That it was read is on the audit log before it is.", 404, 410), func(ctx context.Context, r *struct {
-		idParameter
+		IDParameter
 		Match string `header:"If-None-Match"`
 	}) (*heldAnswer, error) {
 		head, by, err := i.record(ctx, access.CertificateRead, r.ID)
@@ -522,8 +522,8 @@ func (s *server) describeIssuing(api huma.API) {
 	})
 
 	register(api, at("revoke", "POST", "/v1/certificates/{id}/revoke", "Take a record out of force, in all its formats", "", 400, 404, 409, 412, 415, 422, 428), func(ctx context.Context, r *struct {
-		idParameter
-		matchHeader
+		IDParameter
+		MatchHeader
 		Body struct {
 			Reason issuer.Reason `json:"reason" enum:"wrong-data,not-given,product,fraud,holder,key"`
 		}
@@ -541,8 +541,8 @@ func (s *server) describeIssuing(api huma.API) {
 	})
 
 	register(api, at("reinstate", "POST", "/v1/certificates/{id}/reinstate", "Put a revoked record back in force", "One that was corrected stays out: there would be two.", 404, 409, 412, 428), func(ctx context.Context, r *struct {
-		idParameter
-		matchHeader
+		IDParameter
+		MatchHeader
 	}) (*headAnswer, error) {
 		guard, by, err := i.guard(ctx, access.CertificateReinstate, r.ID, r.Match)
 		if err != nil {
@@ -560,11 +560,11 @@ func (s *server) describeIssuing(api huma.API) {
 		"In one step the wrong one is superseded and listed as revoked in all its formats; both stay to be read.", 400, 404, 409, 412, 413, 415, 422, 428)
 	correct.DefaultStatus = http.StatusCreated
 	register(api, correct, func(ctx context.Context, r *struct {
-		idParameter
-		matchHeader
-		keyHeader
+		IDParameter
+		MatchHeader
+		KeyHeader
 		Body struct {
-			orderBody
+			OrderBody
 			Reason issuer.Reason `json:"reason" enum:"wrong-data,not-given,product,fraud,holder,key"`
 		}
 	}) (*receiptAnswer, error) {
@@ -588,7 +588,7 @@ func (s *server) describeIssuing(api huma.API) {
 	})
 
 	register(api, at("erase", "DELETE", "/v1/certificates/{id}", "Erase a person's record for good",
-		"With the records that it corrects and that correct it. What was revoked stays revoked, by bare hashes; what was valid stays so in its holder's hands, and nobody can revoke it any more.", 404, 412), func(ctx context.Context, r *idParameter) (*struct {
+		"With the records that it corrects and that correct it. What was revoked stays revoked, by bare hashes; what was valid stays so in its holder's hands, and nobody can revoke it any more.", 404, 412), func(ctx context.Context, r *IDParameter) (*struct {
 		Body struct {
 			Erased []string `json:"erased"`
 		}
@@ -621,6 +621,11 @@ func (s *server) describeIssuing(api huma.API) {
 	register(api, at("reissue", "POST", "/v1/keys/{kid}/reissue", "Sign every certificate in force of a key anew, under the keys that sign now",
 		"It may be asked again until nothing is left: what was done is not done twice.", 404, 409, 422), s.apiReissue)
 
+	for _, path := range []string{issue.Path, correct.Path} {
+		r := api.OpenAPI().Paths[path].Post.Responses
+		r["200"] = &huma.Response{Description: "It was issued before, under the same Idempotency-Key", Content: r["201"].Content, Headers: r["201"].Headers}
+	}
+
 	register(api, at("issuing", "GET", "/v1/issuing", "Tell what can be issued here, and what a form may offer", ""), func(ctx context.Context, r *struct{}) (*struct{ Body issuingBody }, error) {
 		return &struct{ Body issuingBody }{i.offer(principal(ctx))}, nil
 	})
@@ -651,12 +656,12 @@ type checkAnswer struct {
 	CacheControl string `header:"Cache-Control"`
 	Body         struct {
 		Findings []string   `json:"findings" doc:"What is wrong with it; empty: it can be issued"`
-		Same     []headBody `json:"same" doc:"Valid records of the same event of the same person"`
+		Same     []HeadBody `json:"same" doc:"Valid records of the same event of the same person"`
 	}
 }
 
 // apiCheck answers POST /v1/certificates/check.
-func (s *server) apiCheck(ctx context.Context, r *struct{ Body orderBody }) (*checkAnswer, error) {
+func (s *server) apiCheck(ctx context.Context, r *struct{ Body OrderBody }) (*checkAnswer, error) {
 	by, err := s.Issuing.actor(ctx, access.CertificateIssue, r.Body.Facility)
 	if err != nil {
 		return nil, err
@@ -666,7 +671,7 @@ func (s *server) apiCheck(ctx context.Context, r *struct{ Body orderBody }) (*ch
 		return nil, err
 	}
 	out := &checkAnswer{CacheControl: "no-store"}
-	out.Body.Findings, out.Body.Same = []string{}, []headBody{}
+	out.Body.Findings, out.Body.Same = []string{}, []HeadBody{}
 	for _, w := range r.Body.wanted() {
 		if err := s.Issuing.Registry.Check(w, record); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -684,11 +689,11 @@ func (s *server) apiCheck(ctx context.Context, r *struct{ Body orderBody }) (*ch
 
 // apiPaper answers GET /v1/certificates/{id}/certificate.pdf.
 func (s *server) apiPaper(ctx context.Context, r *struct {
-	idParameter
+	IDParameter
 	First    string        `query:"first" enum:"en,fr" default:"en" doc:"English or French, which the Regulations ask for"`
 	Second   string        `query:"second" maxLength:"8" doc:"Another language; that of the request otherwise"`
 	Format   []cert.Format `query:"format" doc:"Of several formats, those to print; all that are current otherwise"`
-	PerSheet int           `query:"per_sheet" enum:"1,2,4" default:"1"`
+	PerSheet int           `query:"per_sheet" minimum:"1" maximum:"4" default:"1" doc:"Certificates on a sheet: 1, 2 or 4"`
 }) (*fileAnswer, error) {
 	head, by, err := s.Issuing.record(ctx, access.CertificateRead, r.ID)
 	if err != nil {
@@ -740,7 +745,7 @@ const codeSize = 50
 
 // apiCode answers GET /v1/certificates/{id}/codes/{file}.
 func (s *server) apiCode(ctx context.Context, r *struct {
-	idParameter
+	IDParameter
 	File string `path:"file" maxLength:"40"`
 }) (*fileAnswer, error) {
 	head, by, err := s.Issuing.record(ctx, access.CertificateRead, r.ID)

@@ -160,7 +160,7 @@ func (s *server) describeFHIR(api huma.API) {
 		Errors:      []int{400, 401, 403, 404}, Responses: fileResponse(fhirJSON), Middlewares: huma.Middlewares{signedIn(api)}, Security: security,
 	}
 	register(api, issue, func(ctx context.Context, r *struct {
-		idParameter
+		IDParameter
 		RawBody []byte `contentType:"application/fhir+json"`
 	}) (*fhirAnswer, error) {
 		asked, err := parseCardRequest(r.RawBody)

@@ -26,7 +26,7 @@ type formatBody struct {
 }
 
 type productBody struct {
-	codeBody
+	CodeBody
 	Disease      string `json:"disease,omitempty" doc:"One of our words, as in diseases"`
 	Manufacturer string `json:"manufacturer,omitempty"`
 }
@@ -100,7 +100,7 @@ func (i *Issuing) offer(who *access.Principal) issuingBody {
 	if i.Terms.Catalogue != nil {
 		for p := range i.Terms.Catalogue.Products() {
 			if !p.Inactive && p.Disease != "" {
-				out.Products = append(out.Products, productBody{codeBody{Code: p.ID, Display: p.Display}, p.Disease, p.Manufacturer})
+				out.Products = append(out.Products, productBody{CodeBody{Code: p.ID, Display: p.Display}, p.Disease, p.Manufacturer})
 			}
 		}
 	}

@@ -55,13 +55,21 @@ func (s *server) handler() http.Handler {
 			allowed[path] = methods(item)
 		}
 	}
+	// Beside the other, whose patterns have methods: there the two would conflict.
+	known := http.NewServeMux()
 	for pattern, allow := range allowed {
-		route(pattern, func(w *answer, r *http.Request) {
+		known.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", allow)
-			s.fail(w, r, problemMethod)
+			s.fail(w.(*answer), r, problemMethod)
 		})
 	}
-	route("/", func(w *answer, r *http.Request) { s.fail(w, r, problemNotFound) })
+	route("/", func(w *answer, r *http.Request) {
+		if h, pattern := known.Handler(r); pattern != "" {
+			h.ServeHTTP(w, r)
+			return
+		}
+		s.fail(w, r, problemNotFound)
+	})
 
 	// A page elsewhere must not post a person's certificate here through that
 	// person's browser, although nothing here keeps state that it could change.
