@@ -52,7 +52,7 @@ type table struct {
 // backedUp are the tables, those first that others refer to.
 var backedUp = []table{
 	{"store", []string{"id", "erased", "base"}},
-	{"record", []string{"id", "slot", "version", "state", "reason", "issued", "changed", "corrects", "correction", "asked", "request", "terms", "content"}},
+	{"record", []string{"id", "slot", "version", "state", "reason", "issued", "changed", "corrects", "correction", "asked", "request", "terms", "content", "organisation", "facility"}},
 	{"artefact", []string{"record", "n", "format", "kid", "scheme", "mark", "expires", "current", "content"}},
 	{"term", []string{"mac", "record"}},
 	{"list", []string{"scheme", "kid", "counter"}},
