@@ -20,7 +20,9 @@ import (
 	"ampoule/bundle"
 	"ampoule/format"
 	"ampoule/internal/config"
+	"ampoule/internal/control"
 	"ampoule/internal/httpapi"
+	"ampoule/internal/store"
 )
 
 // configFlags say where settings are looked for.
@@ -96,6 +98,18 @@ func (c *serveCmd) Run(t terminal) error {
 		return err
 	}
 	s := &service{settings: settings, front: front, log: log}
+	if settings.Store.Dir != "" {
+		s.store, err = openStore(context.Background(), settings)
+		if err != nil {
+			return err
+		}
+		defer s.store.Close()
+		stop, err := control.Serve(settings.Store.Dir, s.store, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	if err := s.refresh(); err != nil {
 		return err
 	}
@@ -166,6 +180,8 @@ type service struct {
 	settings *config.Config
 	front    *httpapi.Front
 	log      *slog.Logger
+
+	store *store.Store // nil: there is none
 
 	loaded bool
 	kept   *bundle.Opened

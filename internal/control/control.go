@@ -257,3 +257,24 @@ func (c *Client) copy(ctx context.Context, what string, f func(int64, io.Reader)
 	}
 	return nil
 }
+
+// Opened is a store that this process has open itself, asked as a server would be.
+type Opened struct{ *store.Store }
+
+// Database copies a backup of the database.
+func (o Opened) Database(ctx context.Context, w io.Writer) error {
+	_, err := o.Backup(ctx, w)
+	return err
+}
+
+// Keys gives the file of the records' keys to f, with its size.
+func (o Opened) Keys(_ context.Context, f func(int64, io.Reader) error) error {
+	r, size := o.KeyFile()
+	return f(size, r)
+}
+
+// Erased gives the erasure list to f.
+func (o Opened) Erased(_ context.Context, f func(int64, io.Reader) error) error {
+	r, size := o.ErasedList()
+	return f(size, r)
+}

@@ -149,6 +149,7 @@ func RestoreKeys(dir string, keys io.Reader, list func() (io.Reader, error)) (sl
 		return 0, 0, fmt.Errorf("store: %w", err)
 	}
 	keyPath, listPath := filepath.Join(dir, keyFile), filepath.Join(dir, erasedFile)
+	placed := false // the list
 	// The key file comes last: without it there is no store.
 	err = keep.Create(keyPath, func(w io.Writer) error {
 		f, ok := w.(*os.File)
@@ -176,6 +177,7 @@ func RestoreKeys(dir string, keys io.Reader, list func() (io.Reader, error)) (sl
 			}, w)
 			return err
 		})
+		placed = err == nil
 		if err == nil && !bytes.Equal(copied.head[8:24], listHead[8:24]) {
 			err = fmt.Errorf("store: %s and %s are of two stores: %w", keyFile, erasedFile, ErrMismatch)
 		}
@@ -190,25 +192,15 @@ func RestoreKeys(dir string, keys io.Reader, list func() (io.Reader, error)) (sl
 			err = errors.Join(err, fmt.Errorf("store: %s, slot %d: %w", keyFile, slot, ErrDamaged))
 			break // one says it
 		}
-		if err != nil {
-			err = errors.Join(err, removeIf(listPath))
-		}
 		return err
 	})
 	if err != nil {
+		if placed {
+			err = errors.Join(err, removeIf(listPath))
+		}
 		return 0, 0, err
 	}
 	return slots, erased, nil
-}
-
-// CheckKeys reads the two files of a key side as [RestoreKeys] would.
-func CheckKeys(keys io.Reader, list func() (io.Reader, error)) (slots, erased int64, err error) {
-	dir, err := os.MkdirTemp("", "ampoule-check-*")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer os.RemoveAll(dir)
-	return RestoreKeys(dir, keys, list)
 }
 
 // RemoveRestored takes away what RestoreKeys has put into a folder, after a restore
