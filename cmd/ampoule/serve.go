@@ -219,13 +219,7 @@ func (s *service) refresh() error {
 			return err
 		}
 	}
-	flags := trustFlags{
-		sourceFlags: sourceFlags{
-			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
-			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
-		},
-		Policy: v.Policy, HotKeys: v.HotKeys,
-	}
+	flags := verifierFlags(s.settings)
 	var err error
 	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
 		return err
@@ -246,6 +240,18 @@ func (s *service) refresh() error {
 	s.kept, s.loaded = opened, true
 	s.log.Info("trust data loaded", "keys", page.API.Trust.Keys, "serial", serialOf(opened))
 	return nil
+}
+
+// verifierFlags are the settings of the verifier as `ampoule verify` takes them.
+func verifierFlags(c *config.Config) trustFlags {
+	v := c.Verifier
+	return trustFlags{
+		sourceFlags: sourceFlags{
+			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
+			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
+		},
+		Policy: v.Policy, HotKeys: v.HotKeys,
+	}
 }
 
 func serialOf(b *bundle.Opened) int64 {
