@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -52,6 +53,14 @@ type stmt struct {
 	taken error // what it means that a row with this key is there
 	// each reads the rows of a query; nil for other statements.
 	each func(scan) error
+}
+
+// timer is f, or what does nothing where there is none.
+func timer(f func(time.Duration)) func(time.Duration) {
+	if f == nil {
+		return func(time.Duration) {}
+	}
+	return f
 }
 
 var errNoRow = errors.New("store: no row")

@@ -22,13 +22,13 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
@@ -60,6 +60,8 @@ type Config struct {
 	// NoSync leaves out the syncs of the database: for measuring what they cost.
 	// What is acknowledged can then be lost with the power.
 	NoSync bool
+	// Committed is told how long each commit of the database took; nil: nobody.
+	Committed func(time.Duration)
 }
 
 // Store is an open store. It is an [issuer.Book].
@@ -187,22 +189,17 @@ func migrate(ctx context.Context, e engine, to int64) (version int64, err error)
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	files, err := fs.Sub(migrations, "migrations")
+	p, err := migrationsFor(dialect, db)
 	if err != nil {
 		return 0, err
 	}
-	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return 0, fmt.Errorf("store: migrations: %w", err)
-	}
-	sources := p.ListSources()
-	newest := slices.MaxFunc(sources, func(a, b *goose.Source) int { return int(a.Version - b.Version) }).Version
+	newest := newestSchema()
 	version, err = p.GetDBVersion(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("store: migrations: %w", err)
 	}
 	if version > newest || to > newest {
-		return 0, fmt.Errorf("store: schema %d, and this version knows %d: %w; use the version of Ampoule that made it, or a newer one", max(version, to), newest, ErrNewerSchema)
+		return 0, newerSchema(max(version, to), newest)
 	}
 	if to == latest {
 		to = newest
@@ -216,15 +213,66 @@ func migrate(ctx context.Context, e engine, to int64) (version int64, err error)
 	return to, nil
 }
 
+// migrationsFor returns the migrations of a database.
+func migrationsFor(dialect goose.Dialect, db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("store: migrations: %w", err)
+	}
+	return p, nil
+}
+
+// newestSchema is the version of the last migration.
+var newestSchema = sync.OnceValue(func() (newest int64) {
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		panic(err) // they are linked in
+	}
+	for _, f := range files {
+		n, err := goose.NumericComponent(f.Name())
+		if err != nil {
+			panic(err)
+		}
+		newest = max(newest, n)
+	}
+	return newest
+})
+
+// version returns the schema of a database.
+func version(ctx context.Context, e engine) (now int64, err error) {
+	dialect, db := e.goose()
+	defer func() {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	p, err := migrationsFor(dialect, db)
+	if err != nil {
+		return 0, err
+	}
+	if now, err = p.GetDBVersion(ctx); err != nil {
+		return 0, fmt.Errorf("store: migrations: %w", err)
+	}
+	return now, nil
+}
+
+func newerSchema(have, newest int64) error {
+	return fmt.Errorf("store: schema %d, and this version knows %d: %w; use the version of Ampoule that made it, or a newer one", have, newest, ErrNewerSchema)
+}
+
 // openEngine opens the database. For SQLite create says whether its file may be
 // made: a wrong folder must not look like an empty store.
 func openEngine(ctx context.Context, c Config, create bool) (engine, error) {
 	var e engine
 	var err error
 	if c.Postgres != "" {
-		e, err = openPostgres(ctx, c.Postgres, c.NoSync)
+		e, err = openPostgres(ctx, c)
 	} else {
-		e, err = openSQLite(filepath.Join(c.Dir, databaseFile), create, c.NoSync)
+		e, err = openSQLite(c, create)
 	}
 	if err != nil {
 		return nil, err // not e, which holds a nil of a type
