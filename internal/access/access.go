@@ -22,6 +22,9 @@ const (
 	Administrator    Role = "administrator"      // says who may do what, and sees no records
 )
 
+// Roles are all of them.
+var Roles = []Role{Clerk, Supervisor, Verifier, ColdChainManager, Technician, Epidemiologist, Operator, Auditor, Administrator}
+
 // Action is something that may be allowed.
 type Action string
 
@@ -42,6 +45,12 @@ const (
 	PeopleManage         Action = "people:manage" // accounts, grants, tokens of an organisation
 	SettingsManage       Action = "settings:manage"
 )
+
+// Actions are all of them.
+var Actions = []Action{
+	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
+	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
+}
 
 // Grant is a role at a place.
 type Grant struct {
