@@ -62,7 +62,7 @@ type Config struct {
 	NoSync bool
 }
 
-// Store is an open store. It is an [issuer.Book].
+// Store is an open store. It is an [issuer.Book] and an [issuer.JobBook].
 type Store struct {
 	db    engine
 	vault *vault
@@ -127,6 +127,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.db.write(ctx, s.reconcile); err != nil {
+		return nil, err
+	}
+	if err := s.reconcileJobs(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -104,6 +104,21 @@ func TestIssuing(t *testing.T) {
 	})
 }
 
+// TestBulk is the contract of the book of jobs.
+func TestBulk(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		storetest.Bulk(t, func(t *testing.T) storetest.BulkBook {
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t)})
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		storetest.Bulk(t, func(t *testing.T) storetest.BulkBook {
+			dsn, _ := storetest.Postgres(t)
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
+		})
+	})
+}
+
 // TestOpenRefuses: a store that does not fit together is not opened.
 func TestOpenRefuses(t *testing.T) {
 	engines(t, func(t *testing.T, c Config) {
