@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ampoule": main, "get": get})
+	testscript.Main(m, map[string]func(){"ampoule": main, "get": get, "clinic": clinic, "flip": flip})
 }
 
 // get asks the server of a script, at $PORT, for an address until the answer is

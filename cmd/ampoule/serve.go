@@ -20,7 +20,9 @@ import (
 	"ampoule/bundle"
 	"ampoule/format"
 	"ampoule/internal/config"
+	"ampoule/internal/control"
 	"ampoule/internal/httpapi"
+	"ampoule/internal/store"
 )
 
 // configFlags say where settings are looked for.
@@ -96,6 +98,18 @@ func (c *serveCmd) Run(t terminal) error {
 		return err
 	}
 	s := &service{settings: settings, front: front, log: log}
+	if settings.Store.Dir != "" {
+		s.store, err = openStore(context.Background(), settings)
+		if err != nil {
+			return err
+		}
+		defer s.store.Close()
+		stop, err := control.Serve(settings.Store.Dir, s.store, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	if err := s.refresh(); err != nil {
 		return err
 	}
@@ -167,6 +181,8 @@ type service struct {
 	front    *httpapi.Front
 	log      *slog.Logger
 
+	store *store.Store // nil: there is none
+
 	loaded bool
 	kept   *bundle.Opened
 	seen   [sha256.Size]byte // of the bundle's file that was looked at last
@@ -203,13 +219,7 @@ func (s *service) refresh() error {
 			return err
 		}
 	}
-	flags := trustFlags{
-		sourceFlags: sourceFlags{
-			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
-			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
-		},
-		Policy: v.Policy, HotKeys: v.HotKeys,
-	}
+	flags := verifierFlags(s.settings)
 	var err error
 	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
 		return err
@@ -230,6 +240,18 @@ func (s *service) refresh() error {
 	s.kept, s.loaded = opened, true
 	s.log.Info("trust data loaded", "keys", page.API.Trust.Keys, "serial", serialOf(opened))
 	return nil
+}
+
+// verifierFlags are the settings of the verifier as `ampoule verify` takes them.
+func verifierFlags(c *config.Config) trustFlags {
+	v := c.Verifier
+	return trustFlags{
+		sourceFlags: sourceFlags{
+			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
+			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
+		},
+		Policy: v.Policy, HotKeys: v.HotKeys,
+	}
 }
 
 func serialOf(b *bundle.Opened) int64 {

@@ -315,17 +315,17 @@ func FuzzBackup(f *testing.F) {
 	f.Add(backup(f, s))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := newBackupReader(bytes.NewReader(data))
-		_, tables, err := in.header()
+		head, err := in.header()
 		if err != nil {
 			return
 		}
-		for _, table := range tables {
+		for _, table := range head.tables {
 			for _, c := range table.columns {
 				if !isName(c) {
 					t.Errorf("%q goes into a statement", c)
 				}
 			}
 		}
-		_ = in.rows(new(nowhere), tables)
+		_ = in.rows(new(nowhere), head.tables)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -24,6 +25,9 @@ type engine interface {
 	read(ctx context.Context, f func(tx) error) error
 	// readRow reads one row by one statement, or returns errNoRow.
 	readRow(ctx context.Context, sql string, args []any, dest ...any) error
+	// guards are statements that keep sealed lines of the audit log from being
+	// changed by accident, or by who may write to the database and does not own it.
+	guards() []string
 	// goose returns what migrations run on. The caller closes it.
 	goose() (goose.Dialect, *sql.DB)
 	close() error
@@ -52,6 +56,14 @@ type stmt struct {
 	taken error // what it means that a row with this key is there
 	// each reads the rows of a query; nil for other statements.
 	each func(scan) error
+}
+
+// timer is f, or what does nothing where there is none.
+func timer(f func(time.Duration)) func(time.Duration) {
+	if f == nil {
+		return func(time.Duration) {}
+	}
+	return f
 }
 
 var errNoRow = errors.New("store: no row")

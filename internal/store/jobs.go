@@ -189,14 +189,14 @@ func (s *Store) MoveJob(ctx context.Context, m issuer.JobMove) error {
 	}
 	move := stmt{sql: `UPDATE job SET ` + set + ` WHERE id = $3 AND version = $4 AND state = $5`, args: args, one: issuer.ErrConflict}
 	if !m.To.Ended() {
-		return s.db.write(ctx, func(t tx) error { return t.all(move, audit(m.Line)) })
+		return s.db.write(ctx, func(t tx) error { return t.all(move, s.audit(m.Line)) })
 	}
 	err := s.db.write(ctx, func(t tx) error {
 		return t.all(move,
 			stmt{sql: `INSERT INTO doomed (slot) SELECT rows_slot FROM job WHERE id = $1 AND rows_slot IS NOT NULL`, args: []any{m.ID[:]}},
 			stmt{sql: `UPDATE job SET rows_slot = NULL WHERE id = $1`, args: []any{m.ID[:]}},
 			stmt{sql: `UPDATE job_row SET content = NULL WHERE job = $1 AND state <> $2 AND content IS NOT NULL`, args: []any{m.ID[:], string(issuer.RowFailed)}},
-			audit(m.Line))
+			s.audit(m.Line))
 	})
 	if err != nil {
 		return err
@@ -348,7 +348,7 @@ func (s *Store) Look(ctx context.Context, organisation string, probes []issuer.P
 	err := s.db.write(ctx, func(t tx) error {
 		seen = make([]issuer.Seen, len(probes))
 		found := make(map[issuer.ID][]int)
-		stmts := []stmt{audit(line), {
+		stmts := []stmt{s.audit(line), {
 			sql: `SELECT asked, id FROM record WHERE asked IN (` + places(1, len(asked)) + `)`, args: asked,
 			each: func(s scan) error {
 				var mac, id []byte
@@ -414,7 +414,7 @@ func (s *Store) dispose(ctx context.Context, g issuer.Guard, line issuer.Line, s
 	stmts = append([]stmt{
 		{sql: `UPDATE job SET version = version WHERE id = $1 AND version = $2`, args: []any{g.ID[:], g.Version}, one: issuer.ErrConflict},
 		doomJob(`id = $1`, g.ID[:]),
-	}, append(stmts, audit(line))...)
+	}, append(stmts, s.audit(line))...)
 	if err := s.db.write(ctx, func(t tx) error { return t.all(stmts...) }); err != nil {
 		return err
 	}
@@ -475,5 +475,5 @@ func (s *Store) reconcileJobs(ctx context.Context) error {
 
 // Note implements [issuer.JobBook].
 func (s *Store) Note(ctx context.Context, line issuer.Line) error {
-	return s.db.writeAll(ctx, audit(line))
+	return s.db.writeAll(ctx, s.audit(line))
 }

@@ -313,7 +313,7 @@ func testChecked(t *testing.T, k *BulkKit) {
 		o := Order("", Dose(1))
 		change(&o)
 		before := k.IssuedBy(t)
-		checked := k.Registry.Check(o)
+		checked := k.Registry.CheckOrder(o)
 		if k.IssuedBy(t) != before {
 			t.Errorf("%s: the check has issued", name)
 		}

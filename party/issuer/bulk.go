@@ -658,7 +658,7 @@ func (b *Bulk) check(ctx context.Context, j *Job, l *layout, r *runner) error {
 			}
 			record, faults := j.record(l, row.Source)
 			if len(faults) == 0 && row.State == RowNew {
-				if err := b.Registry.Check(j.order(record)); err != nil {
+				if err := b.Registry.CheckOrder(j.order(record)); err != nil {
 					faults = faultsOf(err)
 				}
 			}
@@ -775,7 +775,7 @@ func (b *Bulk) issueRow(ctx context.Context, j *Job, l *layout, row JobRow) (Row
 		mark.To, mark.Reason = RowSkipped, AlreadyIssued
 	case err != nil:
 		// What is wrong with the row is found without the book; the rest is trouble.
-		if wrong := b.Registry.Check(o); wrong != nil {
+		if wrong := b.Registry.CheckOrder(o); wrong != nil {
 			return j.fail(l, row, faultsOf(wrong)), nil
 		}
 		return RowMark{}, err

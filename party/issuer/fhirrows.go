@@ -290,7 +290,7 @@ func fhirRecord(source []byte) (*cert.Certificate, []Fault) {
 	bundle, findings := fhir.Decode(v)
 	for _, f := range findings {
 		// That no patient is there says the reference that leads to none.
-		if !f.Tolerable && f.Path != "Patient" {
+		if !f.Tolerable && f.Path != "entry.Patient" {
 			fault(f.Path, f.Reason, string(f.Reason))
 		}
 	}

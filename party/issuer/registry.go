@@ -149,10 +149,10 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 // askedKey is a request key as the book knows it: it counts within an organisation.
 func askedKey(by Actor, key string) string { return by.Within.Organisation + "/" + key }
 
-// Check makes every check of an order that [Registry.Issue] makes, by the same
+// CheckOrder makes every check of an order that [Registry.Issue] makes, by the same
 // steps, and signs nothing: an order that passes is issued, but for what another
 // moment brings, such as the end of a key.
-func (r *Registry) Check(o Order) error {
+func (r *Registry) CheckOrder(o Order) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -182,6 +182,14 @@ func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact
 	}
 	entry.Terms = termsOf(&record)
 	return entry, nil
+}
+
+// Check says what is wrong with a certificate that is wanted, or nil where it can
+// be issued. Nothing is signed.
+func (r *Registry) Check(w Wanted, record *cert.Certificate) error {
+	copied := *record
+	_, err := r.lint(w, &copied)
+	return err
 }
 
 func (r *Registry) replay(ctx context.Context, asked Asked, by Actor) (*Receipt, error) {
