@@ -17,7 +17,7 @@ var _ issuer.JobBook = (*Store)(nil)
 
 // The kinds of sealed content of a row, each under another key.
 const (
-	sealUpload    = "job row"
+	sealUpload = "job row"
 	sealFailed = "failed row"
 	sealFaults = "faults"
 )

@@ -20,6 +20,10 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(bulkChildVariable) != "" {
+		bulkChild()
+		return
+	}
 	code := m.Run()
 	storetest.StopPostgres()
 	os.Exit(code)
