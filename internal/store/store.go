@@ -68,7 +68,7 @@ type Config struct {
 	sealEvery time.Duration // of the audit log; 0: [sealEvery]. Benchmarks set it
 }
 
-// Store is an open store. It is an [issuer.Book].
+// Store is an open store. It is an [issuer.Book] and an [issuer.JobBook].
 type Store struct {
 	db    engine
 	vault *vault
@@ -144,6 +144,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		}
 	}
 	if err := s.db.write(ctx, s.reconcile); err != nil {
+		return nil, err
+	}
+	if err := s.reconcileJobs(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.startAudit(ctx, cmp.Or(c.sealEvery, sealEvery)); err != nil {
