@@ -184,7 +184,9 @@ func TestBad(t *testing.T) {
 		{"damaged database", "database", Fail, "row 3 missing", withHealth(func(h *store.Health) { h.Problems = []string{"row 3 missing from index"} })},
 		{"older schema", "database", Warn, "ampoule migrate", withHealth(func(h *store.Health) { h.Newest++ })},
 		{"old PostgreSQL", "database", Warn, "no corrections", withHealth(func(h *store.Health) { h.Engine, h.Version = "postgresql", "13.9" })},
-		{"fsync off", "database", Fail, "fsync is off", withHealth(func(h *store.Health) { h.Engine, h.Version, h.Problems = "postgresql", "17.2", []string{"fsync is off"} })},
+		{"fsync off", "database", Fail, "fsync is off", withHealth(func(h *store.Health) {
+			h.Engine, h.Version, h.Problems = "postgresql", "17.2", []string{"fsync is off"}
+		})},
 		{"audit log", "audit-log", Fail, "changed", func(t *testing.T, h *Host) { h.Audit = func(context.Context) error { return errors.New("line 4") } }},
 		{"nothing can be written", "sync", Fail, "nothing can be written", func(t *testing.T, h *Host) { h.Settings.Store.Dir += "/none" }},
 		{"no disk", "disk", Warn, "not known", func(t *testing.T, h *Host) { h.Settings.Store.Dir += "/none" }},

@@ -27,6 +27,8 @@ type engine interface {
 	readRow(ctx context.Context, sql string, args []any, dest ...any) error
 	// goose returns what migrations run on. The caller closes it.
 	goose() (goose.Dialect, *sql.DB)
+	// broken is why nothing can be written any more, or nil.
+	broken() error
 	close() error
 }
 
