@@ -186,7 +186,7 @@ func requestID(r *http.Request) string {
 // API, and lets the page read the answer. It reports whether that was all.
 func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	if origin == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
+	if origin == "" || !isAPI(r.URL.Path) {
 		return false
 	}
 	w.Header().Add("Vary", "Origin")
@@ -196,14 +196,14 @@ func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if allowed {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
-		w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+		w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, ETag, Link, Location")
 	}
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	if allowed {
-		w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
-		w.Header().Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id")
+		w.Header().Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id")
 		w.Header().Set("Access-Control-Max-Age", "600")
 	}
 	w.WriteHeader(http.StatusNoContent)

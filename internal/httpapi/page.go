@@ -49,7 +49,9 @@ type Page struct {
 	Bundle, BundleRoot []byte
 	// API is what programs ask; nil: nothing but the pages is served.
 	API *API
-	Log *slog.Logger // nil: nothing is logged
+	// Issuing is the part of the API that issues; nil: there is none.
+	Issuing *Issuing
+	Log     *slog.Logger // nil: nothing is logged
 
 	front *Front // before it, if there is one
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"ampoule/internal/messages"
 )
@@ -48,7 +47,11 @@ func (p problem) in(l *messages.Language) *problem {
 
 // problems are those that the API answers with.
 func problems() []*problem {
-	return []*problem{problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal}
+	return []*problem{
+		problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal,
+		problemNotLoggedIn, problemForbidden, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
+		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
+	}
 }
 
 // Every problem there is.
@@ -77,6 +80,20 @@ var (
 	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", values: []any{"size", maxBody >> 10}} // KiB
 	problemTooMany      = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", tries: 2}
 
+	problemNotLoggedIn   = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 2}
+	problemForbidden     = &problem{Status: http.StatusForbidden, Reason: "forbidden", tries: 1}
+	problemWhichFacility = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-facility", tries: 1}
+	problemNoRecord      = &problem{Status: http.StatusNotFound, Reason: "no-such-record", tries: 1}
+	problemOrder         = &problem{Status: http.StatusUnprocessableEntity, Reason: "cannot-issue", tries: 1}
+	problemKeyReused     = &problem{Status: http.StatusUnprocessableEntity, Reason: "request-key-reused", tries: 1}
+	problemChanged       = &problem{Status: http.StatusPreconditionFailed, Reason: "changed-meanwhile", tries: 1}
+	problemNoVersion     = &problem{Status: http.StatusPreconditionRequired, Reason: "version-required", tries: 1}
+	problemState         = &problem{Status: http.StatusConflict, Reason: "not-in-this-state", tries: 1}
+	problemSameKey       = &problem{Status: http.StatusConflict, Reason: "same-key", tries: 1}
+	problemUnreadable    = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
+	problemNoKey         = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
+	problemNotPrinted    = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
+
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
 	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}
 	problemInternal = &problem{Status: http.StatusInternalServerError, Reason: "internal"}
@@ -99,7 +116,7 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 	case problemTooMany:
 		h.Set("Retry-After", "1")
 	}
-	if wantsJSON(r.Header) || strings.HasPrefix(r.URL.Path, "/v1/") {
+	if wantsJSON(r.Header) || isAPI(r.URL.Path) {
 		body, err := json.Marshal(said)
 		if err != nil {
 			panic(err) // strings and a number

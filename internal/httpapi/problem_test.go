@@ -21,6 +21,8 @@ var everyProblem = []*problem{
 	problemTextTooLarge, problemPictureTooLarge, problemNotPicture, problemNoCode, problemDamaged, problemIncomplete,
 	problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemTooMany,
 	problemBusy, problemSlow, problemInternal,
+	problemNotLoggedIn, problemForbidden, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
+	problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
 }
 
 // TestProblemWords: every problem of the sources has its texts in every language,

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -57,7 +60,14 @@ var backedUp = []table{
 	{"term", []string{"mac", "record"}},
 	{"list", []string{"scheme", "kid", "counter"}},
 	{"revoked", []string{"scheme", "kid", "mark", "change", "expires", "record"}},
-	{"audit", []string{"id", "at", "actor", "action", "record", "reason"}},
+	{"audit", []string{"id", "at", "actor", "action", "record", "reason", "subject", "organisation", "seal", "mac"}},
+	{"seal", []string{"n", "at", "adopted", "lines", "total", "first", "last", "digest", "prev", "mac"}},
+	{"account", []string{"id", "organisation", "login", "grants", "disabled", "created", "version", "content"}},
+	{"credential", []string{"id", "account", "kind", "handle", "created", "used", "content"}},
+	{"invitation", []string{"hash", "account", "ends"}},
+	{"session", []string{"id", "hash", "account", "kind", "created", "seen", "ends"}},
+	{"token", []string{"id", "hash", "account", "scopes", "facility", "created", "ends", "used", "content"}},
+	{"setting", []string{"name", "value"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the
@@ -65,6 +75,10 @@ var backedUp = []table{
 func (s *Store) Backup(ctx context.Context, w io.Writer) (records int, err error) {
 	schema, err := migrate(ctx, s.db, latest)
 	if err != nil {
+		return 0, err
+	}
+	// So that the backup has seals over nearly all of its lines.
+	if err := s.seal(ctx, false); err != nil {
 		return 0, err
 	}
 	out := &backupWriter{w: bufio.NewWriterSize(w, 1<<16), sum: sha256.New()}
@@ -109,7 +123,10 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (records int, err error
 	if err != nil {
 		return 0, err
 	}
-	return records, out.end()
+	if err := out.end(); err != nil {
+		return 0, err
+	}
+	return records, s.db.writeAll(ctx, s.auditStore(actionBackup, fmt.Sprintf("records-%d", records)))
 }
 
 type backupWriter struct {
@@ -161,7 +178,9 @@ func (b *backupWriter) end() error {
 // Restore makes the database of a store from a backup. The folder has the key file
 // and the erasure list already, brought there apart; the database is not there,
 // or empty. All of it comes or nothing, and what was erased since the backup was
-// made goes before anybody can read it. It returns the number of records.
+// made goes before anybody can read it. Who was logged in or invited then is not
+// now. The audit log goes on from the backup's, with a line that says so. It
+// returns the number of records.
 func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error) {
 	v, err := openVault(c.Dir, c.Master)
 	if err != nil {
@@ -186,6 +205,7 @@ func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error
 	if version != head.schema {
 		return 0, fmt.Errorf("store: the database has schema %d already, and the backup is of %d: %w; restore into an empty one", version, head.schema, ErrExists)
 	}
+	s := &Store{db: db, vault: v}
 	err = db.write(ctx, func(t tx) error {
 		var there int64
 		if err := t.row(`SELECT (SELECT count(*) FROM store) + (SELECT count(*) FROM record)`, nil, &there); err != nil {
@@ -197,7 +217,7 @@ func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error
 		if err := in.rows(t, head.tables); err != nil {
 			return err
 		}
-		if err := (&Store{db: db, vault: v}).reconcile(t); err != nil {
+		if _, err := s.fits(t); err != nil {
 			return err
 		}
 		// The lists that were published since are not known here. None that follows
@@ -208,15 +228,59 @@ func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error
 		if err != nil {
 			return err
 		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if _, err = migrate(ctx, db, latest); err != nil {
+		return 0, err
+	}
+	return s.restored(ctx)
+}
+
+// restored finishes a restoration, in the newest schema.
+func (s *Store) restored(ctx context.Context) (records int, err error) {
+	had, err := s.vault.readHead()
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return 0, err
+	}
+	var newest seal
+	err = s.db.write(ctx, func(t tx) (err error) {
+		// Until here it is as after a crash: opening it would do the same.
+		if err := s.reconcile(t); err != nil {
+			return err
+		}
+		if newest, err = lastSeal(t); err != nil {
+			return err
+		}
+		from := fmt.Sprintf("seal-%d", newest.n)
+		if had != nil {
+			from += fmt.Sprintf(":had-%d", had.N)
+		}
+		err = t.all(
+			stmt{sql: `DELETE FROM session`},
+			stmt{sql: `DELETE FROM invitation`},
+			s.auditStore(actionRestore, from))
+		if err != nil {
+			return err
+		}
 		var n int64
 		err = t.row(`SELECT count(*) FROM record`, nil, &n)
 		records = int(n)
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return records, err
 	}
-	_, err = migrate(ctx, db, latest)
+	if newest.n == 0 {
+		// Of a store from before there were seals: opening it makes the first.
+		if err := os.Remove(filepath.Join(s.vault.dir, headFile)); !errors.Is(err, fs.ErrNotExist) {
+			return records, err
+		}
+		return records, nil
+	}
+	_, err = s.vault.writeHead(&newest)
 	return records, err
 }
 

@@ -49,11 +49,16 @@ func parallel(b *testing.B, f func(n int)) {
 func BenchmarkDurable(b *testing.B) {
 	b.Run("fdatasync", benchmarkSync)
 	b.Run("sqlite", func(b *testing.B) { benchmarkIssue(b, Config{}) })
+	b.Run("sqlite-unsealed", func(b *testing.B) { benchmarkIssue(b, Config{sealEvery: time.Hour}) })
 	b.Run("sqlite-nosync", func(b *testing.B) { benchmarkIssue(b, Config{NoSync: true}) })
 	b.Run("postgres-bare", benchmarkBare)
 	b.Run("postgres", func(b *testing.B) {
 		dsn, _ := storetest.Postgres(b)
 		benchmarkIssue(b, Config{Postgres: dsn})
+	})
+	b.Run("postgres-unsealed", func(b *testing.B) {
+		dsn, _ := storetest.Postgres(b)
+		benchmarkIssue(b, Config{Postgres: dsn, sealEvery: time.Hour})
 	})
 }
 

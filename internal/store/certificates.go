@@ -98,18 +98,6 @@ func places(from, n int) string {
 	return strings.Join(out, ", ")
 }
 
-// audit is the statement that records a line.
-func audit(l issuer.Line) stmt {
-	id, err := issuer.NewID(time.Now(), nil)
-	if err != nil {
-		panic(err) // crypto/rand never fails
-	}
-	return stmt{
-		sql:  `INSERT INTO audit (id, at, actor, action, record, reason) VALUES ($1, $2, $3, $4, $5, $6)`,
-		args: []any{id[:], unix(l.At), l.By, string(l.Action), idOrNone(l.Record), string(l.Reason)},
-	}
-}
-
 // Append implements [issuer.Book].
 func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, err error) {
 	if e.Corrects != (issuer.Guard{}) {
@@ -148,7 +136,7 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 	if e.Corrects != (issuer.Guard{}) {
 		stmts = append(append(stmts, correct(e)), list(e.Corrects.ID)...)
 	}
-	stmts = append(stmts, audit(e.Line))
+	stmts = append(stmts, s.audit(e.Line))
 	var found []issuer.ID
 	if len(doses) > 0 {
 		stmts = append(stmts, findTerms(doses, &found))
@@ -266,7 +254,7 @@ func (s *Store) Read(ctx context.Context, id issuer.ID, line issuer.Line) (*issu
 		if sealed, err = readSealed(t, id); err != nil {
 			return err
 		}
-		return t.all(audit(line))
+		return t.all(s.audit(line))
 	})
 	if errors.Is(err, errNoRow) {
 		return nil, issuer.ErrNotFound
@@ -426,7 +414,7 @@ func (s *Store) Find(ctx context.Context, terms []issuer.Term, within issuer.Pla
 	err = s.db.write(ctx, func(t tx) error {
 		heads = nil
 		var ids []issuer.ID
-		if err := t.all(audit(line), findTerms(macs, &ids)); err != nil {
+		if err := t.all(s.audit(line), findTerms(macs, &ids)); err != nil {
 			return err
 		}
 		for _, id := range ids {
@@ -476,7 +464,7 @@ func (s *Store) Change(ctx context.Context, c issuer.Change) error {
 	} else {
 		stmts = append(stmts, list(c.ID)...)
 	}
-	stmts = append(stmts, audit(c.Line))
+	stmts = append(stmts, s.audit(c.Line))
 	return s.db.write(ctx, func(t tx) error { return t.all(stmts...) })
 }
 
@@ -505,7 +493,7 @@ func (s *Store) OfKey(ctx context.Context, kid []byte, within issuer.Place, afte
 			}
 			sealed = append(sealed, r)
 		}
-		return t.all(audit(line))
+		return t.all(s.audit(line))
 	})
 	if err != nil {
 		return nil, err
@@ -533,19 +521,19 @@ func (s *Store) Replace(ctx context.Context, r issuer.Replacement) error {
 		if err != nil {
 			return err
 		}
-		return t.all(
-			stmt{
-				sql:  `UPDATE record SET version = version + 1, changed = $1 WHERE id = $2 AND version = $3 AND state = $4`,
-				args: []any{unix(r.Line.At), r.ID[:], r.Version, string(issuer.Valid)},
-				one:  issuer.ErrConflict,
-			},
-			stmt{
+		stmts := []stmt{{
+			sql:  `UPDATE record SET version = version + 1, changed = $1 WHERE id = $2 AND version = $3 AND state = $4`,
+			args: []any{unix(r.Line.At), r.ID[:], r.Version, string(issuer.Valid)},
+			one:  issuer.ErrConflict,
+		}}
+		if r.Of != issuer.None {
+			stmts = append(stmts, stmt{
 				sql:  `UPDATE artefact SET current = 0 WHERE record = $1 AND n = $2 AND current = 1`,
 				args: []any{r.ID[:], int64(r.Of)},
 				one:  issuer.ErrConflict,
-			},
-			insertArtefact(key, r.ID, int(n), r.Artefact),
-			audit(r.Line))
+			})
+		}
+		return t.all(append(stmts, insertArtefact(key, r.ID, int(n), r.Artefact), s.audit(r.Line))...)
 	})
 	if errors.Is(err, errNoRow) {
 		return issuer.ErrNotFound
@@ -620,7 +608,7 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 			stmt{sql: `DELETE FROM artefact WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM record WHERE id = $1`, args: []any{id[:]}})
 		line.Record = id
-		stmts = append(stmts, audit(line))
+		stmts = append(stmts, s.audit(line))
 	}
 	return t.all(append(stmts, stmt{sql: `UPDATE store SET erased = $1`, args: []any{done}, one: ErrDamaged})...)
 }

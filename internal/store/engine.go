@@ -25,6 +25,9 @@ type engine interface {
 	read(ctx context.Context, f func(tx) error) error
 	// readRow reads one row by one statement, or returns errNoRow.
 	readRow(ctx context.Context, sql string, args []any, dest ...any) error
+	// guards are statements that keep sealed lines of the audit log from being
+	// changed by accident, or by who may write to the database and does not own it.
+	guards() []string
 	// goose returns what migrations run on. The caller closes it.
 	goose() (goose.Dialect, *sql.DB)
 	// broken is why nothing can be written any more, or nil.

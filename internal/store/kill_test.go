@@ -202,6 +202,9 @@ func (a *acknowledged) hold(t *testing.T, s *Store) {
 			t.Errorf("%s: issued again, or another", order.Key)
 		}
 	}
+	if r := verifyAudit(t, s); !r.Whole() || r.Open > 0 && r.Seals == 0 {
+		t.Errorf("the audit log: %+v", r)
+	}
 	var records, requests, artefacts, keysUsed int64
 	err := s.db.read(t.Context(), func(t tx) error {
 		return t.row(`SELECT (SELECT count(*) FROM record), (SELECT count(asked) FROM record), (SELECT count(*) FROM artefact), (SELECT count(DISTINCT slot) FROM record)`,

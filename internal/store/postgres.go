@@ -58,6 +58,19 @@ func (d *postgresDB) goose() (goose.Dialect, *sql.DB) {
 	return goose.DialectPostgres, stdlib.OpenDB(*d.config.Copy())
 }
 
+func (d *postgresDB) guards() []string {
+	const refuse = ` EXECUTE FUNCTION audit_refuse()`
+	return []string{
+		`CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS
+			$$ BEGIN RAISE EXCEPTION 'the audit log is only ever added to'; END $$`,
+		`CREATE OR REPLACE TRIGGER audit_update BEFORE UPDATE ON audit FOR EACH ROW WHEN (OLD.seal <> 0)` + refuse,
+		`CREATE OR REPLACE TRIGGER audit_delete BEFORE DELETE ON audit FOR EACH ROW` + refuse,
+		`CREATE OR REPLACE TRIGGER audit_truncate BEFORE TRUNCATE ON audit` + refuse,
+		`CREATE OR REPLACE TRIGGER seal_change BEFORE UPDATE OR DELETE ON seal FOR EACH ROW` + refuse,
+		`CREATE OR REPLACE TRIGGER seal_truncate BEFORE TRUNCATE ON seal` + refuse,
+	}
+}
+
 func (d *postgresDB) broken() error { return nil } // a connection that fails is made anew
 
 func (d *postgresDB) close() error {

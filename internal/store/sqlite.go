@@ -109,6 +109,16 @@ func (d *sqliteDB) goose() (goose.Dialect, *sql.DB) {
 	return goose.DialectSQLite3, db
 }
 
+func (d *sqliteDB) guards() []string {
+	const refuse = ` BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END`
+	return []string{
+		`CREATE TRIGGER IF NOT EXISTS audit_update BEFORE UPDATE ON audit WHEN OLD.seal <> 0` + refuse,
+		`CREATE TRIGGER IF NOT EXISTS audit_delete BEFORE DELETE ON audit` + refuse,
+		`CREATE TRIGGER IF NOT EXISTS seal_update BEFORE UPDATE ON seal` + refuse,
+		`CREATE TRIGGER IF NOT EXISTS seal_delete BEFORE DELETE ON seal` + refuse,
+	}
+}
+
 func (d *sqliteDB) broken() error {
 	if failed := d.failed.Load(); failed != nil {
 		return *failed

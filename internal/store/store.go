@@ -10,6 +10,7 @@
 //	database          rows, sealed; backed up by [Store.Backup]
 //	records.keys      wrapped keys of records; overwritten at erasure
 //	erased.list       identifiers of erased records; only ever grows
+//	audit.head        the newest seal of the audit log, against cutting off its end
 //	master key        a file of package keys; opens all of it
 //
 // An erasure is written to the list first, then the key is overwritten, then the
@@ -21,6 +22,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -62,15 +64,18 @@ type Config struct {
 	NoSync bool
 	// Committed is told how long each commit of the database took; nil: nobody.
 	Committed func(time.Duration)
+
+	sealEvery time.Duration // of the audit log; 0: [sealEvery]. Benchmarks set it
 }
 
-// Store is an open store. It is an [issuer.Book].
+// Store is an open store. It is an [issuer.Book] and an [issuer.JobBook].
 type Store struct {
 	db    engine
 	vault *vault
 	// erasing is held for an erasure: a correction that came meanwhile would leave
 	// the new version of a person's record behind.
 	erasing sync.RWMutex
+	sealer  sealer
 }
 
 var _ issuer.Book = (*Store)(nil)
@@ -97,7 +102,7 @@ func Create(ctx context.Context, c Config) error {
 	if _, err := migrate(ctx, db, latest); err != nil {
 		return err
 	}
-	return db.write(ctx, func(t tx) error {
+	err = db.write(ctx, func(t tx) error {
 		n := int64(0)
 		if err := t.row(`SELECT count(*) FROM record`, nil, &n); err != nil || n > 0 {
 			return errors.Join(err, fmt.Errorf("store: the database has %d records: %w", n, ErrExists))
@@ -108,6 +113,11 @@ func Create(ctx context.Context, c Config) error {
 			stmt{sql: `DELETE FROM store`},
 			stmt{sql: `INSERT INTO store (id, erased, base) VALUES ($1, 0, 0)`, args: []any{v.id[:]}})
 	})
+	if err != nil {
+		return err
+	}
+	_, err = v.writeHead(new(seal))
+	return err
 }
 
 // Open opens a store and brings its schema up to date. Erasures that a crash
@@ -128,7 +138,18 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if _, err := migrate(ctx, s.db, latest); err != nil {
 		return nil, err
 	}
+	for _, guard := range s.db.guards() {
+		if err := s.db.writeAll(ctx, stmt{sql: guard}); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.db.write(ctx, s.reconcile); err != nil {
+		return nil, err
+	}
+	if err := s.reconcileJobs(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.startAudit(ctx, cmp.Or(c.sealEvery, sealEvery)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -138,7 +159,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 func (s *Store) Close() error {
 	var errs []error
 	if s.db != nil {
-		errs = append(errs, s.db.close())
+		errs = append(errs, s.stopAudit(), s.db.close())
 	}
 	if s.vault != nil {
 		errs = append(errs, s.vault.close())
@@ -149,30 +170,40 @@ func (s *Store) Close() error {
 // reconcile holds the database against the vault, and deletes from the one what
 // the other has on its erasure list.
 func (s *Store) reconcile(t tx) error {
-	var id []byte
-	var done, top int64
-	if err := t.row(`SELECT id, erased FROM store`, nil, &id, &done); errors.Is(err, errNoRow) {
-		return fmt.Errorf("store: the database has no store in it: %w", ErrNoStore)
-	} else if err != nil {
+	done, err := s.fits(t)
+	if err != nil {
 		return err
-	}
-	if err := t.row(`SELECT coalesce(max(slot), -1) FROM record`, nil, &top); err != nil {
-		return err
-	}
-	have, erased := s.vault.counts()
-	switch {
-	case string(id) != string(s.vault.id[:]):
-		return fmt.Errorf("store: database and key file are of two stores: %w", ErrMismatch)
-	case top >= have:
-		return fmt.Errorf("store: the key file has %d keys and the database needs key %d: %w; the key file is an older copy, bring back the newest", have, top, ErrMismatch)
-	case done > erased:
-		return fmt.Errorf("store: the erasure list has %d entries and the database has seen %d: %w; the list is an older copy, bring back the newest", erased, done, ErrMismatch)
 	}
 	ids, err := s.vault.erasedSince(done)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	return s.forget(t, ids, erased, issuer.Line{})
+	return s.forget(t, ids, done+int64(len(ids)), issuer.Line{})
+}
+
+// fits holds the database against the vault, and returns how many erasures it has
+// seen.
+func (s *Store) fits(t tx) (done int64, err error) {
+	var id []byte
+	var top int64
+	if err := t.row(`SELECT id, erased FROM store`, nil, &id, &done); errors.Is(err, errNoRow) {
+		return 0, fmt.Errorf("store: the database has no store in it: %w", ErrNoStore)
+	} else if err != nil {
+		return 0, err
+	}
+	if err := t.row(`SELECT coalesce(max(slot), -1) FROM record`, nil, &top); err != nil {
+		return 0, err
+	}
+	have, erased := s.vault.counts()
+	switch {
+	case string(id) != string(s.vault.id[:]):
+		return 0, fmt.Errorf("store: database and key file are of two stores: %w", ErrMismatch)
+	case top >= have:
+		return 0, fmt.Errorf("store: the key file has %d keys and the database needs key %d: %w; the key file is an older copy, bring back the newest", have, top, ErrMismatch)
+	case done > erased:
+		return 0, fmt.Errorf("store: the erasure list has %d entries and the database has seen %d: %w; the list is an older copy, bring back the newest", erased, done, ErrMismatch)
+	}
+	return done, nil
 }
 
 //go:embed migrations/*.sql

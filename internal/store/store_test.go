@@ -20,6 +20,10 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(bulkChildVariable) != "" {
+		bulkChild()
+		return
+	}
 	code := m.Run()
 	storetest.StopPostgres()
 	os.Exit(code)
@@ -98,6 +102,21 @@ func TestIssuing(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		storetest.Issuing(t, func(t *testing.T) issuer.Book {
+			dsn, _ := storetest.Postgres(t)
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
+		})
+	})
+}
+
+// TestBulk is the contract of the book of jobs.
+func TestBulk(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		storetest.Bulk(t, func(t *testing.T) storetest.BulkBook {
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t)})
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		storetest.Bulk(t, func(t *testing.T) storetest.BulkBook {
 			dsn, _ := storetest.Postgres(t)
 			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
 		})

@@ -42,6 +42,10 @@ type vault struct {
 	wrap  cipher.AEAD
 	index []byte // key of the blind index
 	lock  func() error
+	dir   string
+
+	auditKey, sealKey []byte      // of the HMACs of audit lines and of their seals
+	people            cipher.AEAD // seals what is personal or secret about accounts
 
 	mu     sync.Mutex // guards what follows
 	keys   rows
@@ -127,7 +131,7 @@ func createVault(dir string, master *keys.MasterKey) error {
 
 // openVault opens the files and keeps other processes from doing so.
 func openVault(dir string, master *keys.MasterKey) (_ *vault, err error) {
-	v := new(vault)
+	v := &vault{dir: dir}
 	defer func() {
 		if err != nil {
 			_ = v.close()
@@ -170,6 +174,10 @@ func openVault(dir string, master *keys.MasterKey) (_ *vault, err error) {
 		return nil, err
 	}
 	v.index = master.Derive("blind index")
+	v.auditKey, v.sealKey = master.Derive("audit line"), master.Derive("audit seal")
+	if v.people, err = newAEAD(master.Derive("people")); err != nil {
+		return nil, err
+	}
 	return v, nil
 }
 
@@ -332,6 +340,13 @@ func (v *vault) erase(ids []issuer.ID, slots []int64) error {
 	if err := v.erased.append(data); err != nil {
 		return fmt.Errorf("store: erasure list: %w", err)
 	}
+	return v.destroy(slots)
+}
+
+// drop overwrites keys that are of no record.
+func (v *vault) drop(slots []int64) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	return v.destroy(slots)
 }
 

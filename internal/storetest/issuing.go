@@ -36,6 +36,7 @@ func Issuing(t *testing.T, open func(*testing.T) issuer.Book) {
 		{"reissue", testReissue},
 		{"erase", testErase},
 		{"places", testPlaces},
+		{"a further format", testAdd},
 		{"pages", testPages},
 		{"many at once", testMany},
 	} {
@@ -737,5 +738,49 @@ func testPlaces(t *testing.T, k *Kit) {
 	o.By = at(issuer.Place{Organisation: "org-a"})
 	if r, err := k.Registry.Correct(ctx, guard(head), issuer.ReasonData, o); err != nil || r.Place != north {
 		t.Errorf("corrected: %+v, %v", r, err)
+	}
+}
+
+func testAdd(t *testing.T, k *Kit) {
+	o := Order("", Dose(1))
+	o.Wanted = o.Wanted[:1]
+	r := issue(t, k, o)
+	h, err := k.Registry.Add(t.Context(), By("clerk-1"), guard(r.Head), issuer.Wanted{Format: issuer.SHC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := k.Registry.Read(t.Context(), By("clerk-1"), r.ID)
+	if err != nil || !slices.Equal(read.Formats, []issuer.Format{issuer.EUDCC, issuer.SHC}) || !cmp.Equal(read.Head, h.Head) || text(t, *read, issuer.SHC) != text(t, *h, issuer.SHC) {
+		t.Errorf("read %+v, told %+v, %v", read, h, err)
+	}
+	for _, text := range []string{text(t, *read, issuer.SHC), text(t, *read, issuer.EUDCC)} {
+		if got := k.Verify(t, text, nil); got != verifier.Valid {
+			t.Errorf("%s", got)
+		}
+	}
+	for name, tt := range map[string]struct {
+		guard issuer.Guard
+		want  issuer.Wanted
+		err   error
+	}{
+		"an old version": {guard(r.Head), issuer.Wanted{Format: issuer.DDCC}, issuer.ErrConflict},
+		"there already":  {guard(h.Head), issuer.Wanted{Format: issuer.SHC}, issuer.ErrOrder},
+		"no record":      {issuer.Guard{Version: 1}, issuer.Wanted{Format: issuer.SHC}, issuer.ErrNotFound},
+	} {
+		if _, err := k.Registry.Add(t.Context(), By("clerk-1"), tt.guard, tt.want); !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	head, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(h.Head), issuer.ReasonData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{text(t, *read, issuer.SHC), text(t, *read, issuer.EUDCC)} {
+		if got := k.Verify(t, text, k.Lists(t)); got != verifier.Revoked {
+			t.Errorf("%s, revoked", got)
+		}
+	}
+	if _, err := k.Registry.Add(t.Context(), By("clerk-1"), guard(head), issuer.Wanted{Format: issuer.DDCC}); !errors.Is(err, issuer.ErrState) {
+		t.Errorf("revoked, and: %v", err)
 	}
 }

@@ -95,6 +95,9 @@ const (
 
 var reasons = []Reason{ReasonData, ReasonNotDone, ReasonProduct, ReasonFraud, ReasonHolder, ReasonKey}
 
+// Reasons returns them, in an order fit for a form.
+func Reasons() []Reason { return slices.Clone(reasons) }
+
 // Action is what an audit line tells of.
 type Action string
 
@@ -108,6 +111,7 @@ const (
 	ActionReinstate Action = "reinstate"
 	ActionCorrect   Action = "correct"
 	ActionReissue   Action = "reissue"
+	ActionAdd       Action = "add" // a certificate in a further format
 	ActionErase     Action = "erase"
 )
 
@@ -198,13 +202,16 @@ type Change struct {
 	Line     Line
 }
 
-// Replacement is a certificate that was signed anew.
+// Replacement is a certificate that was signed anew, or in a further format.
 type Replacement struct {
 	Guard
-	Of       int // which of the record's artefacts it stands for
+	Of       int // which of the record's artefacts it stands for; None: of none
 	Artefact Artefact
 	Line     Line
 }
+
+// None is the place of no artefact.
+const None = -1
 
 // Listed is what one scheme lists of one key.
 type Listed struct {
@@ -284,9 +291,9 @@ type Book interface {
 	// key, by their identifiers: those after one. It records the line.
 	OfKey(ctx context.Context, kid []byte, within Place, after ID, limit int, line Line) ([]Held, error)
 
-	// Replace adds an artefact in the place of a current one, which stays. It
-	// returns [ErrConflict] if the record has another version or is not valid, or
-	// the artefact is not current.
+	// Replace adds an artefact in the place of a current one, which stays, or of
+	// none. It returns [ErrConflict] if the record has another version or is not
+	// valid, or the artefact is not current.
 	Replace(ctx context.Context, r Replacement) error
 
 	// Erase removes records for good: content, artefacts, keys, terms. What the

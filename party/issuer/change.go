@@ -53,6 +53,36 @@ func (r *Registry) change(ctx context.Context, by Actor, g Guard, from, to State
 	return head, nil
 }
 
+// Add signs a valid record in a further format. A revocation of the record covers
+// it as the others.
+func (r *Registry) Add(ctx context.Context, by Actor, g Guard, w Wanted) (*Held, error) {
+	// Step 1: the record, as it was seen.
+	held, err := r.Read(ctx, by, g.ID)
+	switch {
+	case err != nil:
+		return nil, err
+	case held.Version != g.Version:
+		return nil, fmt.Errorf("record %s: version %d, now %d: %w", g.ID, g.Version, held.Version, ErrConflict)
+	case held.State != Valid:
+		return nil, fmt.Errorf("record %s is %s: %w", g.ID, held.State, ErrState)
+	case slices.Contains(held.Formats, w.Format):
+		return nil, fmt.Errorf("record %s: %s is there: %w", g.ID, w.Format, ErrOrder)
+	}
+
+	// Step 2: sign it, and keep it if the record is still the same.
+	a, err := r.sign(w, held.Record)
+	if err != nil {
+		return nil, err
+	}
+	line := r.line(by, ActionAdd)
+	line.Record, line.Place = g.ID, held.Place
+	if err := r.Book.Replace(ctx, Replacement{g, None, a, line}); err != nil {
+		return nil, fmt.Errorf("record %s: %w", g.ID, err)
+	}
+	held.Version, held.Changed, held.Formats, held.Artefacts = g.Version+1, line.At, append(held.Formats, w.Format), append(held.Artefacts, a)
+	return held, nil
+}
+
 // Erase removes a person's record for good, with those that it corrects and that
 // correct it. What was revoked of it stays revoked, by bare hashes.
 //

@@ -108,7 +108,7 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	// Step 2: hand out again what was made when this was asked before.
 	var asked Asked
 	if o.Key != "" {
-		asked.Key = o.By.Within.Organisation + "/" + o.Key
+		asked.Key = askedKey(o.By, o.Key)
 		var err error
 		// What is asked for is the order and what it corrects, not who asks.
 		asked.Content, err = json.Marshal([]any{o.Record, o.Wanted, o.At, corrects.ID, corrects.Version, why})
@@ -121,25 +121,13 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	}
 
 	// Step 3: sign in each format, under one identifier.
-	record := *o.Record
-	id, err := NewID(r.Now(), r.Rand)
+	entry, err := r.draft(o, r.sign)
 	if err != nil {
 		return nil, err
 	}
-	entry := Entry{ID: id, Place: o.At, Record: &record, Asked: asked, Corrects: corrects, Line: line}
-	if slices.ContainsFunc(o.Wanted, func(w Wanted) bool { return w.Format == EUDCC || w.Format == DDCC || w.Format == VDSNC }) {
-		if err := (&Issuer{Rand: r.Rand}).identify(&record); err != nil {
-			return nil, err
-		}
-	}
-	for _, w := range o.Wanted {
-		a, err := r.sign(w, &record)
-		if err != nil {
-			return nil, err
-		}
-		entry.Artefacts = append(entry.Artefacts, a)
-	}
-	entry.Terms, entry.Line.Record = termsOf(&record), id
+	id := entry.ID
+	line.Record = id
+	entry.Asked, entry.Corrects, entry.Line = asked, corrects, line
 
 	// Step 4: keep it, and what it corrects in its new state.
 	same, err := r.Book.Append(ctx, entry)
@@ -155,7 +143,53 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	for _, a := range entry.Artefacts {
 		head.Formats = append(head.Formats, a.Format)
 	}
-	return &Receipt{Held: Held{head, &record, entry.Artefacts}, Same: same}, nil
+	return &Receipt{Held: Held{head, entry.Record, entry.Artefacts}, Same: same}, nil
+}
+
+// askedKey is a request key as the book knows it: it counts within an organisation.
+func askedKey(by Actor, key string) string { return by.Within.Organisation + "/" + key }
+
+// CheckOrder makes every check of an order that [Registry.Issue] makes, by the same
+// steps, and signs nothing: an order that passes is issued, but for what another
+// moment brings, such as the end of a key.
+func (r *Registry) CheckOrder(o Order) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	_, err := r.draft(o, r.lint)
+	return err
+}
+
+// draft makes the certificates of a record, by a function that signs or does not.
+func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact, error)) (Entry, error) {
+	record := *o.Record
+	id, err := NewID(r.Now(), r.Rand)
+	if err != nil {
+		return Entry{}, err
+	}
+	entry := Entry{ID: id, Place: o.At, Record: &record}
+	if slices.ContainsFunc(o.Wanted, func(w Wanted) bool { return w.Format == EUDCC || w.Format == DDCC || w.Format == VDSNC }) {
+		if err := (&Issuer{Rand: r.Rand}).identify(&record); err != nil {
+			return Entry{}, err
+		}
+	}
+	for _, w := range o.Wanted {
+		a, err := sign(w, &record)
+		if err != nil {
+			return Entry{}, err
+		}
+		entry.Artefacts = append(entry.Artefacts, a)
+	}
+	entry.Terms = termsOf(&record)
+	return entry, nil
+}
+
+// Check says what is wrong with a certificate that is wanted, or nil where it can
+// be issued. Nothing is signed.
+func (r *Registry) Check(w Wanted, record *cert.Certificate) error {
+	copied := *record
+	_, err := r.lint(w, &copied)
+	return err
 }
 
 func (r *Registry) replay(ctx context.Context, asked Asked, by Actor) (*Receipt, error) {
@@ -179,6 +213,15 @@ func (r *Registry) sign(w Wanted, record *cert.Certificate) (Artefact, error) {
 	a := Artefact{Format: w.Format, KID: issued.kid, Text: issued.Text, Expires: issued.claims.ExpiresAt, Current: true}
 	a.Scheme, a.Mark, err = issued.mark()
 	return a, err
+}
+
+// lint is sign without a signature.
+func (r *Registry) lint(w Wanted, record *cert.Certificate) (Artefact, error) {
+	i := r.Issuers[w.Format]
+	if i == nil {
+		return Artefact{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
+	}
+	return Artefact{Format: w.Format}, i.Check(Request{w.Format, record, w.Expires})
 }
 
 // check refuses an order that is none.
