@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"ampoule/internal/messages"
+	"ampoule/party/issuer"
 )
 
 // problem is an answer other than the one asked for: what is the matter, and
@@ -51,6 +52,7 @@ func problems() []*problem {
 		problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal,
 		problemNotLoggedIn, problemForbidden, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
+		problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 	}
 }
 
@@ -93,6 +95,12 @@ var (
 	problemUnreadable    = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
 	problemNoKey         = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
 	problemNotPrinted    = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
+
+	problemNoJob          = &problem{Status: http.StatusNotFound, Reason: "no-such-job"}
+	problemUpload         = &problem{Status: http.StatusUnprocessableEntity, Reason: "upload-refused", tries: 1}
+	problemUploadTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "upload-too-large", tries: 1, values: []any{"size", issuer.MaxUpload >> 20}} // MiB
+	problemNotRows        = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-rows"}
+	problemRowsGone       = &problem{Status: http.StatusGone, Reason: "rows-destroyed", tries: 1}
 
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
 	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}

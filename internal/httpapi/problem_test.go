@@ -23,6 +23,7 @@ var everyProblem = []*problem{
 	problemBusy, problemSlow, problemInternal,
 	problemNotLoggedIn, problemForbidden, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 	problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
+	problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 }
 
 // TestProblemWords: every problem of the sources has its texts in every language,

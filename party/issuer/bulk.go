@@ -721,12 +721,13 @@ func sum16(s string) [16]byte {
 
 // issue issues the rows that are ready.
 func (b *Bulk) issue(ctx context.Context, j *Job, l *layout, r *runner) error {
-	for {
-		// Step 1: the next rows.
-		rows, err := b.Jobs.Rows(ctx, j.ID, 0, workPage, RowReady)
+	for after := int64(0); ; {
+		// Step 1: the next rows. None before them is left: the work ends with an error.
+		rows, err := b.Jobs.Rows(ctx, j.ID, after, workPage, RowReady)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
+		after = rows[len(rows)-1].N
 
 		// Step 2: issue each. Those that were issued before a crash are handed out again.
 		marks, errs := make([]RowMark, len(rows)), make([]error, len(rows))
