@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,6 +229,10 @@ func flip() {
 // TestOperating keeps the promises of the commands that operators use, on stores
 // with records in them. With PostgreSQL, PG1 and PG2 are empty databases.
 func TestOperating(t *testing.T) {
+	rules, err := filepath.Abs("../../deploy/prometheus/ampoule.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var dsns []string
 	t.Run("postgres", func(t *testing.T) {
 		for range 2 {
@@ -240,6 +245,13 @@ func TestOperating(t *testing.T) {
 		Dir:                 "testdata/ops",
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// hangup sends SIGHUP to what was started last.
+			"hangup": func(ts *testscript.TestScript, _ bool, _ []string) {
+				running := ts.BackgroundCmds()
+				ts.Check(running[len(running)-1].Process.Signal(syscall.SIGHUP))
+			},
+		},
 		Condition: func(cond string) (bool, error) {
 			if cond != "postgres" {
 				return false, fmt.Errorf("unknown condition %s", cond)
@@ -250,6 +262,7 @@ func TestOperating(t *testing.T) {
 			port, err := freePort()
 			env.Setenv("PORT", port)
 			env.Setenv("AMPOULE_STORE_DIR", "store")
+			env.Setenv("RULES", rules)
 			if len(dsns) == 2 {
 				env.Setenv("PG1", dsns[0])
 				env.Setenv("PG2", dsns[1])

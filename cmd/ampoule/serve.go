@@ -20,8 +20,8 @@ import (
 	"ampoule/bundle"
 	"ampoule/format"
 	"ampoule/internal/config"
-	"ampoule/internal/control"
 	"ampoule/internal/httpapi"
+	"ampoule/internal/keys"
 	"ampoule/internal/store"
 )
 
@@ -88,28 +88,31 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(settings.Log.Level)); err != nil {
-		return usageError("log.level: %w", err)
+	log, err := newLog(t, settings)
+	if err != nil {
+		return err
 	}
-	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	front, err := newFront(settings)
 	if err != nil {
 		return err
 	}
 	s := &service{settings: settings, front: front, log: log}
+	measures := newMeasures(settings)
+	var signing []*keys.Key
 	if settings.Store.Dir != "" {
-		s.store, err = openStore(context.Background(), settings)
-		if err != nil {
+		if s.store, err = openStore(context.Background(), settings, func(took time.Duration) { measures.commits.Observe(took.Seconds()) }); err != nil {
 			return err
 		}
 		defer s.store.Close()
-		stop, err := control.Serve(settings.Store.Dir, s.store, log)
-		if err != nil {
+		if signing, err = loadSigningKeys(settings); err != nil {
 			return err
 		}
-		defer stop()
 	}
+	operated, err := operate(settings, measures, s.store, signing, front, log)
+	if err != nil {
+		return err
+	}
+	defer operated.stop(log)
 	if err := s.refresh(); err != nil {
 		return err
 	}
@@ -121,10 +124,11 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("listen: %w", err)}
 	}
+	var renewed *renewedCertificate
 	scheme := "http"
 	if settings.TLS.Certificate != "" {
 		scheme = "https"
-		renewed := &renewedCertificate{certificate: settings.TLS.Certificate, key: settings.TLS.Key, log: log}
+		renewed = &renewedCertificate{certificate: settings.TLS.Certificate, key: settings.TLS.Key, log: log}
 		if _, err := renewed.get(nil); err != nil {
 			listener.Close()
 			return usageError("tls: %w", err)
@@ -137,6 +141,8 @@ func (c *serveCmd) Run(t terminal) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
+	again, unnotify := hangups()
+	defer unnotify()
 	tick := time.NewTicker(settings.Verifier.Refresh)
 	defer tick.Stop()
 	for {
@@ -146,6 +152,16 @@ func (c *serveCmd) Run(t terminal) error {
 		case <-tick.C:
 			if err := s.refresh(); err != nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
+			}
+			continue
+		case <-again:
+			log.Info("files are read again", "signal", "SIGHUP")
+			s.forget()
+			if err := s.refresh(); err != nil {
+				log.Error("what is kept goes on to be used", "error", err.Error())
+			}
+			if renewed != nil {
+				renewed.forget()
 			}
 			continue
 		case <-ctx.Done():
@@ -211,7 +227,7 @@ func (s *service) refresh() error {
 		if err != nil {
 			return err
 		}
-		if opened, err = bundle.Accept(s.kept, data, roots, time.Now()); err != nil {
+		if opened, err = bundle.Accept(s.kept, data, roots, time.Now()); err != nil && !errors.Is(err, bundle.ErrKept) {
 			return usageError("verifier.bundle: %w%s", err, bundleHint(err))
 		}
 		page.Bundle = data
@@ -242,6 +258,9 @@ func (s *service) refresh() error {
 	return nil
 }
 
+// forget has the next refresh read everything, whether it has changed or not.
+func (s *service) forget() { s.loaded, s.seen = false, [sha256.Size]byte{} }
+
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.
 func verifierFlags(c *config.Config) trustFlags {
 	v := c.Verifier
@@ -271,6 +290,13 @@ type renewedCertificate struct {
 	loaded  *tls.Certificate
 	changed time.Time
 	looked  time.Time
+}
+
+// forget has the files read again for the next connection.
+func (r *renewedCertificate) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked, r.changed = time.Time{}, time.Time{}
 }
 
 func (r *renewedCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {

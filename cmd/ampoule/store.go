@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"ampoule/internal/config"
 	"ampoule/internal/control"
@@ -54,12 +55,14 @@ func storeConfig(c *config.Config) (store.Config, error) {
 	return store.Config{Dir: c.Store.Dir, Postgres: c.Store.Postgres, Master: master}, nil
 }
 
-// openStore opens the store that the settings name.
-func openStore(ctx context.Context, c *config.Config) (*store.Store, error) {
+// openStore opens the store that the settings name. committed is told how long each
+// commit took; nil: nobody.
+func openStore(ctx context.Context, c *config.Config, committed func(time.Duration)) (*store.Store, error) {
 	where, err := storeConfig(c)
 	if err != nil {
 		return nil, err
 	}
+	where.Committed = committed
 	return store.Open(ctx, where)
 }
 
@@ -85,7 +88,7 @@ func openSource(ctx context.Context, c *config.Config) (s source, server bool, e
 	if !errors.Is(err, control.ErrNoServer) {
 		return nil, false, err
 	}
-	opened, err := openStore(ctx, c)
+	opened, err := openStore(ctx, c, nil)
 	if err != nil {
 		return nil, false, err
 	}

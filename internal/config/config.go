@@ -84,6 +84,12 @@ type Config struct {
 		Passphrase string `toml:"passphrase_file"`
 	} `toml:"store"`
 
+	Telemetry struct {
+		// OTLP is the address of a collector that traces are sent to, by OTLP over HTTP:
+		// http://127.0.0.1:4318. Empty: none are.
+		OTLP string `toml:"otlp"`
+	} `toml:"telemetry"`
+
 	Log struct {
 		// Level is debug, info, warn or error.
 		Level string `toml:"level" default:"info"`

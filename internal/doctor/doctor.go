@@ -259,7 +259,7 @@ const (
 )
 
 func diskSpace(_ context.Context, h *Host) []Result {
-	free, total, err := diskFree(h.Settings.Store.Dir)
+	free, total, err := DiskFree(h.Settings.Store.Dir)
 	if err != nil {
 		return bad(Warn, "the room on the disk is not known: "+err.Error(), "Look at it by other means.")
 	}

@@ -4,9 +4,9 @@ package doctor
 
 import "syscall"
 
-// diskFree returns how many bytes a user may still write to the disk of a folder,
+// DiskFree returns how many bytes a user may still write to the disk of a folder,
 // and how many it has.
-func diskFree(dir string) (free, total uint64, err error) {
+func DiskFree(dir string) (free, total uint64, err error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, 0, err

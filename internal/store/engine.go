@@ -30,6 +30,8 @@ type engine interface {
 	guards() []string
 	// goose returns what migrations run on. The caller closes it.
 	goose() (goose.Dialect, *sql.DB)
+	// broken is why nothing can be written any more, or nil.
+	broken() error
 	close() error
 }
 

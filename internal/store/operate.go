@@ -119,6 +119,21 @@ func (s *Store) Health(ctx context.Context) (*Health, error) {
 	return h, nil
 }
 
+// Ready returns why the store cannot answer or cannot write, or nil.
+func (s *Store) Ready(ctx context.Context) error {
+	var id []byte
+	if err := s.db.readRow(ctx, `SELECT id FROM store`, nil, &id); err != nil {
+		return err
+	}
+	return errors.Join(s.db.broken(), s.vault.broken())
+}
+
+func (v *vault) broken() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return errors.Join(v.keys.bad, v.erased.bad)
+}
+
 // Records returns how many records there are.
 func (s *Store) Records(ctx context.Context) (n int64, err error) {
 	err = s.db.readRow(ctx, `SELECT count(*) FROM record`, nil, &n)

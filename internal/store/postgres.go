@@ -71,6 +71,8 @@ func (d *postgresDB) guards() []string {
 	}
 }
 
+func (d *postgresDB) broken() error { return nil } // a connection that fails is made anew
+
 func (d *postgresDB) close() error {
 	d.pool.Close()
 	return nil

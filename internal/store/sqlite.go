@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -30,6 +31,8 @@ type sqliteDB struct {
 	writer  sync.WaitGroup
 	// committed is told how long a commit took.
 	committed func(time.Duration)
+
+	failed atomic.Pointer[error] // why the writer writes no more
 
 	mu     sync.RWMutex // held to send a call, and to close
 	closed bool
@@ -116,6 +119,13 @@ func (d *sqliteDB) guards() []string {
 	}
 }
 
+func (d *sqliteDB) broken() error {
+	if failed := d.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
+}
+
 func (d *sqliteDB) close() error {
 	d.mu.Lock()
 	if d.closed {
@@ -154,7 +164,7 @@ func (d *sqliteDB) writeAll(ctx context.Context, stmts ...stmt) error {
 
 // run is the writer. It ends when calls is closed and empty.
 func (d *sqliteDB) run(w *sqliteTx) {
-	var failed error
+	var failed error // as d.failed
 	for first := range d.calls {
 		group := []*call{first}
 	gather:
@@ -175,7 +185,9 @@ func (d *sqliteDB) run(w *sqliteTx) {
 			}
 			continue
 		}
-		failed = w.commit(group)
+		if failed = w.commit(group); failed != nil {
+			d.failed.Store(&failed)
+		}
 	}
 }
 
