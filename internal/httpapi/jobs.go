@@ -267,7 +267,7 @@ func (s *server) describeJobs(api huma.API) {
 	})
 
 	failed := at("jobErrors", "GET", "/v1/jobs/{id}/errors.csv", "The rows that failed, to put right and upload again",
-		"As they came, with what is wrong behind. A cell that a spreadsheet would compute begins with an apostrophe, which is taken off when the file comes again.", 404, 410)
+		"As they came, with what is wrong in front. A cell that a spreadsheet would compute begins with an apostrophe, which is taken off when the file comes again.", 404, 410)
 	failed.Responses = fileResponse("text/csv")
 	register(api, failed, func(ctx context.Context, r *IDParameter) (*huma.StreamResponse, error) {
 		j, by, err := i.job(ctx, access.JobRun, r.ID)

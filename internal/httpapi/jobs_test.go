@@ -113,7 +113,7 @@ func TestJobOverHTTP(t *testing.T) {
 	if strings.Count(failed, "\r\n") != 2 || !strings.Contains(failed, bad) {
 		t.Errorf("%q", failed)
 	}
-	_, again := b.do(t, "POST", series, strings.Replace(failed, bad, "2026-10-01", 1), 201, "Content-Type", "text/csv")
+	_, again := b.do(t, "POST", series, strings.ReplaceAll(failed, bad, "2026-10-01"), 201, "Content-Type", "text/csv")
 	second := again["id"].(string)
 	b.until(t, second, issuer.JobChecked)
 	b.do(t, "POST", "/v1/jobs/"+second+"/start", "", 200, "If-Match", `"3"`)
