@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"ampoule/internal/access"
 	"ampoule/internal/keys"
 	"ampoule/internal/storetest"
 	"ampoule/party/issuer"
@@ -401,5 +402,18 @@ func TestAudit(t *testing.T) {
 				t.Errorf("%q is missing in %q", w, got)
 			}
 		}
+	})
+}
+
+// TestPeople is the contract of the keeper of people.
+func TestPeople(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		storetest.People(t, func(t *testing.T) access.Book {
+			n := Config{Dir: t.TempDir(), Master: newMaster(t)}
+			if c.Postgres != "" {
+				n.Postgres, _ = storetest.Postgres(t)
+			}
+			return create(t, n).Accounts()
+		})
 	})
 }
