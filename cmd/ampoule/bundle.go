@@ -163,23 +163,14 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	made, dropped, err := bundle.Make(in)
+	data, opened, dropped, err := signBundle(in, signers, now)
 	if err != nil {
-		return usageError("nothing was signed: %w", err)
-	}
-	data, err := bundle.Sign(rand.Reader, made, signers...)
-	if err != nil {
-		return usageError("nothing was signed: %w", err)
-	}
-	// What verifiers would refuse is not handed out in the first place.
-	opened, err := bundle.Accept(in.Previous, data, in.Signers, now)
-	if err != nil {
-		return usageError("no verifier would accept it: %w", err)
+		return err
 	}
 	if err := keep.Replace(c.Out, data, 0o644); err != nil {
 		return exitError{exitUsage, err}
 	}
-	fmt.Fprintf(t.out, "%s: serial %d, %d bytes, next due %s\n", c.Out, made.Serial, len(data), made.Next.Format(time.RFC3339))
+	fmt.Fprintf(t.out, "%s: serial %d, %d bytes, next due %s\n", c.Out, opened.Serial, len(data), opened.Next.Format(time.RFC3339))
 	printContents(t, opened)
 	for _, d := range append(drops, dropped...) {
 		line := fmt.Sprintf("dropped: %s %s", d.Kind, d.Source)
@@ -193,6 +184,24 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 		fmt.Fprintln(t.out, format.Visible(line))
 	}
 	return nil
+}
+
+// signBundle makes and signs a bundle, and opens it as a verifier would: what
+// verifiers would refuse is not handed out in the first place.
+func signBundle(in bundle.Input, signers []bundle.Signer, now time.Time) ([]byte, *bundle.Opened, []bundle.Drop, error) {
+	made, dropped, err := bundle.Make(in)
+	if err != nil {
+		return nil, nil, nil, usageError("nothing was signed: %w", err)
+	}
+	data, err := bundle.Sign(rand.Reader, made, signers...)
+	if err != nil {
+		return nil, nil, nil, usageError("nothing was signed: %w", err)
+	}
+	opened, err := bundle.Accept(in.Previous, data, in.Signers, now)
+	if err != nil {
+		return nil, nil, nil, usageError("no verifier would accept it: %w", err)
+	}
+	return data, opened, dropped, nil
 }
 
 // collect reads the files. They are named by their last element: where they lie

@@ -184,18 +184,26 @@ func (s *keySet) makeSealKeys(p keys.Participant, now time.Time) error {
 
 // trustList signs the public side of the set as a GDHCN DID trust list.
 func (s *keySet) trustList(domains []string, now time.Time) ([]byte, error) {
-	const host = "did:web:trust.ampoule.invalid:v2:trustlist"
 	var entries []didlist.Entry
 	for _, domain := range domains {
 		for _, name := range signerNames {
-			var chain [][]byte
-			for _, c := range s.signers[name].Chain {
-				chain = append(chain, c.Raw)
-			}
-			entries = append(entries, didlist.Entry{Domain: domain, Participant: s.participant, KeyUsage: "DSC", Chain: chain})
+			entries = append(entries, didlist.Entry{Domain: domain, Participant: s.participant, KeyUsage: "DSC", Chain: rawChain(s.signers[name])})
 		}
 		entries = append(entries, didlist.Entry{Domain: domain, Participant: s.participant, KeyUsage: "SCA", Chain: [][]byte{s.sca.Key.Certificate().Raw}})
 	}
+	return signTrustList(entries, s.others["list"].Signer, now)
+}
+
+// rawChain is the chain of a key, DER.
+func rawChain(k *keys.Key) (chain [][]byte) {
+	for _, c := range k.Chain {
+		chain = append(chain, c.Raw)
+	}
+	return chain
+}
+
+func signTrustList(entries []didlist.Entry, signer crypto.Signer, now time.Time) ([]byte, error) {
+	const host = "did:web:trust.ampoule.invalid:v2:trustlist"
 	doc, err := didlist.New(didlist.ContextDevelop, host, host, host+":signer", entries, nil)
 	if err != nil {
 		return nil, err
@@ -204,12 +212,14 @@ func (s *keySet) trustList(domains []string, now time.Time) ([]byte, error) {
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return nil, err
 	}
-	return doc.Sign(s.others["list"].Signer, rand.Reader, now, hex.EncodeToString(nonce[:]), didlist.FormDER)
+	return doc.Sign(signer, rand.Reader, now, hex.EncodeToString(nonce[:]), didlist.FormDER)
 }
 
 // pin is the public key that signs the list, in PEM.
-func (s *keySet) pin() ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(s.others["list"].Signer.Public())
+func (s *keySet) pin() ([]byte, error) { return publicPEM(s.others["list"].Signer.Public()) }
+
+func publicPEM(public crypto.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, err
 	}

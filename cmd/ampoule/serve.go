@@ -13,16 +13,19 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"ampoule/bundle"
 	"ampoule/format"
+	"ampoule/internal/access"
 	"ampoule/internal/config"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/internal/store"
+	"ampoule/party/issuer"
 )
 
 // configFlags say where settings are looked for.
@@ -96,10 +99,19 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	s := &service{settings: settings, front: front, log: log}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s := newService(settings, front, log)
 	measures := newMeasures(settings)
 	var signing []*keys.Key
 	if settings.Store.Dir != "" {
+		made, err := createStore(ctx, settings)
+		if err != nil {
+			return err
+		}
+		if made {
+			log.Info("store made")
+		}
 		if s.store, err = openStore(context.Background(), settings, func(took time.Duration) { measures.commits.Observe(took.Seconds()) }); err != nil {
 			return err
 		}
@@ -113,8 +125,13 @@ func (c *serveCmd) Run(t terminal) error {
 		return err
 	}
 	defer operated.stop(log)
-	if err := s.refresh(); err != nil {
-		return err
+	if s.store != nil {
+		if s.publisher, err = newPublisher(settings, time.Now()); err != nil {
+			return err
+		}
+		s.bulk = &issuer.Bulk{Registry: s.registry.Load, Jobs: s.store, Trouble: func(id issuer.ID, err error) {
+			log.Error("a job stands still", "job", id.String(), "error", err.Error())
+		}}
 	}
 	server := &http.Server{
 		Handler: front.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
@@ -136,8 +153,17 @@ func (c *serveCmd) Run(t terminal) error {
 		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: renewed.get, NextProtos: []string{"h2", "http/1.1"}})
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	if s.store != nil {
+		if err := s.people(ctx, t, scheme+"://"+listener.Addr().String()); err != nil {
+			listener.Close()
+			return err
+		}
+		defer s.work(ctx)()
+	}
+	if err := s.refresh(ctx); err != nil {
+		listener.Close()
+		return err
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
@@ -149,15 +175,20 @@ func (c *serveCmd) Run(t terminal) error {
 		select {
 		case err := <-failed:
 			return err
+		case <-s.wake:
+			if err := s.refresh(ctx); err != nil {
+				log.Error("what is kept goes on to be used", "error", err.Error())
+			}
+			continue
 		case <-tick.C:
-			if err := s.refresh(); err != nil {
+			if err := s.refresh(ctx); err != nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
-			if err := s.refresh(); err != nil {
+			if err := s.refresh(ctx); err != nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			if renewed != nil {
@@ -191,55 +222,103 @@ func newFront(c *config.Config) (*httpapi.Front, error) {
 	return f, nil
 }
 
-// service keeps the verifier of a server up to date.
+// service keeps what a server goes by up to date.
 type service struct {
 	settings *config.Config
 	front    *httpapi.Front
 	log      *slog.Logger
+	started  time.Time
+	wake     chan struct{} // something has changed: refresh now
 
-	store *store.Store // nil: there is none
+	// Of a server with a store; nil without.
+	store     *store.Store
+	accounts  *access.Accounts
+	bulk      *issuer.Bulk
+	publisher *publisher
 
-	loaded bool
-	kept   *bundle.Opened
-	seen   [sha256.Size]byte // of the bundle's file that was looked at last
+	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
+	ready    chan struct{}                   // closed when the first run is over
+
+	kept *bundle.Opened
+	seen string // what was gone by when it was looked at last
 }
 
-// refresh takes a bundle that is newer than the one that is kept, and begins
-// with the first. What was kept stays after an error.
-func (s *service) refresh() error {
-	v := s.settings.Verifier
-	if v.Bundle == "" && s.loaded {
-		return nil // files alone are read once
+func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
+	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{})}
+}
+
+// wakeUp has the service refresh soon.
+func (s *service) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it will
 	}
-	var opened *bundle.Opened
+}
+
+// refresh takes what is new: a bundle, keys that sign, what was taken back. It
+// begins with the first. What was kept stays after an error.
+func (s *service) refresh(ctx context.Context) error {
+	// Step 1: what there is now.
 	page := &httpapi.Page{Log: s.log, API: &httpapi.API{Version: version}}
+	v := s.settings.Verifier
 	if v.Bundle != "" {
-		data, err := readBounded(v.Bundle, nil, bundle.MaxSize)
-		if err != nil {
+		var err error
+		if page.Bundle, err = readBounded(v.Bundle, nil, bundle.MaxSize); err != nil {
 			return usageError("verifier.bundle: %w", err)
 		}
-		sum := sha256.Sum256(data)
-		if sum == s.seen {
-			return nil
-		}
-		s.seen = sum
+	}
+	desk, err := s.desk(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	seen := fmt.Sprintf("%x %s", sha256.Sum256(page.Bundle), desk.mark(now))
+	if seen == s.seen && (desk == nil || s.publisher == nil || !s.publisher.due(seen, now)) {
+		return nil
+	}
+	s.seen = seen // an error is told once
+
+	// Step 2: the bundle, and the verifier that goes by it.
+	var opened *bundle.Opened
+	if page.Bundle != nil {
 		roots, err := readRoots(v.Root)
 		if err != nil {
 			return err
 		}
-		if opened, err = bundle.Accept(s.kept, data, roots, time.Now()); err != nil && !errors.Is(err, bundle.ErrKept) {
+		if opened, err = bundle.Accept(s.kept, page.Bundle, roots, time.Now()); err != nil && !errors.Is(err, bundle.ErrKept) {
 			return usageError("verifier.bundle: %w%s", err, bundleHint(err))
 		}
-		page.Bundle = data
 		if page.BundleRoot, err = bundle.EncodeRoots(opened.Roots...); err != nil {
 			return err
 		}
 	}
 	flags := verifierFlags(s.settings)
-	var err error
 	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
 		return err
 	}
+
+	// Step 3: what is issued here.
+	if desk != nil {
+		if err := desk.join(page, s); err != nil {
+			return err
+		}
+		if s.publisher != nil && s.publisher.due(seen, now) {
+			if err := s.publisher.publish(desk, seen, now); err != nil {
+				return err
+			}
+		}
+	}
+	if s.publisher != nil && s.publisher.last != nil {
+		opened, page.Bundle = s.publisher.last, s.publisher.data
+		if page.BundleRoot, err = bundle.EncodeRoots(opened.Roots...); err != nil {
+			return err
+		}
+	}
+	if s.accounts != nil {
+		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled}
+	}
+
+	// Step 4: show it.
 	page.API.Trust.Keys = len(page.Verifier.Trust.All())
 	page.TrustSummary = fmt.Sprintf("%d keys", page.API.Trust.Keys)
 	if opened != nil {
@@ -253,13 +332,13 @@ func (s *service) refresh() error {
 		}
 		return nil
 	})
-	s.kept, s.loaded = opened, true
+	s.kept = opened
 	s.log.Info("trust data loaded", "keys", page.API.Trust.Keys, "serial", serialOf(opened))
 	return nil
 }
 
 // forget has the next refresh read everything, whether it has changed or not.
-func (s *service) forget() { s.loaded, s.seen = false, [sha256.Size]byte{} }
+func (s *service) forget() { s.seen = "" }
 
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.
 func verifierFlags(c *config.Config) trustFlags {

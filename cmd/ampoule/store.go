@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -93,4 +95,35 @@ func openSource(ctx context.Context, c *config.Config) (s source, server bool, e
 		return nil, false, err
 	}
 	return control.Opened{Store: opened}, false, nil
+}
+
+// createStore makes the store of a first run: where its folder is missing or empty,
+// and nowhere else. A wrong path to a folder with something in it must not look like
+// a new service.
+func createStore(ctx context.Context, c *config.Config) (made bool, err error) {
+	dir := c.Store.Dir
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return false, nil // opened, or refused, as it is
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, usageError("store.dir: %w", err)
+	}
+	lock, err := storeLock(c)
+	if err != nil {
+		return false, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return false, usageError("store.dir: %w", err)
+	}
+	master, err := keys.LoadMasterKey(masterFile(c), lock)
+	if errors.Is(err, fs.ErrNotExist) {
+		if master, err = keys.NewMasterKey(rand.Reader); err == nil {
+			err = keys.SaveMasterKey(masterFile(c), master, lock)
+		}
+	}
+	if err != nil {
+		return false, usageError("store.master: %w", err)
+	}
+	return true, store.Create(ctx, store.Config{Dir: dir, Postgres: c.Store.Postgres, Master: master})
 }

@@ -99,6 +99,20 @@ type Config struct {
 		SessionEnd  time.Duration `toml:"session_end" default:"12h"`
 	} `toml:"access"`
 
+	Publish struct {
+		// Key is the private file of a bundle root. With it the server makes signed
+		// bundles of what its verifier goes by, of its own keys and of what it revoked,
+		// and serves them at /bundle. Empty: it makes none.
+		Key string `toml:"key"`
+		// Days is how long a bundle counts, and Every how old one gets before the next:
+		// a revocation makes one at once.
+		Days  int           `toml:"days" default:"7"`
+		Every time.Duration `toml:"every" default:"1h"`
+		// Shrink is how many percent of something may be gone since the bundle before:
+		// above it none is made, and a person must look.
+		Shrink int `toml:"shrink" default:"20"`
+	} `toml:"publish"`
+
 	Telemetry struct {
 		// OTLP is the address of a collector that traces are sent to, by OTLP over HTTP:
 		// http://127.0.0.1:4318. Empty: none are.
@@ -238,6 +252,10 @@ func (c *Config) check() error {
 		return refuse("access", "oidc_issuer and oidc_client_id belong together")
 	case c.Access.OIDCIssuer != "" && c.Access.Origin == "":
 		return refuse("access.origin", "OpenID Connect sends people back to it")
+	case c.Publish.Key != "" && (c.Store.Dir == "" || c.Verifier.Bundle != ""):
+		return refuse("publish.key", "a server with a store makes bundles, and one that goes by a bundle passes that on")
+	case c.Publish.Days < 1 || c.Publish.Days > 366 || c.Publish.Every < time.Minute || c.Publish.Shrink < 0 || c.Publish.Shrink > 100:
+		return refuse("publish", "days from 1 to 366, every a minute at least, shrink from 0 to 100")
 	case c.Access.Origin != "" && c.Store.Dir == "":
 		return refuse("access.origin", "people are kept in a store, and store.dir names none")
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level):

@@ -55,7 +55,7 @@ func newPeopleBed(t *testing.T) *peopleBed {
 	b.token, err = b.accounts.SetupToken(t.Context())
 	ok(err)
 	page := newBed(t).page
-	page.API, page.Access, page.Log = &API{Version: "test"}, &Access{b.accounts}, slog.New(slog.NewJSONHandler(&b.log, nil))
+	page.API, page.Access, page.Log = &API{Version: "test"}, &Access{Accounts: b.accounts}, slog.New(slog.NewJSONHandler(&b.log, nil))
 	f := NewFront()
 	f.Show(page, func() error { return nil })
 	b.handler = f.Handler()

@@ -69,7 +69,7 @@ func newIssuingBed(t *testing.T) *issuingBed {
 		Address: "https://issuer.example/cards", Keys: []byte(`{"keys":[]}`), Changed: func() { b.changed++ },
 		Terms: Terms{Catalogue: cert.DemoCatalogue(), Country: "XA"},
 	}
-	b.issuing.Bulk = &issuer.Bulk{Registry: b.kit.Registry, Jobs: s, Trouble: func(id issuer.ID, err error) { t.Errorf("job %s: %v", id, err) }}
+	b.issuing.Bulk = &issuer.Bulk{Registry: func() *issuer.Registry { return b.kit.Registry }, Jobs: s, Trouble: func(id issuer.ID, err error) { t.Errorf("job %s: %v", id, err) }}
 	b.page.API, b.page.Issuing = &API{Version: "test"}, b.issuing
 	accounts, err := access.New(onePerson{who: &b.who}, access.Config{Idle: time.Hour, Absolute: time.Hour})
 	if err != nil {

@@ -233,6 +233,7 @@ func (s *server) finishPasskey(w *answer, r *http.Request) {
 		return
 	}
 	if l != nil {
+		s.settled(r) // it may have been the first run's
 		s.loggedIn(w, r, l)
 	}
 	s.sendJSON(w, next{"/account"})

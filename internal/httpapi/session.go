@@ -21,6 +21,9 @@ import (
 //	page.Access = &httpapi.Access{Accounts: accounts}
 type Access struct {
 	Accounts *access.Accounts
+	// SetUp is called when the first run is over, before its administrator goes on;
+	// nil: nothing follows from it.
+	SetUp func(context.Context) error
 }
 
 // principal returns who asks; nil where nobody is logged in.

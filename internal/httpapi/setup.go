@@ -52,6 +52,7 @@ func (s *server) setup(w *answer, r *http.Request) {
 	l, err := s.Access.Accounts.SetUp(r.Context(), filled, s.from(r))
 	switch p := accessProblem(err); {
 	case err == nil:
+		s.settled(r)
 		s.loggedIn(w, r, l)
 		s.sendOn(w, r, "/account")
 	case p == problemSetUp:
@@ -73,4 +74,15 @@ func (s *server) setupPasskey(w *answer, r *http.Request) {
 		return
 	}
 	s.sendJSON(w, c)
+}
+
+// settled has the service do what follows from its first run. It is harmless when
+// that is long over.
+func (s *server) settled(r *http.Request) {
+	if s.Access.SetUp == nil {
+		return
+	}
+	if err := s.Access.SetUp(r.Context()); err != nil {
+		s.log.Error("after the first run", "error", err.Error())
+	}
 }

@@ -59,10 +59,13 @@ type BulkKit struct {
 	by   issuer.Actor
 }
 
+// signs is the registry that issues.
+func (k *BulkKit) signs() *issuer.Registry { return k.Registry }
+
 // NewBulkKit makes an office over a book. Nobody works in it before [BulkKit.Serve].
 func NewBulkKit(t testing.TB, book BulkBook) *BulkKit {
 	k := &BulkKit{Kit: NewKit(t, book), Book: book, by: issuer.Actor{ID: "clerk-1", Within: issuer.Place{Organisation: "org-1", Facility: "clinic-1"}}}
-	k.Bulk = &issuer.Bulk{Registry: k.Registry, Jobs: book, Trouble: func(id issuer.ID, err error) { t.Errorf("job %s: %v", id, err) }}
+	k.Bulk = &issuer.Bulk{Registry: k.signs, Jobs: book, Trouble: func(id issuer.ID, err error) { t.Errorf("job %s: %v", id, err) }}
 	return k
 }
 
@@ -424,7 +427,7 @@ func testPauseCancel(t *testing.T, k *BulkKit) {
 	if err != nil || held.State != issuer.JobRunning && held.State != issuer.JobFinished {
 		t.Fatalf("%s, %v", held.State, err)
 	}
-	k.Bulk = &issuer.Bulk{Registry: k.Registry, Jobs: k.Book, Trouble: k.Bulk.Trouble}
+	k.Bulk = &issuer.Bulk{Registry: k.signs, Jobs: k.Book, Trouble: k.Bulk.Trouble}
 	k.Serve(t)
 	j = k.Until(t, j.ID, issuer.JobFinished)
 	if want := (issuer.Counts{Total: 1200, Done: 1199, Failed: 1}); j.Counts != want || k.Issued(t) != 1199 {
@@ -668,7 +671,7 @@ func testBulkRetention(t *testing.T, k *BulkKit) {
 	idle := k.Upload(t, Series("t"), CSV(CSVRow(3), strings.Replace(bad, "never", "ever", 1)))
 	k.Until(t, idle.ID, issuer.JobChecked)
 	stop()
-	k.Bulk = &issuer.Bulk{Registry: k.Registry, Jobs: k.Book, Trouble: k.Bulk.Trouble, Retention: time.Hour}
+	k.Bulk = &issuer.Bulk{Registry: k.signs, Jobs: k.Book, Trouble: k.Bulk.Trouble, Retention: time.Hour}
 	k.Registry.Now = func() time.Time { return Day.Add(59 * time.Minute) }
 	stop = k.Serve(t)
 	time.Sleep(50 * time.Millisecond)

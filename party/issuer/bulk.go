@@ -26,7 +26,7 @@ import (
 // content, so that a job which is stopped at any moment goes on with none lost or
 // doubled, and a file that comes again under its series brings what is new in it.
 type Bulk struct {
-	Registry *Registry
+	Registry func() *Registry // that issues now
 	Jobs     JobBook
 	// Hands is how many rows are worked on at once, of all jobs together; 0: 32.
 	Hands int
@@ -105,11 +105,11 @@ func (b *Bulk) Upload(ctx context.Context, by Actor, at Place, media Media, u Up
 	if media != MediaCSV && media != MediaFHIR && media != MediaNDJSON {
 		return Job{}, fmt.Errorf("upload: %w", ErrMedia)
 	}
-	id, err := NewID(b.Registry.Now(), b.Registry.Rand)
+	id, err := NewID(b.Registry().Now(), b.Registry().Rand)
 	if err != nil {
 		return Job{}, err
 	}
-	line := b.Registry.line(by, ActionJobUpload)
+	line := b.Registry().line(by, ActionJobUpload)
 	line.Record, line.Place = id, at
 	job := Job{ID: id, Version: 1, State: JobUploading, Place: at, About: About{By: by.ID, Media: media, Upload: u}, Created: line.At, Changed: line.At}
 	if err := b.Jobs.CreateJob(ctx, job); err != nil {
@@ -298,7 +298,7 @@ func (b *Bulk) move(ctx context.Context, by Actor, g Guard, to JobState, action 
 	case !slices.Contains(from, j.State):
 		return Job{}, fmt.Errorf("job %s is %s: %w", g.ID, j.State, ErrState)
 	}
-	line := b.Registry.line(by, action)
+	line := b.Registry().line(by, action)
 	line.Record, line.Place = g.ID, j.Place
 	if err := b.Jobs.MoveJob(ctx, JobMove{Guard: g, From: j.State, To: to, Line: line}); err != nil {
 		return Job{}, fmt.Errorf("job %s: %w", g.ID, err)
@@ -323,7 +323,7 @@ func (b *Bulk) Delete(ctx context.Context, by Actor, g Guard) error {
 	if !j.State.Ended() {
 		return fmt.Errorf("job %s is %s; cancel it first: %w", g.ID, j.State, ErrState)
 	}
-	line := b.Registry.line(by, ActionJobDelete)
+	line := b.Registry().line(by, ActionJobDelete)
 	line.Record, line.Place = g.ID, j.Place
 	if err := b.Jobs.DeleteJob(ctx, g, line); err != nil {
 		return fmt.Errorf("job %s: %w", g.ID, err)
@@ -350,7 +350,7 @@ func (b *Bulk) Rows(ctx context.Context, by Actor, id ID, after int64, limit int
 	if err != nil {
 		return nil, err
 	}
-	line := b.Registry.line(by, ActionJobRead)
+	line := b.Registry().line(by, ActionJobRead)
 	line.Record, line.Place = id, j.Place
 	if err := b.Jobs.Note(ctx, line); err != nil {
 		return nil, fmt.Errorf("job %s: %w", id, err)
@@ -381,7 +381,7 @@ func (b *Bulk) Errors(ctx context.Context, by Actor, id ID, w io.Writer) error {
 	if j.Destroyed {
 		return fmt.Errorf("job %s: its rows were destroyed: %w", id, ErrUnreadable)
 	}
-	line := b.Registry.line(by, ActionJobRead)
+	line := b.Registry().line(by, ActionJobRead)
 	line.Record, line.Place = id, j.Place
 	if err := b.Jobs.Note(ctx, line); err != nil {
 		return fmt.Errorf("job %s: %w", id, err)
@@ -479,7 +479,7 @@ func (b *Bulk) Certificates(ctx context.Context, by Actor, id ID) iter.Seq2[*Hel
 			held, errs := make([]*Held, len(rows)), make([]error, len(rows))
 			var wg sync.WaitGroup // so that the audit lines share the disk's syncs
 			for i, row := range rows {
-				wg.Go(func() { held[i], errs[i] = b.Registry.Read(ctx, by, row.Record) })
+				wg.Go(func() { held[i], errs[i] = b.Registry().Read(ctx, by, row.Record) })
 			}
 			wg.Wait()
 			for i := range rows {
@@ -556,13 +556,13 @@ func (b *Bulk) round(ctx context.Context, wg *sync.WaitGroup) error {
 func (b *Bulk) sweep(ctx context.Context) error {
 	old, err := b.Jobs.Jobs(ctx, JobQuery{
 		States:    []JobState{JobChecked, JobPaused, JobFinished, JobCancelled},
-		Untouched: b.Registry.Now().Add(-b.Retention), Limit: 1000,
+		Untouched: b.Registry().Now().Add(-b.Retention), Limit: 1000,
 	})
 	if err != nil {
 		return err
 	}
 	for _, j := range old {
-		line := b.Registry.line(Actor{"bulk", j.Place}, ActionJobEmpty)
+		line := b.Registry().line(Actor{"bulk", j.Place}, ActionJobEmpty)
 		line.Record = j.ID
 		if j.State.Ended() {
 			err = b.Jobs.EmptyJob(ctx, Guard{j.ID, j.Version}, line)
@@ -598,7 +598,7 @@ func (b *Bulk) work(ctx context.Context, j Job, r *runner) error {
 	} else {
 		err = b.issue(ctx, &j, l, r)
 	}
-	line := b.Registry.line(j.actor(), action)
+	line := b.Registry().line(j.actor(), action)
 	line.Record = j.ID
 	if err == nil {
 		err = b.Jobs.MoveJob(ctx, JobMove{Guard: Guard{j.ID, j.Version}, From: j.State, To: next, Line: line})
@@ -663,7 +663,7 @@ func (b *Bulk) check(ctx context.Context, j *Job, l *layout, r *runner) error {
 			}
 			record, faults := j.record(l, row.Source)
 			if len(faults) == 0 && row.State == RowNew {
-				if err := b.Registry.CheckOrder(j.order(record)); err != nil {
+				if err := b.Registry().CheckOrder(j.order(record)); err != nil {
 					faults = faultsOf(err)
 				}
 			}
@@ -676,7 +676,7 @@ func (b *Bulk) check(ctx context.Context, j *Job, l *layout, r *runner) error {
 		})
 
 		// Step 3: those that passed, against the book and against each other.
-		line := b.Registry.line(j.actor(), ActionJobCheck)
+		line := b.Registry().line(j.actor(), ActionJobCheck)
 		line.Record = j.ID
 		seen, err := b.Jobs.Look(ctx, j.Place.Organisation, probes, line)
 		if err != nil {
@@ -775,13 +775,13 @@ func (b *Bulk) issueRow(ctx context.Context, j *Job, l *layout, row JobRow) (Row
 	}
 	mark := RowMark{N: row.N, From: RowReady, To: RowDone, Reason: row.Reason}
 	o := j.order(record)
-	receipt, err := b.Registry.Issue(ctx, o)
+	receipt, err := b.Registry().Issue(ctx, o)
 	switch {
 	case errors.Is(err, ErrKeyReused):
 		mark.To, mark.Reason = RowSkipped, AlreadyIssued
 	case err != nil:
 		// What is wrong with the row is found without the book; the rest is trouble.
-		if wrong := b.Registry.CheckOrder(o); wrong != nil {
+		if wrong := b.Registry().CheckOrder(o); wrong != nil {
 			return j.fail(l, row, faultsOf(wrong)), nil
 		}
 		return RowMark{}, err
