@@ -21,7 +21,12 @@ PORTABLE    := ./format/... ./cert ./trust ./thing ./bundle ./party/verifier ./w
 PAGES       := $(shell find web -path '*/node_modules' -prune -o -path web/dist -prune -o -path web/gen -prune -o -path web/test -prune -o -path web/lighthouse -prune -o -type f -print) $(wildcard internal/messages/*.json)
 ENGINE      := $(shell find bundle cert format party/verifier thing trust web/engine web/wasm -name '*.go' -not -name '*_test.go') go.mod go.sum
 
-.PHONY: build run test deps check unit race portable page faces lighthouse bench instructions fuzz interop clean
+# Of a release: the same sources, version and time give the same bytes.
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+MINUTES     ?= 10
+
+.PHONY: build run test deps check unit race portable page faces lighthouse bench soak instructions fuzz interop release clean
 
 build: web/dist/pages/verifier/index.html.br
 	go build -trimpath -o bin/ampoule ./cmd/ampoule
@@ -104,6 +109,11 @@ lighthouse: build
 bench:
 	go run ./bench
 
+# A server under load for MINUTES: it ends with an error where memory grows or an
+# answer is wrong.
+soak: build
+	go run ./bench/soak -minutes $(MINUTES)
+
 # Instructions instead of seconds: the same on every run. Needs valgrind.
 instructions:
 	bench/instructions.sh
@@ -125,5 +135,11 @@ fuzz:
 interop: build
 	go test ./interop -count=1 -v -table | grep -v '^=== \|^ *--- '
 
+# What is given away: two binaries, what runs them, what is in them, checksums. Each
+# binary is built twice, the second time elsewhere and from nothing. SIGN_KEY names a
+# key of ssh-keygen that signs the checksums.
+release: build
+	deploy/release.sh "$(VERSION)" "$(SOURCE_DATE_EPOCH)"
+
 clean:
-	rm -rf bin .cache web/gen web/dist/pages web/node_modules web/test/node_modules web/lighthouse/node_modules
+	rm -rf bin dist .cache web/gen web/dist/pages web/node_modules web/test/node_modules web/lighthouse/node_modules

@@ -22,7 +22,7 @@ var shelf = map[string]int{
 	"cert":   1, "trust": 1, "thing": 1, "bundle": 1,
 	"party":    2,
 	"internal": 3, "web": 3,
-	"cmd": 4, "bench": 4, "interop": 4,
+	"cmd": 4, "bench": 4, "interop": 4, "deploy": 4,
 }
 
 // impure are the packages that ranks 0 and 1 do without: they do no input or

@@ -3,6 +3,8 @@ package trust
 import (
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"slices"
 	"time"
@@ -39,6 +41,11 @@ const (
 	usageSeal    = "2.23.136.1.1.14.2"
 	documentSeal = "NV"
 )
+
+// SignsSeals reports whether a certificate is one of those who sign seals.
+func SignsSeals(c *x509.Certificate) bool {
+	return slices.ContainsFunc(c.UnknownExtKeyUsage, func(id asn1.ObjectIdentifier) bool { return id.String() == usageSeal })
+}
 
 // Authority is a country signing authority (CSCA): the root of one state's
 // passports and seals. It signs certificates, never seals.

@@ -223,18 +223,27 @@ func (s *keySet) jwks() ([]byte, error) {
 	if !ok {
 		return nil, errors.New("the key is not ECDSA")
 	}
-	point, err := public.Bytes() // 4 || x || y
-	if err != nil {
-		return nil, err
+	return jwkSet(public)
+}
+
+// jwkSet writes keys on P-256 as a JWK set (RFC 7517).
+func jwkSet(public ...*ecdsa.PublicKey) ([]byte, error) {
+	set := make([]map[string]string, len(public))
+	for n, p := range public {
+		point, err := p.Bytes() // 4 || x || y
+		if err != nil {
+			return nil, err
+		}
+		kid, err := jwks.KID(p)
+		if err != nil {
+			return nil, err
+		}
+		set[n] = map[string]string{
+			"kty": "EC", "use": "sig", "alg": "ES256", "crv": "P-256", "kid": kid,
+			"x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
+		}
 	}
-	kid, err := jwks.KID(public)
-	if err != nil {
-		return nil, err
-	}
-	return json.MarshalIndent(map[string]any{"keys": []map[string]string{{
-		"kty": "EC", "use": "sig", "alg": "ES256", "crv": "P-256", "kid": kid,
-		"x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
-	}}}, "", " ")
+	return json.MarshalIndent(map[string]any{"keys": set}, "", " ")
 }
 
 func certificatePEM(k *keys.Key) []byte {

@@ -35,6 +35,10 @@ type commands struct {
 	Bundle   bundleCmd   `cmd:"" help:"Make, show and keep what offline verifiers carry."`
 	Serve    serveCmd    `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
 	Cfg      configCmd   `cmd:"" name:"config" help:"Show the configuration of a server."`
+	Migrate  migrateCmd  `cmd:"" help:"Bring the schema of a store up to date."`
+	Backup   backupCmd   `cmd:"" help:"Back up a store, and check backups."`
+	Restore  restoreCmd  `cmd:"" help:"Make a store from its backups."`
+	Doctor   doctorCmd   `cmd:"" help:"Look for what is wrong with a server, and say what to do."`
 	Version  versionCmd  `cmd:"" help:"Show the version."`
 }
 

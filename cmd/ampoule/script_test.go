@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ampoule": main, "get": get})
+	testscript.Main(m, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate})
 }
 
 // get asks the server of a script, at $PORT, for an address until the answer is
@@ -36,6 +37,17 @@ func get() {
 	}
 	fmt.Fprintln(os.Stderr, last)
 	os.Exit(1)
+}
+
+// askOnce asks for an address with names in it and in what is sent along, whatever
+// the answer: ask PATH BODY.
+func askOnce() {
+	res, err := http.Post("http://127.0.0.1:"+os.Getenv("PORT")+os.Args[1], "application/json", strings.NewReader(os.Args[2]))
+	if err != nil {
+		panic(err)
+	}
+	res.Body.Close()
+	fmt.Println(res.StatusCode)
 }
 
 func ask(address string) (string, error) {

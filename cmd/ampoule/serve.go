@@ -21,6 +21,8 @@ import (
 	"ampoule/format"
 	"ampoule/internal/config"
 	"ampoule/internal/httpapi"
+	"ampoule/internal/keys"
+	"ampoule/internal/store"
 )
 
 // configFlags say where settings are looked for.
@@ -86,16 +88,31 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(settings.Log.Level)); err != nil {
-		return usageError("log.level: %w", err)
+	log, err := newLog(t, settings)
+	if err != nil {
+		return err
 	}
-	log := slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: level}))
 	front, err := newFront(settings)
 	if err != nil {
 		return err
 	}
 	s := &service{settings: settings, front: front, log: log}
+	measures := newMeasures(settings)
+	var signing []*keys.Key
+	if settings.Store.Dir != "" {
+		if s.store, err = openStore(context.Background(), settings, func(took time.Duration) { measures.commits.Observe(took.Seconds()) }); err != nil {
+			return err
+		}
+		defer s.store.Close()
+		if signing, err = loadSigningKeys(settings); err != nil {
+			return err
+		}
+	}
+	operated, err := operate(settings, measures, s.store, signing, front, log)
+	if err != nil {
+		return err
+	}
+	defer operated.stop(log)
 	if err := s.refresh(); err != nil {
 		return err
 	}
@@ -107,10 +124,11 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("listen: %w", err)}
 	}
+	var renewed *renewedCertificate
 	scheme := "http"
 	if settings.TLS.Certificate != "" {
 		scheme = "https"
-		renewed := &renewedCertificate{certificate: settings.TLS.Certificate, key: settings.TLS.Key, log: log}
+		renewed = &renewedCertificate{certificate: settings.TLS.Certificate, key: settings.TLS.Key, log: log}
 		if _, err := renewed.get(nil); err != nil {
 			listener.Close()
 			return usageError("tls: %w", err)
@@ -123,6 +141,8 @@ func (c *serveCmd) Run(t terminal) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
+	again, unnotify := hangups()
+	defer unnotify()
 	tick := time.NewTicker(settings.Verifier.Refresh)
 	defer tick.Stop()
 	for {
@@ -132,6 +152,16 @@ func (c *serveCmd) Run(t terminal) error {
 		case <-tick.C:
 			if err := s.refresh(); err != nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
+			}
+			continue
+		case <-again:
+			log.Info("files are read again", "signal", "SIGHUP")
+			s.forget()
+			if err := s.refresh(); err != nil {
+				log.Error("what is kept goes on to be used", "error", err.Error())
+			}
+			if renewed != nil {
+				renewed.forget()
 			}
 			continue
 		case <-ctx.Done():
@@ -167,6 +197,8 @@ type service struct {
 	front    *httpapi.Front
 	log      *slog.Logger
 
+	store *store.Store // nil: there is none
+
 	loaded bool
 	kept   *bundle.Opened
 	seen   [sha256.Size]byte // of the bundle's file that was looked at last
@@ -195,7 +227,7 @@ func (s *service) refresh() error {
 		if err != nil {
 			return err
 		}
-		if opened, err = bundle.Accept(s.kept, data, roots, time.Now()); err != nil {
+		if opened, err = bundle.Accept(s.kept, data, roots, time.Now()); err != nil && !errors.Is(err, bundle.ErrKept) {
 			return usageError("verifier.bundle: %w%s", err, bundleHint(err))
 		}
 		page.Bundle = data
@@ -203,13 +235,7 @@ func (s *service) refresh() error {
 			return err
 		}
 	}
-	flags := trustFlags{
-		sourceFlags: sourceFlags{
-			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
-			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
-		},
-		Policy: v.Policy, HotKeys: v.HotKeys,
-	}
+	flags := verifierFlags(s.settings)
 	var err error
 	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
 		return err
@@ -232,6 +258,21 @@ func (s *service) refresh() error {
 	return nil
 }
 
+// forget has the next refresh read everything, whether it has changed or not.
+func (s *service) forget() { s.loaded, s.seen = false, [sha256.Size]byte{} }
+
+// verifierFlags are the settings of the verifier as `ampoule verify` takes them.
+func verifierFlags(c *config.Config) trustFlags {
+	v := c.Verifier
+	return trustFlags{
+		sourceFlags: sourceFlags{
+			Trust: v.Trust, Pin: v.Pin, Status: v.Status, Catalogue: v.Catalogue, Map: v.Map, Rules: v.Rules, ValueSets: v.ValueSets,
+			lotFlags: lotFlags{Lots: v.Lots, LotKey: v.LotKey},
+		},
+		Policy: v.Policy, HotKeys: v.HotKeys,
+	}
+}
+
 func serialOf(b *bundle.Opened) int64 {
 	if b == nil {
 		return 0
@@ -249,6 +290,13 @@ type renewedCertificate struct {
 	loaded  *tls.Certificate
 	changed time.Time
 	looked  time.Time
+}
+
+// forget has the files read again for the next connection.
+func (r *renewedCertificate) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked, r.changed = time.Time{}, time.Time{}
 }
 
 func (r *renewedCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {

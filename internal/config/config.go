@@ -99,6 +99,12 @@ type Config struct {
 		SessionEnd  time.Duration `toml:"session_end" default:"12h"`
 	} `toml:"access"`
 
+	Telemetry struct {
+		// OTLP is the address of a collector that traces are sent to, by OTLP over HTTP:
+		// http://127.0.0.1:4318. Empty: none are.
+		OTLP string `toml:"otlp"`
+	} `toml:"telemetry"`
+
 	Log struct {
 		// Level is debug, info, warn or error.
 		Level string `toml:"level" default:"info"`

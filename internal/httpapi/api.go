@@ -73,7 +73,16 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	// The library's pages load from elsewhere; ours is at /docs.
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.OpenAPIPath = "/openapi"
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"session": {Type: "apiKey", In: "cookie", Name: "ampoule", Description: "Of somebody who logged in at /login"},
+		"token":   {Type: "http", Scheme: "bearer", Description: "Of a program"},
+	}
 	api := humago.New(mux, config)
+	if s.Issuing != nil {
+		s.describeIssuing(api)
+		s.describeStatus(api)
+		s.describeFHIR(api)
+	}
 
 	huma.Register(api, huma.Operation{
 		OperationID: "verify", Method: http.MethodPost, Path: "/v1/verify", MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second,
@@ -113,7 +122,34 @@ func (s *server) apiVerify(ctx context.Context, r *verifyRequest) (*verifyAnswer
 // context.
 type answerKey struct{}
 
-// GetStatus and GetHeaders make a problem an error of the API.
+// languageOf returns the language that a request asks for.
+func languageOf(ctx context.Context) *messages.Language {
+	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
+		return messages.Accept(a.accept)
+	}
+	return messages.English
+}
+
+// register registers an operation whose problems come in the language of the
+// request.
+func register[I, O any](api huma.API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if p, ok := err.(*problem); ok {
+			l := languageOf(ctx)
+			return nil, huma.ErrorWithHeaders(p.in(l), http.Header{"Content-Language": {l.Tag}, "Vary": {problemVary}, "Cache-Control": {"no-store"}})
+		}
+		return out, err
+	})
+}
+
+// notModified says that the version that the asker has is the newest (RFC 9110
+// section 15.4.5).
+func notModified(tag string) error {
+	return huma.ErrorWithHeaders(huma.Status304NotModified(), http.Header{"ETag": {tag}})
+}
+
+// GetStatus makes a problem an error of the API.
 func (p *problem) GetStatus() int { return p.Status }
 
 // ContentType says that a problem is one (RFC 9457).
@@ -137,6 +173,8 @@ func init() {
 // wrong are taken, as the library words it.
 func apiProblem(status int, message string, errs ...error) *problem {
 	switch status {
+	case http.StatusUnauthorized:
+		return problemNobody
 	case http.StatusNotFound:
 		return problemNotFound
 	case http.StatusRequestEntityTooLarge:
@@ -189,8 +227,8 @@ func (s *server) docs(api *huma.OpenAPI) func(*answer, *http.Request) {
 				d.Request = s.schemaText(api, o.RequestBody.Content)
 			}
 			for _, status := range []string{"200", "201"} {
-				if answer := o.Responses[status]; answer != nil {
-					d.Answer = s.schemaText(api, answer.Content)
+				if r := o.Responses[status]; r != nil {
+					d.Answer = s.schemaText(api, r.Content)
 				}
 			}
 			view.Operations = append(view.Operations, d)

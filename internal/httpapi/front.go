@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -30,6 +31,11 @@ type Front struct {
 	// Rate is how many requests a second an address may send, and Burst how many at
 	// once; 0: no limit.
 	Rate, Burst int
+	// Checks are what the server needs besides what is shown; /readyz?verbose lists
+	// them.
+	Checks []Check
+	// Answered is told of every answered request; nil: nobody.
+	Answered func(Answered)
 
 	shown    atomic.Pointer[shown]
 	limits   limits
@@ -38,6 +44,21 @@ type Front struct {
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	bundle   *prometheus.GaugeVec
+}
+
+// Check is one of the things without which a server is not ready.
+type Check struct {
+	Name string
+	Run  func(context.Context) error // nil where it is well
+}
+
+// Answered is a request that was answered. Nothing of it is personal.
+type Answered struct {
+	Route, Method string
+	Status        int
+	Begun         time.Time
+	Took          time.Duration
+	TraceParent   string // header traceparent, as it was sent
 }
 
 // shown is the page that is behind the front at a time.
@@ -58,6 +79,9 @@ func NewFront() *Front {
 	f.registry.MustRegister(f.requests, f.outcomes, f.seconds, f.bundle, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return f
 }
+
+// Register adds metrics to those that /metrics answers.
+func (f *Front) Register(c ...prometheus.Collector) { f.registry.MustRegister(c...) }
 
 // Show puts a page behind the front, in the place of the one before. ready
 // returns why the page cannot answer well, or nil.
@@ -98,15 +122,35 @@ func plain(r *http.Request) *http.Request {
 	return r
 }
 
-func (f *Front) ready(w http.ResponseWriter, _ *http.Request) {
+// readyWithin bounds how long the checks may take together.
+const readyWithin = 5 * time.Second
+
+func (f *Front) ready(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	if err := f.shown.Load().ready(); err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, err)
-		return
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	checks := append([]Check{{"verifier", func(context.Context) error { return f.shown.Load().ready() }}}, f.Checks...)
+	var verbose, failed strings.Builder
+	for _, c := range checks {
+		if err := c.Run(ctx); err != nil {
+			fmt.Fprintf(&verbose, "%s: %v\n", c.Name, err)
+			fmt.Fprintln(&failed, err)
+			continue
+		}
+		fmt.Fprintf(&verbose, "%s: ok\n", c.Name)
 	}
-	fmt.Fprintln(w, "ready")
+	if failed.Len() > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	switch {
+	case r.URL.Query().Has("verbose"):
+		fmt.Fprint(w, verbose.String())
+	case failed.Len() > 0:
+		fmt.Fprint(w, failed.String())
+	default:
+		fmt.Fprintln(w, "ready")
+	}
 }
 
 // count notes an answered request.
@@ -117,6 +161,9 @@ func (f *Front) count(r *http.Request, a *answer, took time.Duration) {
 	}
 	f.requests.WithLabelValues(route, method(r), fmt.Sprint(a.status)).Inc()
 	f.seconds.WithLabelValues(route).Observe(took.Seconds())
+	if f.Answered != nil {
+		f.Answered(Answered{Route: route, Method: method(r), Status: a.status, Begun: time.Now().Add(-took), Took: took, TraceParent: r.Header.Get("traceparent")})
+	}
 	if a.outcome != "" {
 		for outcome := range strings.SplitSeq(a.outcome, ",") {
 			f.outcomes.WithLabelValues(outcome).Inc()
@@ -139,7 +186,7 @@ func requestID(r *http.Request) string {
 // API, and lets the page read the answer. It reports whether that was all.
 func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	if origin == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
+	if origin == "" || !isAPI(r.URL.Path) {
 		return false
 	}
 	w.Header().Add("Vary", "Origin")
@@ -149,14 +196,14 @@ func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if allowed {
 		w.Header().Set("Access-Control-Allow-Origin", origin)
-		w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+		w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, ETag, Link, Location")
 	}
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	if allowed {
 		w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE")
-		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id")
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id")
 		w.Header().Set("Access-Control-Max-Age", "600")
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -55,14 +55,6 @@ func (s *server) accessRoutes(route func(string, func(*answer, *http.Request)), 
 		}
 		allowed[path] = method
 	}
-	if s.API != nil {
-		for path, methods := range map[string]string{
-			"/v1/session": "GET, HEAD, DELETE", "/v1/sessions": "GET, HEAD", "/v1/sessions/{id}": "DELETE", "/v1/tokens": "GET, HEAD, POST", "/v1/tokens/{id}": "DELETE",
-			"/v1/people": "GET, HEAD, POST", "/v1/people/{id}": "GET, HEAD, PATCH", "/v1/people/{id}/invitation": "POST",
-		} {
-			allowed[path] = methods
-		}
-	}
 }
 
 // accessView is what every page of people shows.

@@ -49,6 +49,8 @@ type Page struct {
 	Bundle, BundleRoot []byte
 	// API is what programs ask; nil: nothing but the pages is served.
 	API *API
+	// Issuing is the part of the API that issues; nil: there is none.
+	Issuing *Issuing
 	// Access lets people in; nil: there are no accounts.
 	Access *Access
 	Log    *slog.Logger // nil: nothing is logged

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"ampoule/internal/messages"
@@ -57,7 +56,11 @@ func (p problem) in(l *messages.Language) *problem {
 
 // problems are those that the API answers with.
 func problems() []*problem {
-	return []*problem{problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal}
+	return []*problem{
+		problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal,
+		problemNobody, problemDenied, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
+		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
+	}
 }
 
 // Every problem there is.
@@ -86,6 +89,17 @@ var (
 	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", values: []any{"size", maxBody >> 10}} // KiB
 	problemTooMany      = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", tries: 2}
 
+	problemWhichFacility  = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-facility", tries: 1}
+	problemNoRecord       = &problem{Status: http.StatusNotFound, Reason: "no-such-record", tries: 1}
+	problemOrder          = &problem{Status: http.StatusUnprocessableEntity, Reason: "cannot-issue", tries: 1}
+	problemKeyReused      = &problem{Status: http.StatusUnprocessableEntity, Reason: "request-key-reused", tries: 1}
+	problemChanged        = &problem{Status: http.StatusPreconditionFailed, Reason: "changed-meanwhile", tries: 1}
+	problemNoVersion      = &problem{Status: http.StatusPreconditionRequired, Reason: "version-required", tries: 1}
+	problemState          = &problem{Status: http.StatusConflict, Reason: "not-in-this-state", tries: 1}
+	problemSameKey        = &problem{Status: http.StatusConflict, Reason: "same-key", tries: 1}
+	problemUnreadable     = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
+	problemNoKey          = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
+	problemNotPrinted     = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
 	problemNobody         = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 1}
 	problemToken          = &problem{Status: http.StatusUnauthorized, Reason: "bad-token"}
 	problemDenied         = &problem{Status: http.StatusForbidden, Reason: "not-allowed", tries: 1}
@@ -132,7 +146,7 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 	if p.wait > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.wait))
 	}
-	if wantsJSON(r.Header) || strings.HasPrefix(r.URL.Path, "/v1/") {
+	if wantsJSON(r.Header) || isAPI(r.URL.Path) {
 		body, err := json.Marshal(said)
 		if err != nil {
 			panic(err) // strings and a number

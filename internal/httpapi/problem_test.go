@@ -21,6 +21,8 @@ var everyProblem = []*problem{
 	problemTextTooLarge, problemPictureTooLarge, problemNotPicture, problemNoCode, problemDamaged, problemIncomplete,
 	problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemTooMany,
 	problemBusy, problemSlow, problemInternal,
+	problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
+	problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
 	problemNobody, problemToken, problemDenied, problemCredentials, problemTooSoon, problemWeak, problemLoginName, problemLoginTaken,
 	problemAccountChanged, problemLastOne, problemSetUp, problemSetupToken, problemSetting, problemInvitation, problemCeremony,
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"ampoule/internal/access"
 	"ampoule/internal/messages"
 	"ampoule/internal/paper"
@@ -33,8 +35,10 @@ func (s *server) handler() http.Handler {
 		route("GET /bundle/root", s.fetched("application/x-pem-file", s.BundleRoot))
 	}
 	s.pages(route)
+	var described *huma.OpenAPI
 	if s.API != nil {
-		route("GET /docs", s.docs(s.describe(mux)))
+		described = s.describe(mux)
+		route("GET /docs", s.docs(described))
 	}
 	route("GET /healthz", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n")) })
 
@@ -47,31 +51,65 @@ func (s *server) handler() http.Handler {
 		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"
 	}
 	if s.API != nil {
-		allowed["/docs"], allowed["/openapi.json"], allowed["/openapi.yaml"], allowed["/v1/verify"], allowed["/v1/trust"] = "GET, HEAD", "GET, HEAD", "GET, HEAD", "POST", "GET, HEAD"
+		allowed["/docs"], allowed["/openapi.json"], allowed["/openapi.yaml"] = "GET, HEAD", "GET, HEAD", "GET, HEAD"
+		for path, item := range described.Paths {
+			allowed[path] = methods(item)
+		}
 	}
 	if s.Access != nil {
 		s.accessRoutes(route, allowed)
 	}
+	// Beside the other, whose patterns have methods: there the two would conflict.
+	known := http.NewServeMux()
 	for pattern, allow := range allowed {
-		route(pattern, func(w *answer, r *http.Request) {
+		known.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", allow)
-			s.fail(w, r, problemMethod)
+			s.fail(w.(*answer), r, problemMethod)
 		})
 	}
-	route("/", func(w *answer, r *http.Request) { s.fail(w, r, problemNotFound) })
+	route("/", func(w *answer, r *http.Request) {
+		if h, pattern := known.Handler(r); pattern != "" {
+			h.ServeHTTP(w, r)
+			return
+		}
+		s.fail(w, r, problemNotFound)
+	})
 
 	// A page elsewhere must not post a person's certificate here through that
 	// person's browser, although nothing here keeps state that it could change.
 	guard := http.NewCrossOriginProtection()
-	if s.API != nil {
-		// The API takes JSON alone, which no form of another site can send, and its
-		// pages only by leave of CORS.
-		guard.AddInsecureBypassPattern("/v1/")
-	}
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w.(*answer), r, problemCrossSite)
 	}))
-	return s.around(s.who(guard.Handler(mux)))
+	guarded := guard.Handler(mux)
+	return s.around(s.who(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What a program sends is not what a browser was tricked into: it has no
+		// cookie. Pages of other sites ask by leave of CORS, and without cookies too.
+		if r.Header.Get("Cookie") == "" && isAPI(r.URL.Path) {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})))
+}
+
+// isAPI reports whether an address is one that programs ask.
+func isAPI(path string) bool {
+	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/")
+}
+
+// methods are those of an address, as the header Allow lists them.
+func methods(item *huma.PathItem) string {
+	var out []string
+	for _, m := range []struct {
+		name string
+		o    *huma.Operation
+	}{{"GET, HEAD", item.Get}, {"POST", item.Post}, {"PUT", item.Put}, {"PATCH", item.Patch}, {"DELETE", item.Delete}} {
+		if m.o != nil {
+			out = append(out, m.name)
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // answer is the response with what the log line tells of it.

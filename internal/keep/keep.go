@@ -1,10 +1,11 @@
-// Package keep replaces files that are kept: after a crash there is the old one
-// or the new one, whole, and never a mixture or none.
+// Package keep makes and replaces files that are kept: after a crash there is the
+// old one or the new one, whole, and never a mixture or none.
 package keep
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +31,40 @@ func Replace(path string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
+	return syncDir(dir)
+}
+
+// Create makes a new file of what write gives it, readable by its owner only. It
+// refuses a name that is taken; after an error there is no file of that name.
+// When it returns nil the file is on the disk.
+func Create(path string, write func(io.Writer) error) (err error) {
+	dir := filepath.Dir(path)
+	// Told early; the answer that counts comes last.
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	f, err := os.CreateTemp(dir, tempPrefix+"*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	err = write(f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	// A link, not a rename: that would replace what has come there meanwhile.
+	if err := os.Link(f.Name(), path); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// syncDir makes a new name durable: without it the file can be on the disk and its
+// name not.
+func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // a folder cannot be opened for this there
 	}
@@ -37,6 +72,5 @@ func Replace(path string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	// Without this the file can be on the disk and its name not.
 	return errors.Join(d.Sync(), d.Close())
 }

@@ -101,7 +101,7 @@ func scanLine(s scan) (l auditLine, err error) {
 
 // audit is the statement that records a line of the issuer.
 func (s *Store) audit(l issuer.Line) stmt {
-	return s.line(auditLine{at: unix(l.At), by: l.By, action: string(l.Action), record: l.Record, reason: string(l.Reason)})
+	return s.line(auditLine{at: unix(l.At), by: l.By, action: string(l.Action), record: l.Record, reason: string(l.Reason), organisation: l.Place.Organisation})
 }
 
 // auditAccess is the statement that records a line about people.

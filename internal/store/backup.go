@@ -55,7 +55,7 @@ type table struct {
 // backedUp are the tables, those first that others refer to.
 var backedUp = []table{
 	{"store", []string{"id", "erased", "base"}},
-	{"record", []string{"id", "slot", "version", "state", "reason", "issued", "changed", "corrects", "correction", "asked", "request", "terms", "content"}},
+	{"record", []string{"id", "slot", "version", "state", "reason", "issued", "changed", "corrects", "correction", "asked", "request", "terms", "content", "organisation", "facility"}},
 	{"artefact", []string{"record", "n", "format", "kid", "scheme", "mark", "expires", "current", "content"}},
 	{"term", []string{"mac", "record"}},
 	{"list", []string{"scheme", "kid", "counter"}},
@@ -188,7 +188,7 @@ func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error
 	}
 	defer v.close()
 	in := newBackupReader(r)
-	schema, tables, err := in.header()
+	head, err := in.header()
 	if err != nil {
 		return 0, err
 	}
@@ -198,12 +198,12 @@ func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error
 	}
 	defer db.close()
 	// Into the schema that it was made of, and from there to today's.
-	version, err := migrate(ctx, db, schema)
+	version, err := migrate(ctx, db, head.schema)
 	if err != nil {
 		return 0, err
 	}
-	if version != schema {
-		return 0, fmt.Errorf("store: the database has schema %d already, and the backup is of %d: %w; restore into an empty one", version, schema, ErrExists)
+	if version != head.schema {
+		return 0, fmt.Errorf("store: the database has schema %d already, and the backup is of %d: %w; restore into an empty one", version, head.schema, ErrExists)
 	}
 	s := &Store{db: db, vault: v}
 	err = db.write(ctx, func(t tx) error {
@@ -214,7 +214,7 @@ func Restore(ctx context.Context, c Config, r io.Reader) (records int, err error
 		if there > 0 {
 			return fmt.Errorf("store: there is a store in the database: %w; restore into an empty one", ErrExists)
 		}
-		if err := in.rows(t, tables); err != nil {
+		if err := in.rows(t, head.tables); err != nil {
 			return err
 		}
 		if _, err := s.fits(t); err != nil {
@@ -337,22 +337,32 @@ func cutOff(err error) error {
 	return fmt.Errorf("store: backup: %w", err)
 }
 
-func (b *backupReader) header() (schema int64, tables []table, err error) {
+// backupHead is the first item of a backup.
+type backupHead struct {
+	schema int64
+	made   time.Time
+	tables []table
+}
+
+func (b *backupReader) header() (h backupHead, err error) {
 	v, err := b.next()
 	if err == io.EOF {
 		err = fmt.Errorf("store: %w", ErrBackup)
 	}
 	if err != nil {
-		return 0, nil, err
+		return h, err
 	}
 	kind, _ := v.Index(0).Text()
 	version, _ := v.Index(1).Int()
 	if kind != backupKind || version != backupVersion {
-		return 0, nil, fmt.Errorf("store: it is no backup of version %d: %w", backupVersion, ErrBackup)
+		return h, fmt.Errorf("store: it is no backup of version %d: %w", backupVersion, ErrBackup)
 	}
-	schema, ok := v.Index(2).Int()
-	if !ok || schema < 1 {
-		return 0, nil, fmt.Errorf("store: backup: its schema: %w", ErrBackup)
+	var ok bool
+	if h.schema, ok = v.Index(2).Int(); !ok || h.schema < 1 {
+		return h, fmt.Errorf("store: backup: its schema: %w", ErrBackup)
+	}
+	if made, ok := v.Index(3).Int(); ok {
+		h.made = fromUnix(made)
 	}
 	for i := range v.Index(4).Len() {
 		var t table
@@ -365,11 +375,11 @@ func (b *backupReader) header() (schema int64, tables []table, err error) {
 		}
 		known := slices.ContainsFunc(backedUp, func(b table) bool { return b.name == t.name })
 		if !ok || !known || len(t.columns) == 0 {
-			return 0, nil, fmt.Errorf("store: backup: its tables: %w", ErrBackup)
+			return h, fmt.Errorf("store: backup: its tables: %w", ErrBackup)
 		}
-		tables = append(tables, t)
+		h.tables = append(h.tables, t)
 	}
-	return schema, tables, nil
+	return h, nil
 }
 
 // isName keeps everything out of a statement but names: the checksum is no

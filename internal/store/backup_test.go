@@ -71,13 +71,13 @@ func TestRestore(t *testing.T) {
 		}
 		revoke := func(n int) {
 			t.Helper()
-			if _, err := k.Registry.Revoke(t.Context(), "clerk-1", issuer.Guard{ID: receipts[n].ID, Version: 1}, issuer.ReasonData); err != nil {
+			if _, err := k.Registry.Revoke(t.Context(), storetest.By("clerk-1"), issuer.Guard{ID: receipts[n].ID, Version: 1}, issuer.ReasonData); err != nil {
 				t.Fatal(err)
 			}
 		}
 		erase := func(n int) {
 			t.Helper()
-			if _, err := k.Registry.Erase(t.Context(), "officer-1", receipts[n].ID); err != nil {
+			if _, err := k.Registry.Erase(t.Context(), storetest.By("officer-1"), receipts[n].ID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -85,7 +85,7 @@ func TestRestore(t *testing.T) {
 		erase(1)
 		old := backup(t, s)
 		lists := k.Lists(t)
-		before, _, err := k.Registry.List(t.Context(), issuer.ID{}, 100)
+		before, _, err := k.Registry.List(t.Context(), storetest.By("clerk-1"), issuer.ID{}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestRestore(t *testing.T) {
 			r := open(t, n)
 			k.Registry.Book = r
 			for i, receipt := range receipts {
-				held, err := k.Registry.Read(t.Context(), "clerk-1", receipt.ID)
+				held, err := k.Registry.Read(t.Context(), storetest.By("clerk-1"), receipt.ID)
 				if i < 3 {
 					if !errors.Is(err, issuer.ErrNotFound) {
 						t.Errorf("record %d was erased: %v", i, err)
@@ -120,7 +120,7 @@ func TestRestore(t *testing.T) {
 					t.Errorf("its request is not known any more: %v", err)
 				}
 			}
-			after, _, err := k.Registry.List(t.Context(), issuer.ID{}, 100)
+			after, _, err := k.Registry.List(t.Context(), storetest.By("clerk-1"), issuer.ID{}, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,7 +196,7 @@ func TestBackupOnline(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					if _, err := k.Registry.Revoke(t.Context(), "clerk-1", issuer.Guard{ID: r.ID, Version: 1}, issuer.ReasonData); err != nil {
+					if _, err := k.Registry.Revoke(t.Context(), storetest.By("clerk-1"), issuer.Guard{ID: r.ID, Version: 1}, issuer.ReasonData); err != nil {
 						t.Error(err)
 						return
 					}
@@ -315,17 +315,17 @@ func FuzzBackup(f *testing.F) {
 	f.Add(backup(f, s))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := newBackupReader(bytes.NewReader(data))
-		_, tables, err := in.header()
+		head, err := in.header()
 		if err != nil {
 			return
 		}
-		for _, table := range tables {
+		for _, table := range head.tables {
 			for _, c := range table.columns {
 				if !isName(c) {
 					t.Errorf("%q goes into a statement", c)
 				}
 			}
 		}
-		_ = in.rows(new(nowhere), tables)
+		_ = in.rows(new(nowhere), head.tables)
 	})
 }

@@ -114,11 +114,12 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 	}
 	macs, doses := s.termMACs(e.Terms)
 	insert := stmt{
-		sql: `INSERT INTO record (id, slot, version, state, reason, issued, changed, corrects, correction, asked, request, terms, content)
-			VALUES ($1, $2, 1, $3, '', $4, $4, $5, NULL, $6, $7, $8, $9)`,
+		sql: `INSERT INTO record (id, slot, version, state, reason, issued, changed, corrects, correction, asked, request, terms, content, organisation, facility)
+			VALUES ($1, $2, 1, $3, '', $4, $4, $5, NULL, $6, $7, $8, $9, $10, $11)`,
 		args: []any{
 			e.ID[:], key.slot, string(issuer.Valid), unix(e.Line.At), idOrNone(e.Corrects.ID), nil, nil,
 			slices.Concat(macs...), key.aead.Seal(nil, nil, content, sealFor(e.ID, sealRecord, 0)),
+			e.Place.Organisation, e.Place.Facility,
 		},
 	}
 	if e.Asked.Key != "" {
@@ -157,7 +158,7 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 		if id == e.ID || slices.Contains(same, id) {
 			continue
 		}
-		if h, err := s.Head(ctx, id); err == nil && h.State == issuer.Valid {
+		if h, err := s.Head(ctx, id); err == nil && h.State == issuer.Valid && h.Place.Organisation == e.Place.Organisation {
 			same = append(same, id)
 		}
 	}
@@ -273,14 +274,14 @@ type sealedRecord struct {
 	texts     [][]byte
 }
 
-const headColumns = `id, slot, version, state, reason, issued, changed, corrects, correction`
+const headColumns = `id, slot, version, state, reason, issued, changed, corrects, correction, organisation, facility`
 
 // scanHead reads the columns of a head, and those after them into more.
 func scanHead(s scan, more ...any) (h issuer.Head, slot int64, err error) {
 	var id, corrects, correction []byte
 	var state, reason string
 	var issued, changed int64
-	if err := s(append([]any{&id, &slot, &h.Version, &state, &reason, &issued, &changed, &corrects, &correction}, more...)...); err != nil {
+	if err := s(append([]any{&id, &slot, &h.Version, &state, &reason, &issued, &changed, &corrects, &correction, &h.Place.Organisation, &h.Place.Facility}, more...)...); err != nil {
 		return h, 0, err
 	}
 	for _, c := range []struct {
@@ -405,7 +406,7 @@ func readHeads(t tx, where string, args ...any) (heads []issuer.Head, err error)
 }
 
 // Find implements [issuer.Book].
-func (s *Store) Find(ctx context.Context, terms []issuer.Term, limit int, line issuer.Line) (heads []issuer.Head, err error) {
+func (s *Store) Find(ctx context.Context, terms []issuer.Term, within issuer.Place, limit int, line issuer.Line) (heads []issuer.Head, err error) {
 	macs := make([]any, len(terms))
 	for i, t := range terms {
 		macs[i] = s.termMAC(t)
@@ -416,12 +417,16 @@ func (s *Store) Find(ctx context.Context, terms []issuer.Term, limit int, line i
 		if err := t.all(s.audit(line), findTerms(macs, &ids)); err != nil {
 			return err
 		}
-		for _, id := range ids[:min(limit, len(ids))] {
+		for _, id := range ids {
 			found, err := readHeads(t, `WHERE id = $1`, id[:])
 			if err != nil {
 				return err
 			}
-			heads = append(heads, found...)
+			if len(found) > 0 && within.Holds(found[0].Place) {
+				if heads = append(heads, found[0]); len(heads) == limit {
+					break
+				}
+			}
 		}
 		return nil
 	})
@@ -429,12 +434,23 @@ func (s *Store) Find(ctx context.Context, terms []issuer.Term, limit int, line i
 }
 
 // List implements [issuer.Book].
-func (s *Store) List(ctx context.Context, before issuer.ID, limit int) ([]issuer.Head, error) {
+func (s *Store) List(ctx context.Context, within issuer.Place, before issuer.ID, limit int) ([]issuer.Head, error) {
 	if before == (issuer.ID{}) {
-		return s.heads(ctx, `ORDER BY id DESC LIMIT $1`, int64(limit))
+		before = lastID
 	}
-	return s.heads(ctx, `WHERE id < $1 ORDER BY id DESC LIMIT $2`, before[:], int64(limit))
+	where, args := `WHERE id < $1`, []any{before[:]}
+	for _, c := range []struct{ column, value string }{{"organisation", within.Organisation}, {"facility", within.Facility}} {
+		if c.value != "" {
+			args = append(args, c.value)
+			where += fmt.Sprintf(` AND %s = $%d`, c.column, len(args))
+		}
+	}
+	args = append(args, int64(limit))
+	return s.heads(ctx, where+fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args)), args...)
 }
+
+// lastID is after every record.
+var lastID = issuer.ID(bytes.Repeat([]byte{0xff}, 16))
 
 // Change implements [issuer.Book].
 func (s *Store) Change(ctx context.Context, c issuer.Change) error {
@@ -453,14 +469,15 @@ func (s *Store) Change(ctx context.Context, c issuer.Change) error {
 }
 
 // OfKey implements [issuer.Book].
-func (s *Store) OfKey(ctx context.Context, kid []byte, after issuer.ID, limit int, line issuer.Line) ([]issuer.Held, error) {
+func (s *Store) OfKey(ctx context.Context, kid []byte, within issuer.Place, after issuer.ID, limit int, line issuer.Line) ([]issuer.Held, error) {
 	var sealed []sealedRecord
 	err := s.db.write(ctx, func(t tx) error {
 		sealed = nil
 		var ids []issuer.ID
 		err := t.rows(`SELECT DISTINCT r.id FROM artefact a JOIN record r ON r.id = a.record
-			WHERE r.id > $1 AND a.kid = $2 AND a.current = 1 AND r.state = $3 ORDER BY r.id LIMIT $4`,
-			[]any{after[:], kid, string(issuer.Valid), int64(limit)}, func(s scan) error {
+			WHERE r.id > $1 AND a.kid = $2 AND a.current = 1 AND r.state = $3
+			AND ($4 = '' OR r.organisation = $4) AND ($5 = '' OR r.facility = $5) ORDER BY r.id LIMIT $6`,
+			[]any{after[:], kid, string(issuer.Valid), within.Organisation, within.Facility, int64(limit)}, func(s scan) error {
 				var id []byte
 				err := s(&id)
 				ids = append(ids, issuer.ID(id))
@@ -504,19 +521,19 @@ func (s *Store) Replace(ctx context.Context, r issuer.Replacement) error {
 		if err != nil {
 			return err
 		}
-		return t.all(
-			stmt{
-				sql:  `UPDATE record SET version = version + 1, changed = $1 WHERE id = $2 AND version = $3 AND state = $4`,
-				args: []any{unix(r.Line.At), r.ID[:], r.Version, string(issuer.Valid)},
-				one:  issuer.ErrConflict,
-			},
-			stmt{
+		stmts := []stmt{{
+			sql:  `UPDATE record SET version = version + 1, changed = $1 WHERE id = $2 AND version = $3 AND state = $4`,
+			args: []any{unix(r.Line.At), r.ID[:], r.Version, string(issuer.Valid)},
+			one:  issuer.ErrConflict,
+		}}
+		if r.Of != issuer.None {
+			stmts = append(stmts, stmt{
 				sql:  `UPDATE artefact SET current = 0 WHERE record = $1 AND n = $2 AND current = 1`,
 				args: []any{r.ID[:], int64(r.Of)},
 				one:  issuer.ErrConflict,
-			},
-			insertArtefact(key, r.ID, int(n), r.Artefact),
-			s.audit(r.Line))
+			})
+		}
+		return t.all(append(stmts, insertArtefact(key, r.ID, int(n), r.Artefact), s.audit(r.Line))...)
 	})
 	if errors.Is(err, errNoRow) {
 		return issuer.ErrNotFound

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -29,6 +30,8 @@ type engine interface {
 	guards() []string
 	// goose returns what migrations run on. The caller closes it.
 	goose() (goose.Dialect, *sql.DB)
+	// broken is why nothing can be written any more, or nil.
+	broken() error
 	close() error
 }
 
@@ -55,6 +58,14 @@ type stmt struct {
 	taken error // what it means that a row with this key is there
 	// each reads the rows of a query; nil for other statements.
 	each func(scan) error
+}
+
+// timer is f, or what does nothing where there is none.
+func timer(f func(time.Duration)) func(time.Duration) {
+	if f == nil {
+		return func(time.Duration) {}
+	}
+	return f
 }
 
 var errNoRow = errors.New("store: no row")

@@ -73,7 +73,7 @@ func child() {
 				}
 				fmt.Printf("issued %d %d %s %x\n", worker, n, r.ID, textSum(r.Artefacts))
 				if n%7 == 6 {
-					if _, err := k.Registry.Erase(context.Background(), "officer-1", r.ID); err != nil {
+					if _, err := k.Registry.Erase(context.Background(), storetest.By("officer-1"), r.ID); err != nil {
 						fmt.Printf("failed %q\n", err.Error())
 						return
 					}
@@ -331,7 +331,7 @@ func TestFullDatabase(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if page, err := s.List(t.Context(), issuer.ID{}, 1000); err != nil || len(page) != len(kept)+1 {
+	if page, err := s.List(t.Context(), issuer.Place{}, issuer.ID{}, 1000); err != nil || len(page) != len(kept)+1 {
 		t.Errorf("%d records, %d were acknowledged, %v", len(page), len(kept)+1, err)
 	}
 }
@@ -367,7 +367,7 @@ func TestKeyFileFails(t *testing.T) {
 	}
 	shut(t, s)
 	s = open(t, c)
-	if page, err := s.List(t.Context(), issuer.ID{}, 10); err != nil || len(page) != 1 {
+	if page, err := s.List(t.Context(), issuer.Place{}, issuer.ID{}, 10); err != nil || len(page) != 1 {
 		t.Errorf("%d records, %v", len(page), err)
 	}
 	issue(t, s, 1)

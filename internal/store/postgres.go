@@ -19,10 +19,12 @@ import (
 type postgresDB struct {
 	pool   *pgxpool.Pool
 	config *pgx.ConnConfig
+	// committed is told how long a commit took.
+	committed func(time.Duration)
 }
 
-func openPostgres(ctx context.Context, dsn string, noSync bool) (*postgresDB, error) {
-	config, err := pgxpool.ParseConfig(dsn)
+func openPostgres(ctx context.Context, c Config) (*postgresDB, error) {
+	config, err := pgxpool.ParseConfig(c.Postgres)
 	if err != nil {
 		// The text of err can repeat the connection string, password and all.
 		return nil, fmt.Errorf("store: the connection string of PostgreSQL cannot be read: %w", ErrNoStore)
@@ -32,7 +34,7 @@ func openPostgres(ctx context.Context, dsn string, noSync bool) (*postgresDB, er
 		config.MaxConns = 12
 	}
 	commit := "on"
-	if noSync {
+	if c.NoSync {
 		commit = "off"
 	}
 	// Not left to the server's configuration: what is acknowledged is on its disk.
@@ -49,7 +51,7 @@ func openPostgres(ctx context.Context, dsn string, noSync bool) (*postgresDB, er
 		pool.Close()
 		return nil, dbError(err)
 	}
-	return &postgresDB{pool, config.ConnConfig}, nil
+	return &postgresDB{pool, config.ConnConfig, timer(c.Committed)}, nil
 }
 
 func (d *postgresDB) goose() (goose.Dialect, *sql.DB) {
@@ -68,6 +70,8 @@ func (d *postgresDB) guards() []string {
 		`CREATE OR REPLACE TRIGGER seal_truncate BEFORE TRUNCATE ON seal` + refuse,
 	}
 }
+
+func (d *postgresDB) broken() error { return nil } // a connection that fails is made anew
 
 func (d *postgresDB) close() error {
 	d.pool.Close()
@@ -108,7 +112,14 @@ func (d *postgresDB) writeAll(ctx context.Context, stmts ...stmt) error {
 	// Once it is sent it is waited for: its caller must know what became of it.
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
 	defer cancel()
-	return d.retry(end, func() error { return sendAll(end, d.pool, stmts) })
+	return d.retry(end, func() error {
+		begun := time.Now()
+		err := sendAll(end, d.pool, stmts)
+		if err == nil {
+			d.committed(time.Since(begun))
+		}
+		return err
+	})
 }
 
 func (d *postgresDB) readRow(ctx context.Context, text string, args []any, dest ...any) error {
@@ -144,8 +155,12 @@ func (d *postgresDB) once(ctx context.Context, o pgx.TxOptions, f func(tx) error
 		_ = t.Rollback(end) // where it fails the connection is closed, which does the same
 		return err
 	}
+	begun := time.Now()
 	if err := t.Commit(end); err != nil {
 		return dbError(err)
+	}
+	if o.AccessMode != pgx.ReadOnly {
+		d.committed(time.Since(begun))
 	}
 	return nil
 }

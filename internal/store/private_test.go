@@ -46,16 +46,16 @@ func TestNothingPersonal(t *testing.T) {
 		bad.Vaccination.Date = "2030-01-01"
 		_, err = k.Registry.Issue(ctx, storetest.Order("", bad))
 		say(err)
-		if _, err := k.Registry.Search(ctx, "clerk-1", issuer.Query{Name: cert.Name{Full: receipts[0].Record.Person.Name.Family}, BirthDate: "1950-01-01"}); err != nil {
+		if _, err := k.Registry.Search(ctx, storetest.By("clerk-1"), issuer.Query{Name: cert.Name{Full: receipts[0].Record.Person.Name.Family}, BirthDate: "1950-01-01"}); err != nil {
 			say(err)
 		}
-		if _, err := k.Registry.Erase(ctx, "officer-1", receipts[7].ID); err != nil {
+		if _, err := k.Registry.Erase(ctx, storetest.By("officer-1"), receipts[7].ID); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.vault.keys.file.WriteAt(make([]byte, 10), row); err != nil { // damage
 			t.Fatal(err)
 		}
-		_, err = k.Registry.Read(ctx, "clerk-1", receipts[0].ID)
+		_, err = k.Registry.Read(ctx, storetest.By("clerk-1"), receipts[0].ID)
 		say(err)
 		if strings.Count(said.String(), "\n") < 4 || strings.Contains(said.String(), "<nil>") {
 			t.Fatalf("the errors to look at: %s", said.String())

@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -26,6 +29,10 @@ type sqliteDB struct {
 	readers *sql.DB
 	calls   chan *call
 	writer  sync.WaitGroup
+	// committed is told how long a commit took.
+	committed func(time.Duration)
+
+	failed atomic.Pointer[error] // why the writer writes no more
 
 	mu     sync.RWMutex // held to send a call, and to close
 	closed bool
@@ -43,17 +50,18 @@ type call struct {
 const groupMost = 256
 
 // openSQLite opens a database file.
-func openSQLite(path string, create, noSync bool) (*sqliteDB, error) {
+func openSQLite(c Config, create bool) (*sqliteDB, error) {
+	path := filepath.Join(c.Dir, databaseFile)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, fmt.Errorf("store: there is no %s: %w; make a store, or restore a backup", path, ErrNoStore)
 	}
-	d := &sqliteDB{path: path, calls: make(chan *call, groupMost)}
+	d := &sqliteDB{path: path, calls: make(chan *call, groupMost), committed: timer(c.Committed)}
 	// WAL lets readers read while one writes. FULL syncs the log at every commit:
 	// with NORMAL, what was acknowledged can be lost with the power. What is deleted
 	// is overwritten (secure_delete). What a savepoint may go back to is kept in
 	// memory (temp_store).
 	sync := "FULL"
-	if noSync {
+	if c.NoSync {
 		sync = "OFF"
 	}
 	d.pragmas = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + sync +
@@ -76,7 +84,7 @@ func openSQLite(path string, create, noSync bool) (*sqliteDB, error) {
 	d.readers.SetMaxOpenConns(8)
 	d.readers.SetMaxIdleConns(8)
 	d.writer.Go(func() {
-		w := &sqliteTx{ctx: context.Background(), conn: conn, prepared: make(map[string]*sql.Stmt)}
+		w := &sqliteTx{ctx: context.Background(), conn: conn, prepared: make(map[string]*sql.Stmt), committed: d.committed}
 		d.run(w)
 		_ = w.close()
 		_ = conn.Close()
@@ -109,6 +117,13 @@ func (d *sqliteDB) guards() []string {
 		`CREATE TRIGGER IF NOT EXISTS seal_update BEFORE UPDATE ON seal` + refuse,
 		`CREATE TRIGGER IF NOT EXISTS seal_delete BEFORE DELETE ON seal` + refuse,
 	}
+}
+
+func (d *sqliteDB) broken() error {
+	if failed := d.failed.Load(); failed != nil {
+		return *failed
+	}
+	return nil
 }
 
 func (d *sqliteDB) close() error {
@@ -149,7 +164,7 @@ func (d *sqliteDB) writeAll(ctx context.Context, stmts ...stmt) error {
 
 // run is the writer. It ends when calls is closed and empty.
 func (d *sqliteDB) run(w *sqliteTx) {
-	var failed error
+	var failed error // as d.failed
 	for first := range d.calls {
 		group := []*call{first}
 	gather:
@@ -170,7 +185,9 @@ func (d *sqliteDB) run(w *sqliteTx) {
 			}
 			continue
 		}
-		failed = w.commit(group)
+		if failed = w.commit(group); failed != nil {
+			d.failed.Store(&failed)
+		}
 	}
 }
 
@@ -205,7 +222,10 @@ func (w *sqliteTx) commit(group []*call) (failed error) {
 		}
 	}
 	if err == nil {
-		err = w.plain("COMMIT")
+		begun := time.Now()
+		if err = w.plain("COMMIT"); err == nil {
+			w.committed(time.Since(begun))
+		}
 	}
 	if err != nil {
 		// Nothing of the group is there. Whether the rollback is needed depends on the
@@ -264,6 +284,8 @@ type sqliteTx struct {
 	ctx      context.Context
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt // nil: none are kept
+	// committed is that of the database; only the writer calls it.
+	committed func(time.Duration)
 }
 
 func (w *sqliteTx) plain(text string) error {

@@ -24,12 +24,11 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -63,11 +62,13 @@ type Config struct {
 	// NoSync leaves out the syncs of the database: for measuring what they cost.
 	// What is acknowledged can then be lost with the power.
 	NoSync bool
+	// Committed is told how long each commit of the database took; nil: nobody.
+	Committed func(time.Duration)
 
 	sealEvery time.Duration // of the audit log; 0: [sealEvery]. Benchmarks set it
 }
 
-// Store is an open store. It is an [issuer.Book].
+// Store is an open store. It is an [issuer.Book] and an [issuer.JobBook].
 type Store struct {
 	db    engine
 	vault *vault
@@ -145,6 +146,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if err := s.db.write(ctx, s.reconcile); err != nil {
 		return nil, err
 	}
+	if err := s.reconcileJobs(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.startAudit(ctx, cmp.Or(c.sealEvery, sealEvery)); err != nil {
 		return nil, err
 	}
@@ -216,22 +220,17 @@ func migrate(ctx context.Context, e engine, to int64) (version int64, err error)
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	files, err := fs.Sub(migrations, "migrations")
+	p, err := migrationsFor(dialect, db)
 	if err != nil {
 		return 0, err
 	}
-	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return 0, fmt.Errorf("store: migrations: %w", err)
-	}
-	sources := p.ListSources()
-	newest := slices.MaxFunc(sources, func(a, b *goose.Source) int { return int(a.Version - b.Version) }).Version
+	newest := newestSchema()
 	version, err = p.GetDBVersion(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("store: migrations: %w", err)
 	}
 	if version > newest || to > newest {
-		return 0, fmt.Errorf("store: schema %d, and this version knows %d: %w; use the version of Ampoule that made it, or a newer one", max(version, to), newest, ErrNewerSchema)
+		return 0, newerSchema(max(version, to), newest)
 	}
 	if to == latest {
 		to = newest
@@ -245,15 +244,66 @@ func migrate(ctx context.Context, e engine, to int64) (version int64, err error)
 	return to, nil
 }
 
+// migrationsFor returns the migrations of a database.
+func migrationsFor(dialect goose.Dialect, db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	p, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("store: migrations: %w", err)
+	}
+	return p, nil
+}
+
+// newestSchema is the version of the last migration.
+var newestSchema = sync.OnceValue(func() (newest int64) {
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		panic(err) // they are linked in
+	}
+	for _, f := range files {
+		n, err := goose.NumericComponent(f.Name())
+		if err != nil {
+			panic(err)
+		}
+		newest = max(newest, n)
+	}
+	return newest
+})
+
+// version returns the schema of a database.
+func version(ctx context.Context, e engine) (now int64, err error) {
+	dialect, db := e.goose()
+	defer func() {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	p, err := migrationsFor(dialect, db)
+	if err != nil {
+		return 0, err
+	}
+	if now, err = p.GetDBVersion(ctx); err != nil {
+		return 0, fmt.Errorf("store: migrations: %w", err)
+	}
+	return now, nil
+}
+
+func newerSchema(have, newest int64) error {
+	return fmt.Errorf("store: schema %d, and this version knows %d: %w; use the version of Ampoule that made it, or a newer one", have, newest, ErrNewerSchema)
+}
+
 // openEngine opens the database. For SQLite create says whether its file may be
 // made: a wrong folder must not look like an empty store.
 func openEngine(ctx context.Context, c Config, create bool) (engine, error) {
 	var e engine
 	var err error
 	if c.Postgres != "" {
-		e, err = openPostgres(ctx, c.Postgres, c.NoSync)
+		e, err = openPostgres(ctx, c)
 	} else {
-		e, err = openSQLite(filepath.Join(c.Dir, databaseFile), create, c.NoSync)
+		e, err = openSQLite(c, create)
 	}
 	if err != nil {
 		return nil, err // not e, which holds a nil of a type

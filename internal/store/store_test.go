@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(bulkChildVariable) != "" {
+		bulkChild()
+		return
+	}
 	code := m.Run()
 	storetest.StopPostgres()
 	os.Exit(code)
@@ -99,6 +103,21 @@ func TestIssuing(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		storetest.Issuing(t, func(t *testing.T) issuer.Book {
+			dsn, _ := storetest.Postgres(t)
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
+		})
+	})
+}
+
+// TestBulk is the contract of the book of jobs.
+func TestBulk(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		storetest.Bulk(t, func(t *testing.T) storetest.BulkBook {
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t)})
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		storetest.Bulk(t, func(t *testing.T) storetest.BulkBook {
 			dsn, _ := storetest.Postgres(t)
 			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
 		})
@@ -282,7 +301,7 @@ func TestCrashes(t *testing.T) {
 		issue(t, s, 2)
 		shut(t, s)
 		s = open(t, c)
-		if page, err := s.List(t.Context(), issuer.ID{}, 10); err != nil || len(page) != 4 {
+		if page, err := s.List(t.Context(), issuer.Place{}, issuer.ID{}, 10); err != nil || len(page) != 4 {
 			t.Errorf("%d records, %v", len(page), err)
 		}
 	})
@@ -328,23 +347,23 @@ func TestAudit(t *testing.T) {
 		must(err)
 		_, err = k.Registry.Issue(ctx, storetest.Order("key", storetest.Dose(1)))
 		must(err)
-		_, err = k.Registry.Read(ctx, "clerk-2", one.ID)
+		_, err = k.Registry.Read(ctx, storetest.By("clerk-2"), one.ID)
 		must(err)
-		_, err = k.Registry.Search(ctx, "clerk-1", issuer.Query{Document: "SPECDOC00001"})
+		_, err = k.Registry.Search(ctx, storetest.By("clerk-1"), issuer.Query{Document: "SPECDOC00001"})
 		must(err)
-		h, err := k.Registry.Revoke(ctx, "clerk-1", issuer.Guard{ID: one.ID, Version: 1}, issuer.ReasonFraud)
+		h, err := k.Registry.Revoke(ctx, storetest.By("clerk-1"), issuer.Guard{ID: one.ID, Version: 1}, issuer.ReasonFraud)
 		must(err)
-		if _, err = k.Registry.Revoke(ctx, "clerk-1", issuer.Guard{ID: one.ID, Version: 1}, issuer.ReasonFraud); err == nil {
+		if _, err = k.Registry.Revoke(ctx, storetest.By("clerk-1"), issuer.Guard{ID: one.ID, Version: 1}, issuer.ReasonFraud); err == nil {
 			t.Error("revoked twice")
 		}
-		_, err = k.Registry.Reinstate(ctx, "clerk-1", issuer.Guard{ID: one.ID, Version: h.Version})
+		_, err = k.Registry.Reinstate(ctx, storetest.By("clerk-1"), issuer.Guard{ID: one.ID, Version: h.Version})
 		must(err)
 		two, err := k.Registry.Correct(ctx, issuer.Guard{ID: one.ID, Version: h.Version + 1}, issuer.ReasonData, storetest.Order("", storetest.Dose(1)))
 		must(err)
-		if _, err := k.Registry.Read(ctx, "clerk-1", issuer.ID{}); err == nil {
+		if _, err := k.Registry.Read(ctx, storetest.By("clerk-1"), issuer.ID{}); err == nil {
 			t.Error("read what is not there")
 		}
-		_, err = k.Registry.Erase(ctx, "officer-1", two.ID)
+		_, err = k.Registry.Erase(ctx, storetest.By("officer-1"), two.ID)
 		must(err)
 		var got []string
 		must(s.db.read(ctx, func(t tx) error {

@@ -343,6 +343,13 @@ func (v *vault) erase(ids []issuer.ID, slots []int64) error {
 	return v.destroy(slots)
 }
 
+// drop overwrites keys that are of no record.
+func (v *vault) drop(slots []int64) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.destroy(slots)
+}
+
 // destroy overwrites keys. The caller holds mu.
 func (v *vault) destroy(slots []int64) error {
 	if v.keys.bad != nil {

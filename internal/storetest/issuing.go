@@ -35,6 +35,8 @@ func Issuing(t *testing.T, open func(*testing.T) issuer.Book) {
 		{"correct at once", testCorrectAtOnce},
 		{"reissue", testReissue},
 		{"erase", testErase},
+		{"places", testPlaces},
+		{"a further format", testAdd},
 		{"pages", testPages},
 		{"many at once", testMany},
 	} {
@@ -80,7 +82,7 @@ func text(t testing.TB, h issuer.Held, f issuer.Format) string {
 
 func read(t testing.TB, k *Kit, id issuer.ID) *issuer.Held {
 	t.Helper()
-	h, err := k.Registry.Read(t.Context(), "clerk-1", id)
+	h, err := k.Registry.Read(t.Context(), By("clerk-1"), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +134,8 @@ func testRefused(t *testing.T, k *Kit) {
 		change func(*issuer.Order)
 		want   error
 	}{
-		"nobody asks":       {func(o *issuer.Order) { o.By = "" }, issuer.ErrBy},
-		"a person asks":     {func(o *issuer.Order) { o.By = "Ada Specimen" }, issuer.ErrBy},
+		"nobody asks":       {func(o *issuer.Order) { o.By.ID = "" }, issuer.ErrBy},
+		"a person asks":     {func(o *issuer.Order) { o.By.ID = "Ada Specimen" }, issuer.ErrBy},
 		"no record":         {func(o *issuer.Order) { o.Record = nil }, format.RequiredMissing},
 		"no format":         {func(o *issuer.Order) { o.Wanted = nil }, issuer.ErrOrder},
 		"a format twice":    {func(o *issuer.Order) { o.Wanted = append(o.Wanted, o.Wanted[0]) }, issuer.ErrOrder},
@@ -146,10 +148,10 @@ func testRefused(t *testing.T, k *Kit) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
-	if page, _, err := k.Registry.List(t.Context(), issuer.ID{}, 10); err != nil || len(page) != 0 {
+	if page, _, err := k.Registry.List(t.Context(), By("clerk-1"), issuer.ID{}, 10); err != nil || len(page) != 0 {
 		t.Errorf("%d records, %v", len(page), err)
 	}
-	if _, err := k.Registry.Read(t.Context(), "clerk-1", issuer.ID{1}); !errors.Is(err, issuer.ErrNotFound) {
+	if _, err := k.Registry.Read(t.Context(), By("clerk-1"), issuer.ID{1}); !errors.Is(err, issuer.ErrNotFound) {
 		t.Error(err)
 	}
 	// The key of what was refused is free.
@@ -196,7 +198,7 @@ func testKeyAtOnce(t *testing.T, k *Kit) {
 			t.Error(diff)
 		}
 	}
-	if page, _, _ := k.Registry.List(t.Context(), issuer.ID{}, 10); made != 1 || len(page) != 1 {
+	if page, _, _ := k.Registry.List(t.Context(), By("clerk-1"), issuer.ID{}, 10); made != 1 || len(page) != 1 {
 		t.Errorf("made %d times, %d records", made, len(page))
 	}
 }
@@ -211,7 +213,7 @@ func testDuplicates(t *testing.T, k *Kit) {
 	spelled.Person.Name.Family = "MUSTERFRAU"
 	spelled.Person.Document.Number = ""
 	spelled.Vaccination.Lot = "spec lot 7"
-	found, err := k.Registry.Duplicates(t.Context(), "clerk-1", spelled)
+	found, err := k.Registry.Duplicates(t.Context(), By("clerk-1"), spelled)
 	if err != nil || len(found) != 1 || found[0].ID != first.ID {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -237,10 +239,10 @@ func testDuplicates(t *testing.T, k *Kit) {
 		}
 	}
 	// What is not in force is no duplicate.
-	if _, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(first.Head), issuer.ReasonData); err != nil {
+	if _, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(first.Head), issuer.ReasonData); err != nil {
 		t.Fatal(err)
 	}
-	if found, err = k.Registry.Duplicates(t.Context(), "clerk-1", Dose(1)); err != nil || slices.ContainsFunc(found, func(h issuer.Head) bool { return h.ID == first.ID }) {
+	if found, err = k.Registry.Duplicates(t.Context(), By("clerk-1"), Dose(1)); err != nil || slices.ContainsFunc(found, func(h issuer.Head) bool { return h.ID == first.ID }) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
@@ -267,7 +269,7 @@ func testSearch(t *testing.T, k *Kit) {
 		"somebody who is not known":   {issuer.Query{Name: cert.Name{Family: "Nobody"}, BirthDate: "1990-02"}, nil},
 		"two ways to the same record": {issuer.Query{Document: "SPECDOC00002", Certificate: two.Record.ID}, []issuer.ID{two.ID}},
 	} {
-		found, err := k.Registry.Search(t.Context(), "clerk-1", tt.query)
+		found, err := k.Registry.Search(t.Context(), By("clerk-1"), tt.query)
 		var ids []issuer.ID
 		for _, h := range found {
 			ids = append(ids, h.ID)
@@ -282,7 +284,7 @@ func testSearch(t *testing.T, k *Kit) {
 			}
 		}
 	}
-	if _, err := k.Registry.Search(t.Context(), "clerk-1", issuer.Query{Name: record.Person.Name}); !errors.Is(err, format.RequiredMissing) {
+	if _, err := k.Registry.Search(t.Context(), By("clerk-1"), issuer.Query{Name: record.Person.Name}); !errors.Is(err, format.RequiredMissing) {
 		t.Errorf("a name alone: %v", err)
 	}
 }
@@ -294,7 +296,7 @@ func testRevoke(t *testing.T, k *Kit) {
 	o.Wanted = append(o.Wanted, issuer.Wanted{Format: issuer.DDCC})
 	one, other := issue(t, k, o), issue(t, k, Order("", Dose(2)))
 	before := k.Lists(t)
-	h, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(one.Head), issuer.ReasonData)
+	h, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(one.Head), issuer.ReasonData)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,23 +326,29 @@ func testRevoke(t *testing.T, k *Kit) {
 		want   error
 	}{
 		"an old version": {func() error {
-			_, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(one.Head), issuer.ReasonData)
+			_, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(one.Head), issuer.ReasonData)
 			return err
 		}, issuer.ErrConflict},
 		"revoked twice": {func() error {
-			_, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(h), issuer.ReasonData)
+			_, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(h), issuer.ReasonData)
 			return err
 		}, issuer.ErrState},
 		"no reason": {func() error {
-			_, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(h), "because Ada said so")
+			_, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(h), "because Ada said so")
 			return err
 		}, issuer.ErrReason},
-		"nobody": {func() error { _, err := k.Registry.Revoke(t.Context(), "", guard(h), issuer.ReasonData); return err }, issuer.ErrBy},
+		"nobody": {func() error {
+			_, err := k.Registry.Revoke(t.Context(), By(""), guard(h), issuer.ReasonData)
+			return err
+		}, issuer.ErrBy},
 		"no record": {func() error {
-			_, err := k.Registry.Revoke(t.Context(), "clerk-1", issuer.Guard{}, issuer.ReasonData)
+			_, err := k.Registry.Revoke(t.Context(), By("clerk-1"), issuer.Guard{}, issuer.ReasonData)
 			return err
 		}, issuer.ErrNotFound},
-		"in force": {func() error { _, err := k.Registry.Reinstate(t.Context(), "clerk-1", guard(other.Head)); return err }, issuer.ErrState},
+		"in force": {func() error {
+			_, err := k.Registry.Reinstate(t.Context(), By("clerk-1"), guard(other.Head))
+			return err
+		}, issuer.ErrState},
 		"what the book says": {func() error {
 			return k.Registry.Book.Change(t.Context(), issuer.Change{Guard: guard(h), From: issuer.Valid, To: issuer.Revoked})
 		}, issuer.ErrConflict},
@@ -352,7 +360,7 @@ func testRevoke(t *testing.T, k *Kit) {
 	if !cmp.Equal(lists, k.Lists(t)) {
 		t.Error("what was refused changed the lists")
 	}
-	if _, err = k.Registry.Reinstate(t.Context(), "clerk-1", guard(h)); err != nil {
+	if _, err = k.Registry.Reinstate(t.Context(), By("clerk-1"), guard(h)); err != nil {
 		t.Fatal(err)
 	}
 	after := k.Lists(t)
@@ -367,8 +375,8 @@ func testRevoke(t *testing.T, k *Kit) {
 		}
 	}
 	// A seal has no scheme of revocation.
-	sealed := issue(t, k, issuer.Order{By: "clerk-1", Record: SealDose(3), Wanted: []issuer.Wanted{{Format: issuer.VDSNC}, {Format: issuer.SHC}}})
-	h, err = k.Registry.Revoke(t.Context(), "clerk-1", guard(sealed.Head), issuer.ReasonProduct)
+	sealed := issue(t, k, issuer.Order{By: By("clerk-1"), Record: SealDose(3), Wanted: []issuer.Wanted{{Format: issuer.VDSNC}, {Format: issuer.SHC}}})
+	h, err = k.Registry.Revoke(t.Context(), By("clerk-1"), guard(sealed.Head), issuer.ReasonProduct)
 	if err != nil || !slices.Equal(h.Irrevocable(), []issuer.Format{issuer.VDSNC}) {
 		t.Errorf("%v, %v", h.Irrevocable(), err)
 	}
@@ -412,7 +420,7 @@ func testCorrect(t *testing.T, k *Kit) {
 	if _, err := k.Registry.Correct(t.Context(), guard(old.Head), issuer.ReasonData, Order("", right)); !errors.Is(err, issuer.ErrConflict) {
 		t.Errorf("corrected twice: %v", err)
 	}
-	if _, err := k.Registry.Reinstate(t.Context(), "clerk-1", guard(old.Head)); !errors.Is(err, issuer.ErrState) {
+	if _, err := k.Registry.Reinstate(t.Context(), By("clerk-1"), guard(old.Head)); !errors.Is(err, issuer.ErrState) {
 		t.Errorf("the wrong one was put back in force: %v", err)
 	}
 	if _, err := k.Registry.Correct(t.Context(), guard(fixed.Head), "", Order("", right)); !errors.Is(err, issuer.ErrReason) {
@@ -444,7 +452,7 @@ func testCorrectAtOnce(t *testing.T, k *Kit) {
 		})
 	}
 	wg.Wait()
-	page, _, _ := k.Registry.List(t.Context(), issuer.ID{}, 20)
+	page, _, _ := k.Registry.List(t.Context(), By("clerk-1"), issuer.ID{}, 20)
 	if done != 1 || conflicts != 11 || len(page) != 2 {
 		t.Errorf("%d corrected, %d refused, %d records", done, conflicts, len(page))
 	}
@@ -459,11 +467,11 @@ func testReissue(t *testing.T, k *Kit) {
 		wg.Go(func() { heads[i] = tryIssue(t, k, Order("", Dose(i))).Head })
 	}
 	wg.Wait()
-	if _, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(heads[0]), issuer.ReasonFraud); err != nil {
+	if _, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(heads[0]), issuer.ReasonFraud); err != nil {
 		t.Fatal(err)
 	}
 	old := k.Registry.Issuers[issuer.EUDCC]
-	if _, err := k.Registry.Reissue(t.Context(), "operator-1", old.KID); !errors.Is(err, issuer.ErrSameKey) {
+	if _, err := k.Registry.Reissue(t.Context(), By("operator-1"), old.KID); !errors.Is(err, issuer.ErrSameKey) {
 		t.Errorf("under the same key: %v", err)
 	}
 	k.NewKeys(t)
@@ -471,16 +479,16 @@ func testReissue(t *testing.T, k *Kit) {
 	// It is stopped in its first step.
 	ctx, stop := context.WithCancel(t.Context())
 	k.Registry.Book = &stopping{Book: k.Registry.Book, after: 40, stop: stop}
-	first, err := k.Registry.Reissue(ctx, "operator-1", old.KID)
+	first, err := k.Registry.Reissue(ctx, By("operator-1"), old.KID)
 	if !errors.Is(err, context.Canceled) || first.Done == 0 || first.Done == n-1 {
 		t.Fatalf("%d done, %v", first.Done, err)
 	}
 	k.Registry.Book = k.Registry.Book.(*stopping).Book
-	second, err := k.Registry.Reissue(t.Context(), "operator-1", old.KID)
+	second, err := k.Registry.Reissue(t.Context(), By("operator-1"), old.KID)
 	if err != nil || len(second.Failed) > 0 || first.Done+second.Done != n-1 {
 		t.Fatalf("%d done before, %d now, %v, %v", first.Done, second.Done, second.Failed, err)
 	}
-	third, err := k.Registry.Reissue(t.Context(), "operator-1", old.KID)
+	third, err := k.Registry.Reissue(t.Context(), By("operator-1"), old.KID)
 	if err != nil || third.Done != 0 {
 		t.Errorf("a third time: %+v, %v", third, err)
 	}
@@ -489,7 +497,7 @@ func testReissue(t *testing.T, k *Kit) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cards, err := k.Registry.Reissue(t.Context(), "operator-1", []byte(thumbprint)); err != nil || cards.Done != n-1 {
+	if cards, err := k.Registry.Reissue(t.Context(), By("operator-1"), []byte(thumbprint)); err != nil || cards.Done != n-1 {
 		t.Errorf("cards: %+v, %v", cards, err)
 	}
 
@@ -505,7 +513,7 @@ func testReissue(t *testing.T, k *Kit) {
 			t.Errorf("%s: %s", a.Format, outcome)
 		}
 	}
-	if _, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(kept.Head), issuer.ReasonFraud); err != nil {
+	if _, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(kept.Head), issuer.ReasonFraud); err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range kept.Artefacts {
@@ -541,16 +549,16 @@ func testErase(t *testing.T, k *Kit) {
 	}
 	other := issue(t, k, Order("row-2", Dose(2)))
 	lists := k.Lists(t)
-	erased, err := k.Registry.Erase(t.Context(), "officer-1", wrong.ID)
+	erased, err := k.Registry.Erase(t.Context(), By("officer-1"), wrong.ID)
 	if err != nil || len(erased) != 2 || !slices.Contains(erased, fixed.ID) {
 		t.Fatalf("%v, %v", erased, err)
 	}
 	for _, id := range erased {
-		if _, err := k.Registry.Read(t.Context(), "clerk-1", id); !errors.Is(err, issuer.ErrNotFound) {
+		if _, err := k.Registry.Read(t.Context(), By("clerk-1"), id); !errors.Is(err, issuer.ErrNotFound) {
 			t.Errorf("%v", err)
 		}
 	}
-	if found, err := k.Registry.Search(t.Context(), "clerk-1", issuer.Query{Document: Dose(1).Person.Document.Number}); err != nil || len(found) > 0 {
+	if found, err := k.Registry.Search(t.Context(), By("clerk-1"), issuer.Query{Document: Dose(1).Person.Document.Number}); err != nil || len(found) > 0 {
 		t.Errorf("%v, %v", found, err)
 	}
 	if !cmp.Equal(lists, k.Lists(t)) {
@@ -559,7 +567,7 @@ func testErase(t *testing.T, k *Kit) {
 	if outcome := k.Verify(t, text(t, wrong.Held, issuer.EUDCC), k.Lists(t)); outcome != verifier.Revoked {
 		t.Errorf("%s", outcome)
 	}
-	if _, err := k.Registry.Erase(t.Context(), "officer-1", wrong.ID); !errors.Is(err, issuer.ErrNotFound) {
+	if _, err := k.Registry.Erase(t.Context(), By("officer-1"), wrong.ID); !errors.Is(err, issuer.ErrNotFound) {
 		t.Errorf("erased twice: %v", err)
 	}
 	if err := k.Registry.Book.Erase(t.Context(), []issuer.Guard{{ID: other.ID, Version: 7}}, issuer.Line{}); !errors.Is(err, issuer.ErrConflict) {
@@ -571,7 +579,7 @@ func testErase(t *testing.T, k *Kit) {
 	if got := read(t, k, other.ID); got.Record.Person.Document != Dose(2).Person.Document {
 		t.Error("another record is not what it was")
 	}
-	if page, _, _ := k.Registry.List(t.Context(), issuer.ID{}, 10); len(page) != 2 {
+	if page, _, _ := k.Registry.List(t.Context(), By("clerk-1"), issuer.ID{}, 10); len(page) != 2 {
 		t.Errorf("%d records", len(page))
 	}
 }
@@ -585,7 +593,7 @@ func testPages(t *testing.T, k *Kit) {
 	var got []issuer.ID
 	pages := 0
 	for cursor := (issuer.ID{}); ; pages++ {
-		page, next, err := k.Registry.List(t.Context(), cursor, 4)
+		page, next, err := k.Registry.List(t.Context(), By("clerk-1"), cursor, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -610,7 +618,7 @@ func testMany(t *testing.T, k *Kit) {
 				r := tryIssue(t, k, Order(fmt.Sprintf("%d-%d", worker, i), Dose(100*worker+i)))
 				switch i % 4 {
 				case 1:
-					if _, err := k.Registry.Revoke(t.Context(), "clerk-1", guard(r.Head), issuer.ReasonData); err != nil {
+					if _, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(r.Head), issuer.ReasonData); err != nil {
 						t.Error(err)
 					}
 				case 2:
@@ -618,7 +626,7 @@ func testMany(t *testing.T, k *Kit) {
 						t.Error(err)
 					}
 				case 3:
-					if _, err := k.Registry.Erase(t.Context(), "officer-1", r.ID); err != nil {
+					if _, err := k.Registry.Erase(t.Context(), By("officer-1"), r.ID); err != nil {
 						t.Error(err)
 					}
 				}
@@ -629,7 +637,7 @@ func testMany(t *testing.T, k *Kit) {
 		})
 	}
 	wg.Wait()
-	page, _, err := k.Registry.List(t.Context(), issuer.ID{}, 1000)
+	page, _, err := k.Registry.List(t.Context(), By("clerk-1"), issuer.ID{}, 1000)
 	if err != nil || len(page) != 12*8 { // 24 more by correction, 24 fewer by erasure
 		t.Fatalf("%d records, %v", len(page), err)
 	}
@@ -650,5 +658,129 @@ func testMany(t *testing.T, k *Kit) {
 		if l.Counter != 12*2*2 { // a revocation and a correction in 4 of each worker's 8
 			t.Errorf("%s: counter %d", l.Scheme, l.Counter)
 		}
+	}
+}
+
+// testPlaces: to an actor there are no records but those of its place.
+func testPlaces(t *testing.T, k *Kit) {
+	ctx := t.Context()
+	north, south := issuer.Place{Organisation: "org-a", Facility: "north"}, issuer.Place{Organisation: "org-a", Facility: "south"}
+	other := issuer.Place{Organisation: "org-b", Facility: "north"}
+	at := func(within issuer.Place) issuer.Actor { return issuer.Actor{ID: "clerk-1", Within: within} }
+	order := func(by issuer.Actor, place issuer.Place, n int) issuer.Order {
+		o := Order("same key everywhere", Dose(n))
+		o.By, o.At = by, place
+		return o
+	}
+	mine := issue(t, k, order(at(north), issuer.Place{}, 1))
+	theirs := issue(t, k, order(at(other), issuer.Place{}, 1))
+	if mine.Place != north || theirs.Place != other || theirs.Replayed || len(theirs.Same) != 0 {
+		t.Errorf("issued at %v and %v, replayed %t, same %v", mine.Place, theirs.Place, theirs.Replayed, theirs.Same)
+	}
+	for _, tt := range []struct{ by, at issuer.Place }{{north, south}, {north, other}, {north, issuer.Place{Organisation: "org-a"}}} {
+		if _, err := k.Registry.Issue(ctx, order(at(tt.by), tt.at, 2)); !errors.Is(err, issuer.ErrPlace) {
+			t.Errorf("%v issues at %v: %v", tt.by, tt.at, err)
+		}
+	}
+
+	// The same event at another facility of the organisation is warned of, and no
+	// more is told of it.
+	again := Order("", Dose(1))
+	again.By = at(south)
+	if r := issue(t, k, again); !slices.Equal(r.Same, []issuer.ID{mine.ID}) {
+		t.Errorf("same: %v", r.Same)
+	} else if _, err := k.Registry.Erase(ctx, at(issuer.Place{Organisation: "org-a"}), r.ID); err != nil {
+		t.Error(err)
+	}
+
+	for name, act := range map[string]func(by issuer.Actor) error{
+		"head": func(by issuer.Actor) error { _, err := k.Registry.Head(ctx, by, mine.ID); return err },
+		"read": func(by issuer.Actor) error { _, err := k.Registry.Read(ctx, by, mine.ID); return err },
+		"revoke": func(by issuer.Actor) error {
+			_, err := k.Registry.Revoke(ctx, by, guard(mine.Head), issuer.ReasonData)
+			return err
+		},
+		"reinstate": func(by issuer.Actor) error { _, err := k.Registry.Reinstate(ctx, by, guard(mine.Head)); return err },
+		"correct": func(by issuer.Actor) error {
+			o := Order("", Dose(3))
+			o.By = by
+			_, err := k.Registry.Correct(ctx, guard(mine.Head), issuer.ReasonData, o)
+			return err
+		},
+		"erase": func(by issuer.Actor) error { _, err := k.Registry.Erase(ctx, by, mine.ID); return err },
+	} {
+		for _, place := range []issuer.Place{south, other, {Organisation: "org-b"}} {
+			if err := act(at(place)); !errors.Is(err, issuer.ErrNotFound) {
+				t.Errorf("%s from %v: %v", name, place, err)
+			}
+		}
+	}
+	query := issuer.Query{Document: mine.Record.Person.Document.Number}
+	for place, want := range map[issuer.Place]int{north: 1, south: 0, other: 1, {Organisation: "org-a"}: 1, {}: 2} {
+		found, err := k.Registry.Search(ctx, at(place), query)
+		page, _, listErr := k.Registry.List(ctx, at(place), issuer.ID{}, 10)
+		if err != nil || listErr != nil || len(found) != want || len(page) != want {
+			t.Errorf("from %v: %d found, %d listed; want %d (%v, %v)", place, len(found), len(page), want, err, listErr)
+		}
+	}
+	// Signing anew is bounded too.
+	old := theirs.Artefacts[0].KID
+	k.NewKeys(t)
+	if done, err := k.Registry.Reissue(ctx, at(north), old); err != nil || done.Done != 1 {
+		t.Errorf("reissued %+v, %v", done, err)
+	}
+	// A correction stays where the wrong record was.
+	head, err := k.Registry.Head(ctx, at(north), mine.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Order("", Dose(4))
+	o.By = at(issuer.Place{Organisation: "org-a"})
+	if r, err := k.Registry.Correct(ctx, guard(head), issuer.ReasonData, o); err != nil || r.Place != north {
+		t.Errorf("corrected: %+v, %v", r, err)
+	}
+}
+
+func testAdd(t *testing.T, k *Kit) {
+	o := Order("", Dose(1))
+	o.Wanted = o.Wanted[:1]
+	r := issue(t, k, o)
+	h, err := k.Registry.Add(t.Context(), By("clerk-1"), guard(r.Head), issuer.Wanted{Format: issuer.SHC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := k.Registry.Read(t.Context(), By("clerk-1"), r.ID)
+	if err != nil || !slices.Equal(read.Formats, []issuer.Format{issuer.EUDCC, issuer.SHC}) || !cmp.Equal(read.Head, h.Head) || text(t, *read, issuer.SHC) != text(t, *h, issuer.SHC) {
+		t.Errorf("read %+v, told %+v, %v", read, h, err)
+	}
+	for _, text := range []string{text(t, *read, issuer.SHC), text(t, *read, issuer.EUDCC)} {
+		if got := k.Verify(t, text, nil); got != verifier.Valid {
+			t.Errorf("%s", got)
+		}
+	}
+	for name, tt := range map[string]struct {
+		guard issuer.Guard
+		want  issuer.Wanted
+		err   error
+	}{
+		"an old version": {guard(r.Head), issuer.Wanted{Format: issuer.DDCC}, issuer.ErrConflict},
+		"there already":  {guard(h.Head), issuer.Wanted{Format: issuer.SHC}, issuer.ErrOrder},
+		"no record":      {issuer.Guard{Version: 1}, issuer.Wanted{Format: issuer.SHC}, issuer.ErrNotFound},
+	} {
+		if _, err := k.Registry.Add(t.Context(), By("clerk-1"), tt.guard, tt.want); !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	head, err := k.Registry.Revoke(t.Context(), By("clerk-1"), guard(h.Head), issuer.ReasonData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{text(t, *read, issuer.SHC), text(t, *read, issuer.EUDCC)} {
+		if got := k.Verify(t, text, k.Lists(t)); got != verifier.Revoked {
+			t.Errorf("%s, revoked", got)
+		}
+	}
+	if _, err := k.Registry.Add(t.Context(), By("clerk-1"), guard(head), issuer.Wanted{Format: issuer.DDCC}); !errors.Is(err, issuer.ErrState) {
+		t.Errorf("revoked, and: %v", err)
 	}
 }

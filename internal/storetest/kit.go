@@ -153,7 +153,7 @@ func SealDose(n int) *cert.Certificate {
 
 // Order asks for an EU DCC and a SMART Health Card.
 func Order(key string, record *cert.Certificate) issuer.Order {
-	return issuer.Order{By: "clerk-1", Key: key, Record: record, Wanted: []issuer.Wanted{
+	return issuer.Order{By: By("clerk-1"), Key: key, Record: record, Wanted: []issuer.Wanted{
 		{Format: issuer.EUDCC, Expires: Day.AddDate(0, 6, 0)}, {Format: issuer.SHC},
 	}}
 }
@@ -180,3 +180,6 @@ func (k *Kit) Lists(t testing.TB) []issuer.StatusList {
 	}
 	return lists
 }
+
+// By is an actor who is bound to no place.
+func By(id string) issuer.Actor { return issuer.Actor{ID: id} }

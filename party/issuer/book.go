@@ -95,6 +95,9 @@ const (
 
 var reasons = []Reason{ReasonData, ReasonNotDone, ReasonProduct, ReasonFraud, ReasonHolder, ReasonKey}
 
+// Reasons returns them, in an order fit for a form.
+func Reasons() []Reason { return slices.Clone(reasons) }
+
 // Action is what an audit line tells of.
 type Action string
 
@@ -108,6 +111,7 @@ const (
 	ActionReinstate Action = "reinstate"
 	ActionCorrect   Action = "correct"
 	ActionReissue   Action = "reissue"
+	ActionAdd       Action = "add" // a certificate in a further format
 	ActionErase     Action = "erase"
 )
 
@@ -116,6 +120,7 @@ const (
 type Line struct {
 	At     time.Time
 	By     string
+	Place  Place // of the record, or where it was looked for
 	Action Action
 	Record ID // zero where there is not one
 	Reason Reason
@@ -142,6 +147,7 @@ type Asked struct {
 // Entry is a new record.
 type Entry struct {
 	ID        ID
+	Place     Place
 	Record    *cert.Certificate // personal
 	Artefacts []Artefact
 	Terms     []Term // personal
@@ -160,6 +166,7 @@ type Guard struct {
 // Head is what is known of a record without reading it: nothing personal.
 type Head struct {
 	ID         ID
+	Place      Place
 	Version    int64 // +1 with each change, from 1
 	State      State
 	Reason     Reason // of the last change; empty for a new record
@@ -195,13 +202,16 @@ type Change struct {
 	Line     Line
 }
 
-// Replacement is a certificate that was signed anew.
+// Replacement is a certificate that was signed anew, or in a further format.
 type Replacement struct {
 	Guard
-	Of       int // which of the record's artefacts it stands for
+	Of       int // which of the record's artefacts it stands for; None: of none
 	Artefact Artefact
 	Line     Line
 }
+
+// None is the place of no artefact.
+const None = -1
 
 // Listed is what one scheme lists of one key.
 type Listed struct {
@@ -229,6 +239,7 @@ const (
 	ErrState      = format.Defect("not-in-this-state")  // what is revoked is not revoked again
 	ErrReason     = format.Defect("unknown-reason")     // not one of the words
 	ErrBy         = format.Defect("malformed-actor")    // not an identifier
+	ErrPlace      = format.Defect("not-your-place")     // where the one who asks may not issue
 	ErrOrder      = format.Defect("malformed-order")    // nothing is asked for, or something twice
 	ErrSameKey    = format.Defect("same-key")           // the new key is the old one
 	ErrTooMany    = format.Defect("list-too-long")      // more than the scheme's lists hold
@@ -242,7 +253,8 @@ const (
 // at once.
 type Book interface {
 	// Append inserts a record: its artefacts, terms, request key and line. It
-	// returns the valid records that have one of its terms of kind [TermDose].
+	// returns the valid records of the same organisation that have one of its terms
+	// of kind [TermDose].
 	//
 	// Where the entry corrects another record, that one becomes superseded by it
 	// and is listed as revoked in all its formats. It returns [ErrConflict] if
@@ -262,26 +274,26 @@ type Book interface {
 	// Head returns what is known of a record without reading it, or [ErrNotFound].
 	Head(ctx context.Context, id ID) (Head, error)
 
-	// Find returns the records that have one of the terms, newest first, and
-	// records the line.
-	Find(ctx context.Context, terms []Term, limit int, line Line) ([]Head, error)
+	// Find returns the records of a place that have one of the terms, newest first,
+	// and records the line.
+	Find(ctx context.Context, terms []Term, within Place, limit int, line Line) ([]Head, error)
 
-	// List returns records, newest first: those before one, or the newest where
-	// that is zero.
-	List(ctx context.Context, before ID, limit int) ([]Head, error)
+	// List returns records of a place, newest first: those before one, or the newest
+	// where that is zero.
+	List(ctx context.Context, within Place, before ID, limit int) ([]Head, error)
 
 	// Change takes a record from one state to another, and its certificates onto
 	// the lists of their schemes or off them. It returns [ErrConflict] if the
 	// record has another version or state.
 	Change(ctx context.Context, c Change) error
 
-	// OfKey returns valid records that have a current artefact under a key, by
-	// their identifiers: those after one. It records the line.
-	OfKey(ctx context.Context, kid []byte, after ID, limit int, line Line) ([]Held, error)
+	// OfKey returns valid records of a place that have a current artefact under a
+	// key, by their identifiers: those after one. It records the line.
+	OfKey(ctx context.Context, kid []byte, within Place, after ID, limit int, line Line) ([]Held, error)
 
-	// Replace adds an artefact in the place of a current one, which stays. It
-	// returns [ErrConflict] if the record has another version or is not valid, or
-	// the artefact is not current.
+	// Replace adds an artefact in the place of a current one, which stays, or of
+	// none. It returns [ErrConflict] if the record has another version or is not
+	// valid, or the artefact is not current.
 	Replace(ctx context.Context, r Replacement) error
 
 	// Erase removes records for good: content, artefacts, keys, terms. What the

@@ -15,7 +15,7 @@ import (
 // Revoke takes a record out of force, in all its formats. Those that the returned
 // head calls [Head.Irrevocable] have no scheme: their holders can show them as
 // before, and verifiers cannot know.
-func (r *Registry) Revoke(ctx context.Context, by string, g Guard, why Reason) (Head, error) {
+func (r *Registry) Revoke(ctx context.Context, by Actor, g Guard, why Reason) (Head, error) {
 	if !slices.Contains(reasons, why) {
 		return Head{}, fmt.Errorf("revocation: %w", ErrReason)
 	}
@@ -24,19 +24,19 @@ func (r *Registry) Revoke(ctx context.Context, by string, g Guard, why Reason) (
 
 // Reinstate puts a revoked record back in force. One that was corrected stays
 // out: there would be two.
-func (r *Registry) Reinstate(ctx context.Context, by string, g Guard) (Head, error) {
+func (r *Registry) Reinstate(ctx context.Context, by Actor, g Guard) (Head, error) {
 	return r.change(ctx, by, g, Revoked, Valid, ActionReinstate, "")
 }
 
-func (r *Registry) change(ctx context.Context, by string, g Guard, from, to State, action Action, why Reason) (Head, error) {
+func (r *Registry) change(ctx context.Context, by Actor, g Guard, from, to State, action Action, why Reason) (Head, error) {
 	// Step 1: refuse what can be refused by what is known now.
 	if err := checkBy(by); err != nil {
 		return Head{}, err
 	}
-	head, err := r.Book.Head(ctx, g.ID)
+	head, err := r.head(ctx, by, g.ID)
 	switch {
 	case err != nil:
-		return Head{}, fmt.Errorf("record %s: %w", g.ID, err)
+		return Head{}, err
 	case head.Version != g.Version:
 		return Head{}, fmt.Errorf("record %s: version %d, now %d: %w", g.ID, g.Version, head.Version, ErrConflict)
 	case head.State != from:
@@ -45,7 +45,7 @@ func (r *Registry) change(ctx context.Context, by string, g Guard, from, to Stat
 
 	// Step 2: change it, if it is still the same.
 	line := r.line(by, action)
-	line.Record, line.Reason = g.ID, why
+	line.Record, line.Place, line.Reason = g.ID, head.Place, why
 	if err := r.Book.Change(ctx, Change{g, from, to, line}); err != nil {
 		return Head{}, fmt.Errorf("record %s: %w", g.ID, err)
 	}
@@ -53,20 +53,50 @@ func (r *Registry) change(ctx context.Context, by string, g Guard, from, to Stat
 	return head, nil
 }
 
+// Add signs a valid record in a further format. A revocation of the record covers
+// it as the others.
+func (r *Registry) Add(ctx context.Context, by Actor, g Guard, w Wanted) (*Held, error) {
+	// Step 1: the record, as it was seen.
+	held, err := r.Read(ctx, by, g.ID)
+	switch {
+	case err != nil:
+		return nil, err
+	case held.Version != g.Version:
+		return nil, fmt.Errorf("record %s: version %d, now %d: %w", g.ID, g.Version, held.Version, ErrConflict)
+	case held.State != Valid:
+		return nil, fmt.Errorf("record %s is %s: %w", g.ID, held.State, ErrState)
+	case slices.Contains(held.Formats, w.Format):
+		return nil, fmt.Errorf("record %s: %s is there: %w", g.ID, w.Format, ErrOrder)
+	}
+
+	// Step 2: sign it, and keep it if the record is still the same.
+	a, err := r.sign(w, held.Record)
+	if err != nil {
+		return nil, err
+	}
+	line := r.line(by, ActionAdd)
+	line.Record, line.Place = g.ID, held.Place
+	if err := r.Book.Replace(ctx, Replacement{g, None, a, line}); err != nil {
+		return nil, fmt.Errorf("record %s: %w", g.ID, err)
+	}
+	held.Version, held.Changed, held.Formats, held.Artefacts = g.Version+1, line.At, append(held.Formats, w.Format), append(held.Artefacts, a)
+	return held, nil
+}
+
 // Erase removes a person's record for good, with those that it corrects and that
 // correct it. What was revoked of it stays revoked, by bare hashes.
 //
 // A certificate that is still valid stays so in its holder's hands, and nobody
 // can revoke it any more: whoever wants that revokes it before.
-func (r *Registry) Erase(ctx context.Context, by string, id ID) (erased []ID, err error) {
+func (r *Registry) Erase(ctx context.Context, by Actor, id ID) (erased []ID, err error) {
 	if err := checkBy(by); err != nil {
 		return nil, err
 	}
 
 	// Step 1: the record's whole chain. It has no circles: a correction is younger.
-	head, err := r.Book.Head(ctx, id)
+	head, err := r.head(ctx, by, id)
 	if err != nil {
-		return nil, fmt.Errorf("record %s: %w", id, err)
+		return nil, err
 	}
 	erased, guards := []ID{id}, []Guard{{id, head.Version}}
 	for _, next := range []func(Head) ID{func(h Head) ID { return h.Corrects }, func(h Head) ID { return h.Correction }} {
@@ -82,7 +112,7 @@ func (r *Registry) Erase(ctx context.Context, by string, id ID) (erased []ID, er
 
 	// Step 2: erase them.
 	line := r.line(by, ActionErase)
-	line.Record = id
+	line.Record, line.Place = id, head.Place
 	if err := r.Book.Erase(ctx, guards, line); err != nil {
 		return nil, fmt.Errorf("record %s: erasing: %w", id, err)
 	}
@@ -116,7 +146,7 @@ const (
 //
 // It can be stopped at any moment, and started again: what was done is not done
 // twice. What fails is told, and the rest goes on.
-func (r *Registry) Reissue(ctx context.Context, by string, old []byte) (*Reissued, error) {
+func (r *Registry) Reissue(ctx context.Context, by Actor, old []byte) (*Reissued, error) {
 	// Step 1: refuse what is no key, and the one that still signs.
 	if err := checkBy(by); err != nil {
 		return nil, err
@@ -132,7 +162,7 @@ func (r *Registry) Reissue(ctx context.Context, by string, old []byte) (*Reissue
 	out := new(Reissued)
 	for after := (ID{}); ; {
 		// Step 2: the next records.
-		page, err := r.Book.OfKey(ctx, old, after, reissuePage, r.line(by, ActionReissue))
+		page, err := r.Book.OfKey(ctx, old, by.Within, after, reissuePage, r.line(by, ActionReissue))
 		if err != nil {
 			return out, fmt.Errorf("reissue: %w", err)
 		}
@@ -162,7 +192,7 @@ func (r *Registry) Reissue(ctx context.Context, by string, old []byte) (*Reissue
 	}
 }
 
-func (r *Registry) reissueOne(ctx context.Context, by string, old []byte, held Held) (done int, failed []Failure) {
+func (r *Registry) reissueOne(ctx context.Context, by Actor, old []byte, held Held) (done int, failed []Failure) {
 	guard := Guard{held.ID, held.Version}
 	for n, a := range held.Artefacts {
 		if !a.Current || !bytes.Equal(a.KID, old) {
@@ -171,7 +201,7 @@ func (r *Registry) reissueOne(ctx context.Context, by string, old []byte, held H
 		signed, err := r.sign(Wanted{a.Format, a.Expires}, held.Record)
 		if err == nil {
 			line := r.line(by, ActionReissue)
-			line.Record = held.ID
+			line.Record, line.Place = held.ID, held.Place
 			if err = r.Book.Replace(ctx, Replacement{guard, n, signed, line}); err == nil {
 				guard.Version++
 				done++

@@ -26,12 +26,21 @@ type Registry struct {
 	Rand    io.Reader // nil: crypto/rand
 }
 
+// Actor is who asks. To an actor there are no records but those of its place.
+type Actor struct {
+	ID     string // names no person: letters, digits and ._:-
+	Within Place
+}
+
 // Order is what to issue.
 type Order struct {
-	// By is who asks, by an identifier that names no person.
-	By string
+	By Actor
+	// At is where the record will belong; zero: the actor's own place, and for a
+	// correction that of the record it corrects.
+	At Place
 	// Key makes a repetition harmless: the same order under the same key hands out
-	// the same certificates again. Empty for none.
+	// the same certificates again. It counts within the actor's organisation. Empty
+	// for none.
 	Key    string
 	Record *cert.Certificate
 	Wanted []Wanted
@@ -79,13 +88,30 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if corrects != (Guard{}) {
+		wrong, err := r.head(ctx, o.By, corrects.ID)
+		if err != nil {
+			return nil, err
+		}
+		if o.At == (Place{}) {
+			o.At = wrong.Place
+		}
+	}
+	if o.At == (Place{}) {
+		o.At = o.By.Within
+	}
+	if !o.By.Within.Holds(o.At) {
+		return nil, fmt.Errorf("issuing: %w", ErrPlace)
+	}
+	line.Place = o.At
 
 	// Step 2: hand out again what was made when this was asked before.
-	asked := Asked{Key: o.Key}
+	var asked Asked
 	if o.Key != "" {
+		asked.Key = askedKey(o.By, o.Key)
 		var err error
 		// What is asked for is the order and what it corrects, not who asks.
-		asked.Content, err = json.Marshal([]any{o.Record, o.Wanted, corrects.ID, corrects.Version, why})
+		asked.Content, err = json.Marshal([]any{o.Record, o.Wanted, o.At, corrects.ID, corrects.Version, why})
 		if err != nil {
 			return nil, fmt.Errorf("order: %w", err)
 		}
@@ -95,25 +121,13 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	}
 
 	// Step 3: sign in each format, under one identifier.
-	record := *o.Record
-	id, err := NewID(r.Now(), r.Rand)
+	entry, err := r.draft(o, r.sign)
 	if err != nil {
 		return nil, err
 	}
-	entry := Entry{ID: id, Record: &record, Asked: asked, Corrects: corrects, Line: line}
-	if slices.ContainsFunc(o.Wanted, func(w Wanted) bool { return w.Format == EUDCC || w.Format == DDCC || w.Format == VDSNC }) {
-		if err := (&Issuer{Rand: r.Rand}).identify(&record); err != nil {
-			return nil, err
-		}
-	}
-	for _, w := range o.Wanted {
-		a, err := r.sign(w, &record)
-		if err != nil {
-			return nil, err
-		}
-		entry.Artefacts = append(entry.Artefacts, a)
-	}
-	entry.Terms, entry.Line.Record = termsOf(&record), id
+	id := entry.ID
+	line.Record = id
+	entry.Asked, entry.Corrects, entry.Line = asked, corrects, line
 
 	// Step 4: keep it, and what it corrects in its new state.
 	same, err := r.Book.Append(ctx, entry)
@@ -125,14 +139,60 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 	}
 
 	// Step 5: hand it out.
-	head := Head{ID: id, Version: 1, State: Valid, Issued: line.At, Changed: line.At, Corrects: corrects.ID}
+	head := Head{ID: id, Place: o.At, Version: 1, State: Valid, Issued: line.At, Changed: line.At, Corrects: corrects.ID}
 	for _, a := range entry.Artefacts {
 		head.Formats = append(head.Formats, a.Format)
 	}
-	return &Receipt{Held: Held{head, &record, entry.Artefacts}, Same: same}, nil
+	return &Receipt{Held: Held{head, entry.Record, entry.Artefacts}, Same: same}, nil
 }
 
-func (r *Registry) replay(ctx context.Context, asked Asked, by string) (*Receipt, error) {
+// askedKey is a request key as the book knows it: it counts within an organisation.
+func askedKey(by Actor, key string) string { return by.Within.Organisation + "/" + key }
+
+// CheckOrder makes every check of an order that [Registry.Issue] makes, by the same
+// steps, and signs nothing: an order that passes is issued, but for what another
+// moment brings, such as the end of a key.
+func (r *Registry) CheckOrder(o Order) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	_, err := r.draft(o, r.lint)
+	return err
+}
+
+// draft makes the certificates of a record, by a function that signs or does not.
+func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact, error)) (Entry, error) {
+	record := *o.Record
+	id, err := NewID(r.Now(), r.Rand)
+	if err != nil {
+		return Entry{}, err
+	}
+	entry := Entry{ID: id, Place: o.At, Record: &record}
+	if slices.ContainsFunc(o.Wanted, func(w Wanted) bool { return w.Format == EUDCC || w.Format == DDCC || w.Format == VDSNC }) {
+		if err := (&Issuer{Rand: r.Rand}).identify(&record); err != nil {
+			return Entry{}, err
+		}
+	}
+	for _, w := range o.Wanted {
+		a, err := sign(w, &record)
+		if err != nil {
+			return Entry{}, err
+		}
+		entry.Artefacts = append(entry.Artefacts, a)
+	}
+	entry.Terms = termsOf(&record)
+	return entry, nil
+}
+
+// Check says what is wrong with a certificate that is wanted, or nil where it can
+// be issued. Nothing is signed.
+func (r *Registry) Check(w Wanted, record *cert.Certificate) error {
+	copied := *record
+	_, err := r.lint(w, &copied)
+	return err
+}
+
+func (r *Registry) replay(ctx context.Context, asked Asked, by Actor) (*Receipt, error) {
 	held, err := r.Book.Replay(ctx, asked, r.line(by, ActionReplay))
 	if err != nil {
 		return nil, fmt.Errorf("request key: %w", err)
@@ -153,6 +213,15 @@ func (r *Registry) sign(w Wanted, record *cert.Certificate) (Artefact, error) {
 	a := Artefact{Format: w.Format, KID: issued.kid, Text: issued.Text, Expires: issued.claims.ExpiresAt, Current: true}
 	a.Scheme, a.Mark, err = issued.mark()
 	return a, err
+}
+
+// lint is sign without a signature.
+func (r *Registry) lint(w Wanted, record *cert.Certificate) (Artefact, error) {
+	i := r.Issuers[w.Format]
+	if i == nil {
+		return Artefact{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
+	}
+	return Artefact{Format: w.Format}, i.Check(Request{w.Format, record, w.Expires})
 }
 
 // check refuses an order that is none.
@@ -177,43 +246,63 @@ func (o Order) check() error {
 }
 
 // checkBy keeps texts about persons out of the audit log.
-func checkBy(by string) error {
+func checkBy(a Actor) error {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
-	if by == "" || len(by) > 64 || strings.Trim(by, letters) != "" {
+	if a.ID == "" || len(a.ID) > 64 || strings.Trim(a.ID, letters) != "" {
 		return fmt.Errorf("who asks: %w", ErrBy)
 	}
 	return nil
 }
 
-func (r *Registry) line(by string, action Action) Line {
-	return Line{At: r.Now().UTC().Truncate(time.Second), By: by, Action: action}
+func (r *Registry) line(by Actor, action Action) Line {
+	return Line{At: r.Now().UTC().Truncate(time.Second), By: by.ID, Place: by.Within, Action: action}
 }
 
-// Duplicates returns the valid records of the same event of the same person, for
-// a form to show before it is sent.
-func (r *Registry) Duplicates(ctx context.Context, by string, record *cert.Certificate) ([]Head, error) {
-	return r.find(ctx, by, doses(record), func(h Head) bool { return h.State == Valid })
+// Head returns what is known of a record of the actor's place without reading it.
+func (r *Registry) Head(ctx context.Context, by Actor, id ID) (Head, error) {
+	if err := checkBy(by); err != nil {
+		return Head{}, err
+	}
+	return r.head(ctx, by, id)
+}
+
+// head finds a record. One of another place is none.
+func (r *Registry) head(ctx context.Context, by Actor, id ID) (Head, error) {
+	head, err := r.Book.Head(ctx, id)
+	if err == nil && !by.Within.Holds(head.Place) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Head{}, fmt.Errorf("record %s: %w", id, err)
+	}
+	return head, nil
+}
+
+// Duplicates returns the valid records of the same event of the same person in
+// the actor's organisation, for a form to show before it is sent.
+func (r *Registry) Duplicates(ctx context.Context, by Actor, record *cert.Certificate) ([]Head, error) {
+	return r.find(ctx, by, Place{Organisation: by.Within.Organisation}, doses(record), func(h Head) bool { return h.State == Valid })
 }
 
 // maxFound is the most records that a search returns. A search that finds more is
 // for a person to narrow down.
 const maxFound = 100
 
-// Search returns the records that fit any part of the query, newest first. It
+// Search returns the records of the actor's place that fit any part of the query, newest first. It
 // finds whole values in any spelling that [nameKey] makes one; to read a record
 // is another step.
-func (r *Registry) Search(ctx context.Context, by string, q Query) ([]Head, error) {
-	return r.find(ctx, by, q.terms(), func(Head) bool { return true })
+func (r *Registry) Search(ctx context.Context, by Actor, q Query) ([]Head, error) {
+	return r.find(ctx, by, by.Within, q.terms(), func(Head) bool { return true })
 }
 
-func (r *Registry) find(ctx context.Context, by string, terms []Term, keep func(Head) bool) ([]Head, error) {
+func (r *Registry) find(ctx context.Context, by Actor, within Place, terms []Term, keep func(Head) bool) ([]Head, error) {
 	if err := checkBy(by); err != nil {
 		return nil, err
 	}
 	if len(terms) == 0 {
 		return nil, fmt.Errorf("nothing to search for: a name with a birth date, a document or a certificate: %w", format.RequiredMissing)
 	}
-	found, err := r.Book.Find(ctx, terms, maxFound, r.line(by, ActionSearch))
+	found, err := r.Book.Find(ctx, terms, within, maxFound, r.line(by, ActionSearch))
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
@@ -222,12 +311,13 @@ func (r *Registry) find(ctx context.Context, by string, terms []Term, keep func(
 
 // Read returns a record with its certificates. That it was read is on the audit
 // log before it is.
-func (r *Registry) Read(ctx context.Context, by string, id ID) (*Held, error) {
-	if err := checkBy(by); err != nil {
+func (r *Registry) Read(ctx context.Context, by Actor, id ID) (*Held, error) {
+	head, err := r.Head(ctx, by, id)
+	if err != nil {
 		return nil, err
 	}
 	line := r.line(by, ActionRead)
-	line.Record = id
+	line.Record, line.Place = id, head.Place
 	held, err := r.Book.Read(ctx, id, line)
 	if err != nil {
 		return nil, fmt.Errorf("record %s: %w", id, err)
@@ -235,11 +325,11 @@ func (r *Registry) Read(ctx context.Context, by string, id ID) (*Held, error) {
 	return held, nil
 }
 
-// List returns a page of records, newest first, and the cursor of the next page,
-// which is zero after the last.
-func (r *Registry) List(ctx context.Context, cursor ID, limit int) (page []Head, next ID, err error) {
+// List returns a page of the records of the actor's place, newest first, and the
+// cursor of the next page, which is zero after the last.
+func (r *Registry) List(ctx context.Context, by Actor, cursor ID, limit int) (page []Head, next ID, err error) {
 	limit = min(max(limit, 1), 1000)
-	if page, err = r.Book.List(ctx, cursor, limit+1); err != nil {
+	if page, err = r.Book.List(ctx, by.Within, cursor, limit+1); err != nil {
 		return nil, ID{}, fmt.Errorf("list: %w", err)
 	}
 	if len(page) > limit {

@@ -1,0 +1,280 @@
+// Package control lets the commands of an operator ask the server that has a store
+// open. One process at a time opens a store, so `ampoule backup` and `ampoule
+// doctor` cannot open it beside a server: they ask it, over a Unix socket in the
+// folder of the store.
+//
+// Who may open the socket is decided by the file system: it has mode 0600 in a
+// folder of mode 0700, so it is the user of the server, who can read the key files
+// anyway, and root. Nothing else is asked.
+//
+//	GET /health      what the store says of itself, in JSON
+//	GET /database    a backup of the database
+//	GET /keys        the file of the records' keys
+//	GET /erased      the erasure list
+//
+// Every answer of the last three is followed by the trailer Ampoule-End: whole. A
+// stream that ends without it was cut off.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"ampoule/format"
+	"ampoule/internal/store"
+)
+
+// ErrNoServer says that no server has the store of a folder open.
+const ErrNoServer format.Defect = "no-server"
+
+// ErrCutOff says that the server ended before its answer did.
+const ErrCutOff format.Defect = "cut-off"
+
+// socketFile is the name of the socket in the folder of a store.
+const socketFile = "control.sock"
+
+const (
+	endTrailer = "Ampoule-End"
+	endWhole   = "whole"
+)
+
+// Store is what the socket gives away of a store.
+type Store interface {
+	Health(context.Context) (*store.Health, error)
+	Backup(context.Context, io.Writer) (records int, err error)
+	KeyFile() (io.Reader, int64)
+	ErasedList() (io.Reader, int64)
+}
+
+// Serve answers on the socket of a folder until stop is called. The caller has the
+// store of that folder open, so that a socket that is there already is of a server
+// that is gone.
+func Serve(dir string, s Store, log *slog.Logger) (stop func() error, err error) {
+	path, release, err := address(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	// The address may be of a file descriptor that is gone by then: removed below, by
+	// its name.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	server := &http.Server{Handler: handler(s, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the control socket has ended", "error", err.Error())
+		}
+	}()
+	return func() error {
+		return errors.Join(server.Close(), os.Remove(filepath.Join(dir, socketFile)))
+	}, nil
+}
+
+func handler(s Store, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
+		h, err := s.Health(r.Context())
+		if err != nil {
+			log.Error("control", "what", "health", "error", err.Error())
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(h) // who asked has gone
+	})
+	stream := func(what string, copy func(context.Context, io.Writer) error) {
+		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Trailer", endTrailer)
+			w.Header().Set("Content-Type", "application/octet-stream")
+			if err := copy(r.Context(), w); err != nil {
+				log.Error("control", "what", what, "error", err.Error())
+				panic(http.ErrAbortHandler) // so that who asked sees that it is not all
+			}
+			w.Header().Set(endTrailer, endWhole)
+			log.Info("copied for an operator", "what", what)
+		})
+	}
+	stream("database", func(ctx context.Context, w io.Writer) error {
+		_, err := s.Backup(ctx, w)
+		return err
+	})
+	file := func(of func() (io.Reader, int64)) func(context.Context, io.Writer) error {
+		return func(_ context.Context, w io.Writer) error {
+			r, size := of()
+			w.(http.ResponseWriter).Header().Set("Ampoule-Size", strconv.FormatInt(size, 10))
+			_, err := io.Copy(w, r)
+			return err
+		}
+	}
+	stream("keys", file(s.KeyFile))
+	stream("erased", file(s.ErasedList))
+	return mux
+}
+
+// address is the path of the socket. That of a socket may have 108 bytes (unix(7)):
+// a longer one is named by a descriptor of the folder, which release closes.
+func address(dir string) (path string, release func(), err error) {
+	path = filepath.Join(dir, socketFile)
+	if len(path) < 104 {
+		return path, func() {}, nil
+	}
+	if runtime.GOOS != "linux" {
+		return "", nil, fmt.Errorf("control: %s is too long for a socket: %w", path, format.TooLong)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("control: %w", err)
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), socketFile), func() { _ = d.Close() }, nil
+}
+
+// Client asks the server that has a store open.
+type Client struct {
+	dir  string
+	http *http.Client
+}
+
+// Dial returns a client of the server that has the store of a folder open, or
+// ErrNoServer.
+func Dial(ctx context.Context, dir string) (*Client, error) {
+	c := &Client{dir: dir}
+	conn, err := c.dial(ctx)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("control: %s: %w", dir, ErrNoServer)
+	case err != nil:
+		return nil, fmt.Errorf("control: %w; run it as the user of the server", err)
+	}
+	_ = conn.Close() // it answers; a request makes its own
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	}}
+	return c, nil
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	path, release, err := address(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return new(net.Dialer).DialContext(ctx, "unix", path)
+}
+
+// Close ends the client.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+func (c *Client) get(ctx context.Context, what string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/"+what, nil)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("control: the server: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		_ = res.Body.Close()
+		return nil, fmt.Errorf("control: the server says %s: %s", res.Status, format.Visible(string(text)))
+	}
+	return res, nil
+}
+
+// Health asks what the store says of itself.
+func (c *Client) Health(ctx context.Context) (*store.Health, error) {
+	res, err := c.get(ctx, "health")
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	h := new(store.Health)
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(h); err != nil {
+		return nil, fmt.Errorf("control: health: %w", err)
+	}
+	return h, nil
+}
+
+// Database copies a backup of the database.
+func (c *Client) Database(ctx context.Context, w io.Writer) error {
+	return c.copy(ctx, "database", func(_ int64, r io.Reader) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
+}
+
+// Keys gives the file of the records' keys to f, with its size. Erased is to be
+// called after it.
+func (c *Client) Keys(ctx context.Context, f func(int64, io.Reader) error) error {
+	return c.copy(ctx, "keys", f)
+}
+
+// Erased gives the erasure list to f.
+func (c *Client) Erased(ctx context.Context, f func(int64, io.Reader) error) error {
+	return c.copy(ctx, "erased", f)
+}
+
+func (c *Client) copy(ctx context.Context, what string, f func(int64, io.Reader) error) error {
+	res, err := c.get(ctx, what)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	size, _ := strconv.ParseInt(res.Header.Get("Ampoule-Size"), 10, 64)
+	if err := f(size, res.Body); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return fmt.Errorf("control: %s: %w: %w", what, err, ErrCutOff)
+	}
+	if res.Trailer.Get(endTrailer) != endWhole {
+		return fmt.Errorf("control: %s: %w", what, ErrCutOff)
+	}
+	return nil
+}
+
+// Opened is a store that this process has open itself, asked as a server would be.
+type Opened struct{ *store.Store }
+
+// Database copies a backup of the database.
+func (o Opened) Database(ctx context.Context, w io.Writer) error {
+	_, err := o.Backup(ctx, w)
+	return err
+}
+
+// Keys gives the file of the records' keys to f, with its size.
+func (o Opened) Keys(_ context.Context, f func(int64, io.Reader) error) error {
+	r, size := o.KeyFile()
+	return f(size, r)
+}
+
+// Erased gives the erasure list to f.
+func (o Opened) Erased(_ context.Context, f func(int64, io.Reader) error) error {
+	r, size := o.ErasedList()
+	return f(size, r)
+}
