@@ -99,6 +99,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	}, func(context.Context, *struct{}) (*trustAnswer, error) {
 		return &trustAnswer{"no-cache", s.API.Trust}, nil
 	})
+	if s.Access != nil {
+		s.describeAccess(api)
+	}
 	return api.OpenAPI()
 }
 
@@ -124,8 +127,8 @@ type answerKey struct{}
 
 // languageOf returns the language that a request asks for.
 func languageOf(ctx context.Context) *messages.Language {
-	if a, ok := ctx.Value(answerKey{}).(*answer); ok && a.language != nil {
-		return a.language
+	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
+		return messages.Accept(a.accept)
 	}
 	return messages.English
 }
@@ -174,7 +177,7 @@ func init() {
 func apiProblem(status int, message string, errs ...error) *problem {
 	switch status {
 	case http.StatusUnauthorized:
-		return problemNotLoggedIn
+		return problemNobody
 	case http.StatusNotFound:
 		return problemNotFound
 	case http.StatusRequestEntityTooLarge:
@@ -218,7 +221,7 @@ func (s *server) docs(api *huma.OpenAPI) func(*answer, *http.Request) {
 	}
 	for _, path := range slices.Sorted(maps.Keys(api.Paths)) {
 		item := api.Paths[path]
-		for _, o := range []*huma.Operation{item.Get, item.Post, item.Delete} {
+		for _, o := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if o == nil {
 				continue
 			}

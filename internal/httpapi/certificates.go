@@ -67,14 +67,14 @@ type Issuing struct {
 func (i *Issuing) actor(ctx context.Context, action access.Action, facility string) (issuer.Actor, error) {
 	who := principal(ctx)
 	if who == nil {
-		return issuer.Actor{}, problemNotLoggedIn
+		return issuer.Actor{}, problemNobody
 	}
 	at := issuer.Place{Organisation: who.Organisation, Facility: facility}
 	if ok, _ := i.Policy.Allow(who, action, at); ok {
 		return issuer.Actor{ID: who.ID, Within: at}, nil
 	}
 	if facility != "" {
-		return issuer.Actor{}, problemForbidden
+		return issuer.Actor{}, problemDenied
 	}
 	var places []issuer.Place
 	for _, g := range who.Grants {
@@ -85,7 +85,7 @@ func (i *Issuing) actor(ctx context.Context, action access.Action, facility stri
 	}
 	switch len(places) {
 	case 0:
-		return issuer.Actor{}, problemForbidden
+		return issuer.Actor{}, problemDenied
 	case 1:
 		return issuer.Actor{ID: who.ID, Within: places[0]}, nil
 	}
@@ -97,7 +97,7 @@ func (i *Issuing) actor(ctx context.Context, action access.Action, facility stri
 func (i *Issuing) record(ctx context.Context, action access.Action, id string) (issuer.Head, issuer.Actor, error) {
 	who := principal(ctx)
 	if who == nil {
-		return issuer.Head{}, issuer.Actor{}, problemNotLoggedIn
+		return issuer.Head{}, issuer.Actor{}, problemNobody
 	}
 	parsed, err := issuer.ParseID(id)
 	if err != nil {
@@ -114,7 +114,7 @@ func (i *Issuing) record(ctx context.Context, action access.Action, id string) (
 		if seen, _ := i.Policy.Allow(who, access.CertificateList, head.Place); !seen {
 			return issuer.Head{}, issuer.Actor{}, problemNoRecord
 		}
-		return issuer.Head{}, issuer.Actor{}, problemForbidden
+		return issuer.Head{}, issuer.Actor{}, problemDenied
 	}
 	return head, by, nil
 }
@@ -135,7 +135,7 @@ func issuingProblem(err error) error {
 	case errors.Is(err, issuer.ErrKeyReused):
 		return problemKeyReused
 	case errors.Is(err, issuer.ErrPlace):
-		return problemForbidden
+		return problemDenied
 	case errors.Is(err, issuer.ErrSameKey):
 		return problemSameKey
 	case errors.Is(err, issuer.ErrUnreadable):
@@ -579,7 +579,7 @@ func (s *server) describeIssuing(api huma.API) {
 			return nil, err
 		}
 		if r.Body.Facility != "" && r.Body.Facility != by.Within.Facility {
-			return nil, problemForbidden // a correction stays where the record was
+			return nil, problemDenied // a correction stays where the record was
 		}
 		receipt, err := i.Registry.Correct(ctx, guard, r.Body.Reason, issuer.Order{By: by, Key: r.Key, Record: record, Wanted: r.Body.wanted()})
 		if err != nil {

@@ -202,7 +202,7 @@ func (f *Front) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	if allowed {
-		w.Header().Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+		w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE")
 		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id")
 		w.Header().Set("Access-Control-Max-Age", "600")
 	}

@@ -308,7 +308,7 @@ func (s *server) describeJobs(api huma.API) {
 func (i *Issuing) job(ctx context.Context, action access.Action, id string) (issuer.Job, issuer.Actor, error) {
 	who := principal(ctx)
 	if who == nil {
-		return issuer.Job{}, issuer.Actor{}, problemNotLoggedIn
+		return issuer.Job{}, issuer.Actor{}, problemNobody
 	}
 	parsed, err := issuer.ParseID(id)
 	if err != nil {
@@ -324,7 +324,7 @@ func (i *Issuing) job(ctx context.Context, action access.Action, id string) (iss
 		if seen, _ := i.Policy.Allow(who, access.JobRead, j.Place); !seen {
 			return issuer.Job{}, issuer.Actor{}, problemNoJob
 		}
-		return issuer.Job{}, issuer.Actor{}, problemForbidden
+		return issuer.Job{}, issuer.Actor{}, problemDenied
 	}
 	return j, by, nil
 }

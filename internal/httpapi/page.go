@@ -51,7 +51,9 @@ type Page struct {
 	API *API
 	// Issuing is the part of the API that issues; nil: there is none.
 	Issuing *Issuing
-	Log     *slog.Logger // nil: nothing is logged
+	// Access lets people in; nil: there are no accounts.
+	Access *Access
+	Log    *slog.Logger // nil: nothing is logged
 
 	front *Front // before it, if there is one
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 
 	"ampoule/internal/messages"
 	"ampoule/party/issuer"
@@ -21,6 +22,7 @@ type problem struct {
 	Try    []string `json:"try,omitempty"` // what may help
 
 	tries  int   // how many texts there are of what may help
+	wait   int   // seconds, after which it may be tried again
 	values []any // what the detail names, as [messages.Language.Text] takes it
 }
 
@@ -29,6 +31,13 @@ func (p *problem) Error() string { return p.Reason }
 // with returns the problem with a detail of its own.
 func (p problem) with(detail string) *problem {
 	p.Detail = detail
+	return &p
+}
+
+// after returns the problem with how long to wait.
+func (p problem) after(d time.Duration) *problem {
+	p.wait = max(1, int((d+time.Second-1)/time.Second))
+	p.values = []any{"count", p.wait}
 	return &p
 }
 
@@ -50,7 +59,7 @@ func (p problem) in(l *messages.Language) *problem {
 func problems() []*problem {
 	return []*problem{
 		problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal,
-		problemNotLoggedIn, problemForbidden, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
+		problemNobody, problemDenied, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
 		problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 	}
@@ -82,19 +91,37 @@ var (
 	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", values: []any{"size", maxBody >> 10}} // KiB
 	problemTooMany      = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", tries: 2}
 
-	problemNotLoggedIn   = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 2}
-	problemForbidden     = &problem{Status: http.StatusForbidden, Reason: "forbidden", tries: 1}
-	problemWhichFacility = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-facility", tries: 1}
-	problemNoRecord      = &problem{Status: http.StatusNotFound, Reason: "no-such-record", tries: 1}
-	problemOrder         = &problem{Status: http.StatusUnprocessableEntity, Reason: "cannot-issue", tries: 1}
-	problemKeyReused     = &problem{Status: http.StatusUnprocessableEntity, Reason: "request-key-reused", tries: 1}
-	problemChanged       = &problem{Status: http.StatusPreconditionFailed, Reason: "changed-meanwhile", tries: 1}
-	problemNoVersion     = &problem{Status: http.StatusPreconditionRequired, Reason: "version-required", tries: 1}
-	problemState         = &problem{Status: http.StatusConflict, Reason: "not-in-this-state", tries: 1}
-	problemSameKey       = &problem{Status: http.StatusConflict, Reason: "same-key", tries: 1}
-	problemUnreadable    = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
-	problemNoKey         = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
-	problemNotPrinted    = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
+	problemWhichFacility  = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-facility", tries: 1}
+	problemNoRecord       = &problem{Status: http.StatusNotFound, Reason: "no-such-record", tries: 1}
+	problemOrder          = &problem{Status: http.StatusUnprocessableEntity, Reason: "cannot-issue", tries: 1}
+	problemKeyReused      = &problem{Status: http.StatusUnprocessableEntity, Reason: "request-key-reused", tries: 1}
+	problemChanged        = &problem{Status: http.StatusPreconditionFailed, Reason: "changed-meanwhile", tries: 1}
+	problemNoVersion      = &problem{Status: http.StatusPreconditionRequired, Reason: "version-required", tries: 1}
+	problemState          = &problem{Status: http.StatusConflict, Reason: "not-in-this-state", tries: 1}
+	problemSameKey        = &problem{Status: http.StatusConflict, Reason: "same-key", tries: 1}
+	problemUnreadable     = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
+	problemNoKey          = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
+	problemNotPrinted     = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
+	problemNobody         = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 1}
+	problemToken          = &problem{Status: http.StatusUnauthorized, Reason: "bad-token"}
+	problemDenied         = &problem{Status: http.StatusForbidden, Reason: "not-allowed", tries: 1}
+	problemCredentials    = &problem{Status: http.StatusUnauthorized, Reason: "wrong-credentials", tries: 1}
+	problemTooSoon        = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-tries", values: []any{"count", 1}}
+	problemWeak           = &problem{Status: http.StatusUnprocessableEntity, Reason: "weak-password"}
+	problemLoginName      = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-login-name"}
+	problemLoginTaken     = &problem{Status: http.StatusConflict, Reason: "login-name-taken"}
+	problemAccountChanged = &problem{Status: http.StatusConflict, Reason: "account-changed", tries: 1}
+	problemLastOne        = &problem{Status: http.StatusConflict, Reason: "last-administrator"}
+	problemSetUp          = &problem{Status: http.StatusForbidden, Reason: "set-up-already"}
+	problemSetupToken     = &problem{Status: http.StatusForbidden, Reason: "wrong-setup-token", tries: 1}
+	problemSetting        = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-setting"}
+	problemInvitation     = &problem{Status: http.StatusNotFound, Reason: "no-such-invitation", tries: 1}
+	problemCeremony       = &problem{Status: http.StatusConflict, Reason: "ceremony-over", tries: 1}
+	problemNoSuchWay      = &problem{Status: http.StatusNotFound, Reason: "not-configured"}
+	problemProvider       = &problem{Status: http.StatusBadGateway, Reason: "provider-unreachable", tries: 1}
+	problemTokenOrder     = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-token-order"}
+	problemGrant          = &problem{Status: http.StatusUnprocessableEntity, Reason: "unknown-role"}
+	problemTaken          = &problem{Status: http.StatusConflict, Reason: "credential-taken"}
 
 	problemNoJob          = &problem{Status: http.StatusNotFound, Reason: "no-such-job"}
 	problemUpload         = &problem{Status: http.StatusUnprocessableEntity, Reason: "upload-refused", tries: 1}
@@ -123,6 +150,9 @@ func (s *server) fail(w *answer, r *http.Request, p *problem) {
 		h.Set("Retry-After", "5")
 	case problemTooMany:
 		h.Set("Retry-After", "1")
+	}
+	if p.wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.wait))
 	}
 	if wantsJSON(r.Header) || isAPI(r.URL.Path) {
 		body, err := json.Marshal(said)

@@ -21,9 +21,12 @@ var everyProblem = []*problem{
 	problemTextTooLarge, problemPictureTooLarge, problemNotPicture, problemNoCode, problemDamaged, problemIncomplete,
 	problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemTooMany,
 	problemBusy, problemSlow, problemInternal,
-	problemNotLoggedIn, problemForbidden, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
+	problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 	problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
 	problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
+	problemNobody, problemToken, problemDenied, problemCredentials, problemTooSoon, problemWeak, problemLoginName, problemLoginTaken,
+	problemAccountChanged, problemLastOne, problemSetUp, problemSetupToken, problemSetting, problemInvitation, problemCeremony,
+	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
 }
 
 // TestProblemWords: every problem of the sources has its texts in every language,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"ampoule/internal/access"
 	"ampoule/internal/messages"
 	"ampoule/internal/paper"
 )
@@ -55,6 +56,9 @@ func (s *server) handler() http.Handler {
 			allowed[path] = methods(item)
 		}
 	}
+	if s.Access != nil {
+		s.accessRoutes(route, allowed)
+	}
 	// Beside the other, whose patterns have methods: there the two would conflict.
 	known := http.NewServeMux()
 	for pattern, allow := range allowed {
@@ -78,7 +82,7 @@ func (s *server) handler() http.Handler {
 		s.fail(w.(*answer), r, problemCrossSite)
 	}))
 	guarded := guard.Handler(mux)
-	return s.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.around(s.who(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What a program sends is not what a browser was tricked into: it has no
 		// cookie. Pages of other sites ask by leave of CORS, and without cookies too.
 		if r.Header.Get("Cookie") == "" && isAPI(r.URL.Path) {
@@ -86,7 +90,7 @@ func (s *server) handler() http.Handler {
 			return
 		}
 		guarded.ServeHTTP(w, r)
-	}))
+	})))
 }
 
 // isAPI reports whether an address is one that programs ask.
@@ -112,9 +116,9 @@ func methods(item *huma.PathItem) string {
 type answer struct {
 	http.ResponseWriter
 	status  int
-	outcome string // of the verdicts, worded as outcomes only
-
-	language *messages.Language // that the request asks for
+	visitor *access.Visitor // who asks; nil for nobody
+	accept  string          // Accept-Language of the request
+	outcome string          // of the verdicts, worded as outcomes only
 }
 
 func (a *answer) WriteHeader(status int) {
@@ -162,7 +166,7 @@ var headers = map[string]string{
 func (s *server) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		a := &answer{ResponseWriter: w, language: messages.Accept(r.Header.Get("Accept-Language"))}
+		a := &answer{ResponseWriter: w, accept: r.Header.Get("Accept-Language")}
 		r = r.WithContext(context.WithValue(r.Context(), answerKey{}, a)) // which learns its pattern further in
 		for name, value := range headers {
 			a.Header().Set(name, value)

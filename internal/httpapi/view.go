@@ -31,6 +31,7 @@ var icon []byte
 type views struct {
 	language                     *messages.Language
 	home, verdict, problem, docs *template.Template
+	access                       map[string]*template.Template // the pages of people
 }
 
 func parseViews(l *messages.Language) views {
@@ -44,11 +45,15 @@ func parseViews(l *messages.Language) views {
 		"plural":    func(key string, count int) string { return l.Plural(key, count) },
 		"outcome":   func(o verifier.Outcome) string { return l.Outcome(o).Title },
 	}
-	frame := template.Must(template.New("frame.html").Funcs(functions).ParseFS(pageFiles, "pages/frame.html"))
+	frame := template.Must(template.New("frame.html").Funcs(functions).Funcs(accessFunctions(l)).ParseFS(pageFiles, "pages/frame.html"))
 	page := func(name string) *template.Template {
 		return template.Must(template.Must(frame.Clone()).ParseFS(pageFiles, "pages/"+name))
 	}
-	return views{l, page("home.html"), page("verdict.html"), page("problem.html"), page("docs.html")}
+	people := make(map[string]*template.Template)
+	for _, name := range []string{"setup", "login", "invitation", "account", "people", "person"} {
+		people[name] = template.Must(page(name+".html").ParseFS(pageFiles, "pages/access.html"))
+	}
+	return views{l, page("home.html"), page("verdict.html"), page("problem.html"), page("docs.html"), people}
 }
 
 // viewsFor returns the pages in the language that a request asks for.
@@ -56,7 +61,7 @@ func (s *server) viewsFor(r *http.Request) views {
 	return s.views[messages.Accept(r.Header.Get("Accept-Language"))]
 }
 
-var versions = map[string]string{"/style.css": version(styleSheet), "/icon.svg": version(icon)}
+var versions = map[string]string{"/style.css": version(styleSheet), "/icon.svg": version(icon), "/passkey.js": version(passkeyScript)}
 
 // address returns the address of an asset, which changes when the asset does,
 // so that it may be kept for long.
@@ -71,12 +76,14 @@ func version(b []byte) string {
 type frame struct {
 	Title         string // of the document; holds nothing of a person
 	Demonstration bool
+	Access        bool // there are accounts
+	People        bool // it is a page of people, on which what is entered is kept
 	Body          any
 }
 
 // render writes a page whole, or not at all.
 func (s *server) render(w *answer, status int, page *template.Template, f frame) {
-	f.Demonstration = s.Demonstration
+	f.Demonstration, f.Access = s.Demonstration, s.Access != nil
 	var b bytes.Buffer
 	if err := page.Execute(&b, f); err != nil {
 		panic(fmt.Sprintf("httpapi: page: %v", err)) // templates and their data are ours

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"ampoule/cert"
+	"ampoule/internal/access"
+	"ampoule/internal/httpapi"
+	"ampoule/internal/keys"
+	"ampoule/party/issuer"
+	"ampoule/trust"
+)
+
+// The folders of a store's folder that have keys: those that sign, and the
+// authority's, which belongs on hardware and elsewhere once there is more than a
+// trial.
+const (
+	signingFolder   = "keys"
+	authorityFolder = "authority"
+)
+
+// newest returns, of the keys that sign visible digital seals or of the others, the
+// one that is valid now and began last; without one, the last to begin.
+func newest(all []*keys.Key, seal bool, now time.Time) (best *keys.Key) {
+	rank := func(k *keys.Key) int {
+		c := k.Certificate()
+		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			return 0
+		}
+		return 1
+	}
+	for _, k := range all {
+		if trust.SignsSeals(k.Certificate()) != seal {
+			continue
+		}
+		if best == nil || rank(k) > rank(best) || rank(k) == rank(best) && k.Certificate().NotBefore.After(best.Certificate().NotBefore) {
+			best = k
+		}
+	}
+	return best
+}
+
+// issuerOf is one key with what certificates say of their issuer.
+func issuerOf(k *keys.Key, participant, address string, catalogue *cert.Catalogue) *issuer.Issuer {
+	c := k.Certificate()
+	i := &issuer.Issuer{
+		Signer: k.Signer, KID: k.KID(), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		Participant: participant, Address: address, Catalogue: catalogue, Now: time.Now,
+	}
+	for _, c := range k.Chain {
+		i.Chain = append(i.Chain, c.Raw)
+	}
+	return i
+}
+
+// issuers are those of each format that the keys can sign now.
+func issuers(all []*keys.Key, set instance, address string, catalogue *cert.Catalogue, now time.Time) map[issuer.Format]*issuer.Issuer {
+	out := make(map[issuer.Format]*issuer.Issuer)
+	if k := newest(all, false, now); k != nil {
+		i := issuerOf(k, set.Participant, address, catalogue)
+		out[issuer.EUDCC], out[issuer.DDCC] = i, i
+		if catalogue.Len() > 0 {
+			out[issuer.ICVP] = i
+		}
+		if cardKey(k) != nil && strings.HasPrefix(address, "https://") {
+			out[issuer.SHC] = i
+		}
+	}
+	if k := newest(all, true, now); k != nil {
+		state, known := cert.Alpha3(set.Country)
+		if !known {
+			state = set.Participant
+		}
+		out[issuer.VDSNC] = issuerOf(k, state, address, catalogue)
+	}
+	return out
+}
+
+// trustOwn has a verifier trust the keys that sign here: a desk must be able to
+// read what it wrote.
+func trustOwn(list *trust.List, all []*keys.Key, set instance, address string, jwks []byte) error {
+	for _, k := range all {
+		if trust.SignsSeals(k.Certificate()) {
+			for _, c := range k.Chain[1:] {
+				a, err := trust.NewAuthority(c.Raw)
+				if err != nil {
+					return err
+				}
+				list.InsertAuthority(a)
+			}
+			continue
+		}
+		for _, d := range []trust.Domain{trust.DCC, trust.DDCC, trust.ICVP} {
+			own, err := trust.NewKey(k.Certificate().Raw)
+			if err != nil {
+				return err
+			}
+			own.Domain, own.Participant = d, set.Participant
+			list.Insert(own)
+		}
+	}
+	if len(jwks) == 0 {
+		return nil
+	}
+	return list.Add(trust.Source{Name: "own cards", Data: jwks, Issuer: address})
+}
+
+// makeServerKeys makes the keys of a new service: an authority, and a signer for
+// each kind of certificate.
+func makeServerKeys(dir string, set instance, lock keys.Lock) error {
+	made, err := newKeySet(keys.Participant{Country: set.Country, Organization: set.Name, Name: set.Name + " SCA"}, set.Participant, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := made.save(filepath.Join(dir, authorityFolder), []string{"DCC", "DDCC", "ICVP"}, lock); err != nil {
+		return err
+	}
+	folder := filepath.Join(dir, signingFolder)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	for name, k := range map[string]*keys.Key{"dsc": made.signers["dsc-any"], "seal": made.others["dsc-seal"]} {
+		if k == nil {
+			continue // no three letters name the state
+		}
+		if err := keys.Save(filepath.Join(folder, name+".key"), k, lock); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// instance is what the first run settled.
+type instance struct{ Participant, Name, Country string }
+
+// desk is the issuing side of a service, as it is at a time.
+type desk struct {
+	settings instance
+	address  string // of the issuer of SMART Health Cards
+	keys     []*keys.Key
+	jwks     []byte // of SMART Health Cards; nil: none are issued
+	lists    []issuer.StatusList
+	registry *issuer.Registry
+}
+
+func instanceOf(settled map[string]string) instance {
+	return instance{Participant: settled[access.SettingParticipant], Name: settled[access.SettingName], Country: settled[access.SettingCountry]}
+}
+
+// desk reads settings, keys and status lists. It is nil before the service is
+// set up.
+func (s *service) desk(ctx context.Context) (*desk, error) {
+	if s.store == nil {
+		return nil, nil
+	}
+	settled, err := s.store.Settings(ctx)
+	if err != nil || len(settled) == 0 {
+		return nil, err
+	}
+	set := instanceOf(settled)
+	c := &desk{settings: set, address: s.settings.Access.Origin}
+	if c.keys, err = loadSigningKeys(s.settings); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(c.address, "https://") {
+		var cards []*ecdsa.PublicKey
+		for _, k := range c.keys {
+			if p := cardKey(k); p != nil {
+				cards = append(cards, p)
+			}
+		}
+		if c.jwks, err = jwkSet(cards...); err != nil {
+			return nil, err
+		}
+	}
+	c.registry = &issuer.Registry{Book: s.store, Country: set.Country, Now: time.Now}
+	if c.lists, err = c.registry.StatusLists(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// cardKey returns the key as one of SMART Health Cards, which are signed on P-256
+// alone; nil: it is none.
+func cardKey(k *keys.Key) *ecdsa.PublicKey {
+	p, ok := k.Signer.Public().(*ecdsa.PublicKey)
+	if !ok || p.Curve.Params().BitSize != 256 || trust.SignsSeals(k.Certificate()) {
+		return nil
+	}
+	return p
+}
+
+// mark tells whether anything is another than before.
+func (c *desk) mark(now time.Time) string {
+	if c == nil {
+		return "not set up"
+	}
+	var b strings.Builder
+	fmt.Fprint(&b, c.settings, c.address)
+	for _, k := range c.keys {
+		fmt.Fprint(&b, " ", hex.EncodeToString(k.KID()))
+	}
+	for _, seal := range []bool{false, true} {
+		if k := newest(c.keys, seal, now); k != nil {
+			fmt.Fprint(&b, " signs ", hex.EncodeToString(k.KID())) // which changes with time alone
+		}
+	}
+	for _, l := range c.lists {
+		fmt.Fprint(&b, " ", l.Scheme, hex.EncodeToString(l.KID), l.Counter)
+	}
+	return b.String()
+}
+
+// join adds what the desk knows to a page: its keys are trusted, what it took
+// back is revoked, and its routes are there.
+func (c *desk) join(page *httpapi.Page, s *service) error {
+	v := page.Verifier
+	if err := trustOwn(v.Trust, c.keys, c.settings, c.address, c.jwks); err != nil {
+		return err
+	}
+	for _, l := range c.lists {
+		if v.Status == nil {
+			v.Status = new(trust.Status)
+		}
+		if err := v.Status.Add("own "+string(l.Scheme), bytes.Clone(l.Document)); err != nil {
+			return err
+		}
+	}
+	c.registry.Issuers = issuers(c.keys, c.settings, c.address, v.Catalogue, time.Now())
+	page.Issuing = &httpapi.Issuing{
+		Registry: c.registry, Policy: s.policy, Participant: c.settings.Participant, Authority: c.settings.Name,
+		Address: c.address, Keys: c.jwks, Changed: s.wakeUp, Made: s.started,
+		Terms: httpapi.Terms{Catalogue: v.Catalogue, Country: c.settings.Country},
+	}
+	return nil
+}
