@@ -2,16 +2,23 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
+	"ampoule/internal/config"
 	"ampoule/internal/control"
+	"ampoule/internal/keys"
 	"ampoule/internal/store"
 )
 
 type migrateCmd struct {
 	configFlags
-	DryRun bool `help:"Show the schema that the store has and the newest one, and change nothing."`
+	DryRun      bool `help:"Show the schema that the store has and the newest one, and change nothing."`
+	Create      bool `help:"Make a new, empty store, and its master key, where there is none."`
+	Unencrypted bool `help:"With --create: allow a master key in the clear."`
 }
 
 // Run brings the schema of a store up to date. A server does so too when it opens
@@ -22,11 +29,17 @@ func (c *migrateCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
+	ctx := context.Background()
+	if c.Create {
+		if err := c.create(ctx, settings); err != nil {
+			return err
+		}
+		fmt.Fprintf(t.out, "%s: a new store; %s opens it\n", settings.Store.Dir, masterFile(settings))
+	}
 	where, err := storeConfig(settings)
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	now, newest, err := store.Schema(ctx, where)
 	if err != nil {
 		return err
@@ -52,4 +65,40 @@ func (c *migrateCmd) Run(t terminal) error {
 	}
 	fmt.Fprintf(t.out, "brought from %d to %d\n", was, is)
 	return nil
+}
+
+// create makes a store. A master key that is there is used: it may have been made
+// elsewhere, or the last attempt was interrupted.
+func (c *migrateCmd) create(ctx context.Context, settings *config.Config) error {
+	if settings.Store.Dir == "" {
+		return usageError("store.dir is not set")
+	}
+	path := masterFile(settings)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		lock, err := storeLock(settings)
+		if err != nil {
+			return err
+		}
+		if !c.Unencrypted && settings.Store.Passphrase == "" && os.Getenv("AMPOULE_PASSPHRASE") == "" {
+			return usageError("a master key opens every record: set store.passphrase_file or AMPOULE_PASSPHRASE (or --unencrypted, for a store that protects nothing)")
+		}
+		if err := os.MkdirAll(settings.Store.Dir, 0o700); err != nil {
+			return exitError{exitUsage, err}
+		}
+		master, err := keys.NewMasterKey(rand.Reader)
+		if err != nil {
+			return err
+		}
+		if err := keys.SaveMasterKey(path, master, lock); err != nil {
+			return err
+		}
+	}
+	where, err := storeConfig(settings)
+	if err != nil {
+		return err
+	}
+	if now, _, err := store.Schema(ctx, where); err == nil && now > 0 {
+		return usageError("%s: %w", settings.Store.Dir, store.ErrExists)
+	}
+	return store.Create(ctx, where)
 }

@@ -15,6 +15,7 @@
 //	  master.key          as the file is, in its own lock; left out where it is kept elsewhere
 //	  audit.head          where there is one
 //	  keys/NAME.key       the signing keys, as the files are
+//	  end                 empty: a tar that is cut off between two files looks whole
 package keyside
 
 import (
@@ -49,6 +50,7 @@ const (
 	erasedName   = "erased.list"
 	masterName   = "master.key"
 	auditName    = "audit.head"
+	endName      = "end"
 
 	maxFiles = 1000 // signing keys of decades
 )
@@ -128,6 +130,9 @@ func Write(ctx context.Context, w io.Writer, p Place, s Source, now time.Time) e
 		if err := add(f[0], int64(len(data)), strings.NewReader(string(data))); err != nil {
 			return err
 		}
+	}
+	if err := add(endName, 0, strings.NewReader("")); err != nil {
+		return err
 	}
 	return out.Close()
 }
@@ -212,10 +217,13 @@ func unpack(r io.Reader, p Place) (info *Info, made []string, err error) {
 	for files := 0; ; files++ {
 		h, err := in.Next()
 		if err == io.EOF {
-			break
+			err = io.ErrUnexpectedEOF // before its end
 		}
 		if err != nil {
-			return nil, made, fmt.Errorf("keyside: %w", err)
+			return nil, made, fmt.Errorf("keyside: %w: %w", err, ErrKeySide)
+		}
+		if h.Name == endName {
+			break
 		}
 		data, err := small(in)
 		if err != nil {

@@ -1,0 +1,132 @@
+//go:build linux
+
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ampoule/internal/store"
+)
+
+// fake is a store whose copies end as the test wants.
+type fake struct {
+	database error
+	text     string
+}
+
+func (f fake) Health(context.Context) (*store.Health, error) {
+	return &store.Health{Engine: "fake", Records: 7}, f.database
+}
+
+func (f fake) Backup(_ context.Context, w io.Writer) (int, error) {
+	_, _ = io.WriteString(w, f.text)
+	return 0, f.database
+}
+
+func (f fake) KeyFile() (io.Reader, int64) { return strings.NewReader(f.text), int64(len(f.text)) }
+
+func (f fake) ErasedList() (io.Reader, int64) {
+	return strings.NewReader("list"), int64(len("list"))
+}
+
+func TestControl(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		dir  func(*testing.T) string
+		text string
+	}{
+		{"short", func(t *testing.T) string { return t.TempDir() }, "some"},
+		{"much", func(t *testing.T) string { return t.TempDir() }, strings.Repeat("much ", 1<<20)},
+		{"a long path", func(t *testing.T) string {
+			dir := filepath.Join(t.TempDir(), strings.Repeat("x", 120))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}, "some"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := c.dir(t)
+			if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNoServer) {
+				t.Errorf("nobody is there: %v", err)
+			}
+			// What a server that was killed has left.
+			if err := os.WriteFile(filepath.Join(dir, socketFile), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			stop, err := Serve(dir, fake{text: c.text}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Stat(filepath.Join(dir, socketFile)); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+			client, err := Dial(t.Context(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if h, err := client.Health(t.Context()); err != nil || h.Records != 7 {
+				t.Errorf("%+v, %v", h, err)
+			}
+			var out bytes.Buffer
+			if err := client.Database(t.Context(), &out); err != nil || out.String() != c.text {
+				t.Errorf("%d bytes, %v", out.Len(), err)
+			}
+			out.Reset()
+			err = client.Keys(t.Context(), func(size int64, r io.Reader) error {
+				if size != int64(len(c.text)) {
+					t.Errorf("size %d", size)
+				}
+				_, err := io.Copy(&out, r)
+				return err
+			})
+			if err != nil || out.String() != c.text {
+				t.Errorf("%d bytes, %v", out.Len(), err)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrNoServer) {
+				t.Errorf("it has ended: %v", err)
+			}
+		})
+	}
+}
+
+// TestCutOff: a copy that failed at the server is not taken for a whole one.
+func TestCutOff(t *testing.T) {
+	for _, text := range []string{"", "some", strings.Repeat("much ", 1<<20)} {
+		dir := t.TempDir()
+		var log bytes.Buffer
+		stop, err := Serve(dir, fake{errors.New("the disk"), text}, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := Dial(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Database(t.Context(), io.Discard); err == nil {
+			t.Errorf("%d bytes are taken for all", len(text))
+		}
+		if _, err := client.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "the disk") {
+			t.Errorf("%v", err)
+		}
+		_ = client.Close()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(log.String(), "the disk") {
+			t.Errorf("%s", log.String())
+		}
+	}
+}
