@@ -188,7 +188,7 @@ func TestUploadsRefused(t *testing.T) {
 		"a quotation":     {upload, "text/csv", storetest.CSV(`"Ada`), 422, "upload-refused", "line 2"},
 		"two readings":    {upload, "text/csv", storetest.CSV(strings.Replace(storetest.CSVRow(1), "2026-10-01", "03/04/2026", 1)), 422, "upload-refused", "dmy or mdy"},
 		"no bundle":       {upload, "application/fhir+json", `{"resourceType":"Patient"}`, 422, "upload-refused", "Bundle"},
-		"a facility":      {upload + "&facility=south", "text/csv", storetest.CSV(storetest.CSVRow(1)), 403, "forbidden", ""},
+		"a facility":      {upload + "&facility=south", "text/csv", storetest.CSV(storetest.CSVRow(1)), 403, "not-allowed", ""},
 		"another country": {upload + "&country=Utopia", "text/csv", storetest.CSV(storetest.CSVRow(1)), 422, "invalid-request", "country"},
 		"too large":       {upload, "text/csv", storetest.Header + strings.Repeat("\n", issuer.MaxUpload), 413, "upload-too-large", ""},
 	} {

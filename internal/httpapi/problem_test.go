@@ -23,10 +23,10 @@ var everyProblem = []*problem{
 	problemBusy, problemSlow, problemInternal,
 	problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 	problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
+	problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 	problemNobody, problemToken, problemDenied, problemCredentials, problemTooSoon, problemWeak, problemLoginName, problemLoginTaken,
 	problemAccountChanged, problemLastOne, problemSetUp, problemSetupToken, problemSetting, problemInvitation, problemCeremony,
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
-	problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 }
 
 // TestProblemWords: every problem of the sources has its texts in every language,

@@ -38,6 +38,7 @@ func Bulk(t *testing.T, open func(*testing.T) BulkBook) {
 		{"duplicates", testBulkDuplicates},
 		{"pause and cancel", testPauseCancel},
 		{"what is refused", testUploadRefused},
+		{"template", testTemplate},
 		{"FHIR", testBulkFHIR},
 		{"places", testBulkPlaces},
 		{"erased meanwhile", testBulkErase},
@@ -509,6 +510,50 @@ func (blankLines) Read(p []byte) (int, error) {
 		p[i] = '\n'
 	}
 	return len(p), nil
+}
+
+// testTemplate: the template can be issued, and so it can without any column that
+// is not asked for.
+func testTemplate(t *testing.T, k *BulkKit) {
+	k.Serve(t)
+	for _, w := range append(Wanted, issuer.Wanted{Format: issuer.DDCC}, issuer.Wanted{Format: issuer.VDSNC}) {
+		file, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(issuer.Template([]issuer.Format{w.Format}), []byte("\ufeff")))).ReadAll()
+		if err != nil || len(file) != 2 {
+			t.Fatalf("%d lines, %v", len(file), err)
+		}
+		refused := 0
+		for without := -1; without < len(file[0]); without++ {
+			var b strings.Builder
+			out := csv.NewWriter(&b)
+			for _, row := range file {
+				if without >= 0 {
+					row = slices.Delete(slices.Clone(row), without, without+1)
+				}
+				if err := out.Write(row); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out.Flush()
+			name := "nothing"
+			if without >= 0 {
+				name = file[0][without]
+			}
+			j, err := k.Bulk.Upload(t.Context(), k.by, issuer.Place{}, issuer.MediaCSV, issuer.Upload{Wanted: []issuer.Wanted{w}}, strings.NewReader(b.String()))
+			if errors.Is(err, issuer.ErrColumnMissing) && without >= 0 {
+				refused++
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j = k.Until(t, j.ID, issuer.JobChecked); j.Ready != 1 {
+				t.Errorf("%s without %s: %s", w.Format, name, k.Errors(t, j.ID))
+			}
+		}
+		if refused == 0 {
+			t.Errorf("%s can do without every column", w.Format)
+		}
+	}
 }
 
 // FHIRDose is an immunization of a patient, as a system of records writes it.

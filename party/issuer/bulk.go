@@ -579,10 +579,6 @@ func (b *Bulk) sweep(ctx context.Context) error {
 
 // work does what a job needs: the check of its rows, or their issue.
 func (b *Bulk) work(ctx context.Context, j Job, r *runner) error {
-	// It may have been paused before there was a runner to stop.
-	if now, err := b.Jobs.Job(ctx, j.ID); err != nil || now.Version != j.Version {
-		return err
-	}
 	head, err := b.Jobs.Rows(ctx, j.ID, -1, 1)
 	if err != nil {
 		return err
@@ -605,6 +601,16 @@ func (b *Bulk) work(ctx context.Context, j Job, r *runner) error {
 	}
 	if errors.Is(err, ErrConflict) {
 		return nil // it was paused or cancelled meanwhile
+	}
+	return err
+}
+
+// still returns [ErrConflict] if a job is in another state than the work began in:
+// it may have been paused before there was a runner to stop, or by another office.
+func (b *Bulk) still(ctx context.Context, j *Job) error {
+	now, err := b.Jobs.Job(ctx, j.ID)
+	if err == nil && now.Version != j.Version {
+		err = ErrConflict
 	}
 	return err
 }
@@ -645,6 +651,9 @@ func (b *Bulk) check(ctx context.Context, j *Job, l *layout, r *runner) error {
 	keys, known := make(map[[16]byte]bool), make(map[[16]byte]bool)
 	for after := int64(0); ; {
 		// Step 1: the next rows.
+		if err := b.still(ctx, j); err != nil {
+			return err
+		}
 		rows, err := b.Jobs.Rows(ctx, j.ID, after, workPage)
 		if err != nil || len(rows) == 0 {
 			return err
@@ -728,6 +737,9 @@ func sum16(s string) [16]byte {
 func (b *Bulk) issue(ctx context.Context, j *Job, l *layout, r *runner) error {
 	for after := int64(0); ; {
 		// Step 1: the next rows. None before them is left: the work ends with an error.
+		if err := b.still(ctx, j); err != nil {
+			return err
+		}
 		rows, err := b.Jobs.Rows(ctx, j.ID, after, workPage, RowReady)
 		if err != nil || len(rows) == 0 {
 			return err
