@@ -9,7 +9,7 @@ const texts: Plugin = {
     for (const file of Object.values(bundle)) {
       if (file.type !== 'asset' || !file.originalFileNames.some((name) => name.includes('internal/messages/'))) continue
       const all = JSON.parse(file.source.toString()) as Record<string, string>
-      file.source = JSON.stringify(Object.fromEntries(Object.entries(all).filter(([key]) => !/^(paper|problem)\./.test(key))))
+      file.source = JSON.stringify(Object.fromEntries(Object.entries(all).filter(([key]) => !/^(paper|problem|access|role|action)\./.test(key))))
     }
   },
 }

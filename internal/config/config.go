@@ -84,6 +84,21 @@ type Config struct {
 		Passphrase string `toml:"passphrase_file"`
 	} `toml:"store"`
 
+	Access struct {
+		// Origin is the address under which people reach the service, such as
+		// https://desk.example: passkeys and OpenID Connect are bound to it.
+		Origin string `toml:"origin"`
+		// OIDCIssuer is where the organisation's own login is; OIDCClientID and the file
+		// with the client's secret are what it gave this service.
+		OIDCIssuer           string `toml:"oidc_issuer"`
+		OIDCClientID         string `toml:"oidc_client_id"`
+		OIDCClientSecretFile string `toml:"oidc_client_secret_file"`
+		// SessionIdle is how long a session lasts that nobody uses, and SessionEnd how
+		// long one lasts at all.
+		SessionIdle time.Duration `toml:"session_idle" default:"30m"`
+		SessionEnd  time.Duration `toml:"session_end" default:"12h"`
+	} `toml:"access"`
+
 	Telemetry struct {
 		// OTLP is the address of a collector that traces are sent to, by OTLP over HTTP:
 		// http://127.0.0.1:4318. Empty: none are.
@@ -217,6 +232,14 @@ func (c *Config) check() error {
 		return refuse("verifier.refresh", "a second at least")
 	case c.Verifier.HotKeys < 0 || c.Verifier.HotKeys > 4096:
 		return refuse("verifier.hot_keys", "from 0 to 4096, of 260 KB each")
+	case c.Access.SessionIdle < time.Minute || c.Access.SessionEnd < c.Access.SessionIdle || c.Access.SessionEnd > 31*24*time.Hour:
+		return refuse("access", "session_idle is a minute at least, and session_end no less than that and 31 days at most")
+	case (c.Access.OIDCIssuer == "") != (c.Access.OIDCClientID == ""):
+		return refuse("access", "oidc_issuer and oidc_client_id belong together")
+	case c.Access.OIDCIssuer != "" && c.Access.Origin == "":
+		return refuse("access.origin", "OpenID Connect sends people back to it")
+	case c.Access.Origin != "" && c.Store.Dir == "":
+		return refuse("access.origin", "people are kept in a store, and store.dir names none")
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level):
 		return refuse("log.level", "debug, info, warn or error")
 	}

@@ -82,6 +82,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		s.describeIssuing(api)
 		s.describeStatus(api)
 		s.describeFHIR(api)
+		if s.Issuing.Bulk != nil {
+			s.describeJobs(api)
+		}
 	}
 
 	huma.Register(api, huma.Operation{

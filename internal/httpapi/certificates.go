@@ -43,7 +43,9 @@ func signedIn(api huma.API) func(huma.Context, func(huma.Context)) {
 // allowed, and the registry knows no records but those of that place.
 type Issuing struct {
 	Registry *issuer.Registry
-	Policy   *access.Policy
+	// Bulk issues files of doses; nil: none are taken.
+	Bulk   *issuer.Bulk
+	Policy *access.Policy
 	// Participant is the code under which trust lists name the issuer, and Authority
 	// its name, for records that name none.
 	Participant, Authority string

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -68,6 +69,7 @@ func newIssuingBed(t *testing.T) *issuingBed {
 		Address: "https://issuer.example/cards", Keys: []byte(`{"keys":[]}`), Changed: func() { b.changed++ },
 		Terms: Terms{Catalogue: cert.DemoCatalogue(), Country: "XA"},
 	}
+	b.issuing.Bulk = &issuer.Bulk{Registry: b.kit.Registry, Jobs: s, Trouble: func(id issuer.ID, err error) { t.Errorf("job %s: %v", id, err) }}
 	b.page.API, b.page.Issuing = &API{Version: "test"}, b.issuing
 	accounts, err := access.New(onePerson{who: &b.who}, access.Config{Idle: time.Hour, Absolute: time.Hour})
 	if err != nil {
@@ -205,7 +207,7 @@ func (b *issuingBed) described(t *testing.T, method, target string, res *http.Re
 func fits(pattern, path string) bool {
 	p, q := strings.Split(pattern, "/"), strings.Split(path, "/")
 	for i := range min(len(p), len(q)) {
-		if p[i] != q[i] && !(strings.HasPrefix(p[i], "{") && !slices.Contains([]string{"check", "search"}, q[i])) {
+		if p[i] != q[i] && !(strings.HasPrefix(p[i], "{") && !slices.Contains([]string{"check", "search", "template.csv"}, q[i])) {
 			return false
 		}
 	}
@@ -386,7 +388,9 @@ var needs = map[string]access.Action{
 	"issue": access.CertificateIssue, "check": access.CertificateIssue, "list": access.CertificateList, "search": access.CertificateSearch,
 	"read": access.CertificateRead, "paper": access.CertificateRead, "code": access.CertificateRead, "healthCardsIssue": access.CertificateRead,
 	"revoke": access.CertificateRevoke, "reinstate": access.CertificateReinstate, "correct": access.CertificateCorrect, "erase": access.CertificateErase,
-	"reissue": access.KeyReissue, "issuing": "",
+	"reissue": access.KeyReissue, "issuing": "", "jobTemplate": "",
+	"jobUpload": access.JobRun, "jobs": access.JobRead, "job": access.JobRead, "jobRows": access.JobRead, "jobErrors": access.JobRun, "jobCertificates": access.CertificateRead,
+	"jobStart": access.JobRun, "jobPause": access.JobRun, "jobResume": access.JobRun, "jobCancel": access.JobRun, "jobDelete": access.JobRun,
 }
 
 // anybodys are the operations that ask for no login.
@@ -453,8 +457,18 @@ func TestEveryRouteByRoleAndPlace(t *testing.T) {
 					allowed = true
 				}
 
-				body, header := "", []string(nil)
+				body, header, query := "", []string(nil), ""
 				switch o.id {
+				case "jobUpload":
+					_, query, _ = strings.Cut(upload, "?")
+					body, header = storetest.CSV(storetest.CSVRow(n)), []string{"Content-Type", "text/csv"}
+				case "jobTemplate":
+					query = "format=eu-dcc"
+				case "job", "jobRows", "jobErrors", "jobCertificates", "jobStart", "jobPause", "jobResume", "jobCancel", "jobDelete":
+					var version int64
+					state := map[string]issuer.JobState{"jobPause": issuer.JobRunning, "jobResume": issuer.JobPaused, "jobDelete": issuer.JobFinished}[o.id]
+					id, version = b.uploaded(t, n, cmp.Or(state, issuer.JobChecked))
+					header = []string{"If-Match", etag(version)}
 				case "issue", "check":
 					n++
 					body = order(n)
@@ -472,7 +486,7 @@ func TestEveryRouteByRoleAndPlace(t *testing.T) {
 				case "healthCardsIssue":
 					body = `{"resourceType":"Parameters","parameter":[{"name":"credentialType","valueUri":"Immunization"}]}`
 				}
-				path := strings.NewReplacer("{id}", id, "{file}", "eu-dcc.txt", "{kid}", "00ff").Replace(o.path)
+				path := strings.NewReplacer("{id}", id, "{file}", "eu-dcc.txt", "{kid}", "00ff").Replace(o.path) + "?" + query
 				name := fmt.Sprintf("%s as %s, %s", o.id, role, place)
 
 				b.who = nil
@@ -513,7 +527,11 @@ func (b *issuingBed) state(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprint(page)
+	jobs, _, err := b.issuing.Bulk.List(t.Context(), issuer.Actor{ID: "test"}, issuer.ID{}, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(page, jobs)
 }
 
 // TestBadOrders: what is wrong is named, and nothing is issued; a member that is

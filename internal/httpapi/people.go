@@ -445,7 +445,7 @@ func (s *server) describeAccess(api huma.API) {
 		})
 	huma.Register(api, op("person-change", http.MethodPatch, "/v1/people/{id}", "Change the grants of an account, or disable it"),
 		func(ctx context.Context, in *struct {
-			byID
+			ID   string `path:"id" maxLength:"64"` // not embedded: the library fills in no unexported member
 			Body struct {
 				Version  int64       `json:"version" doc:"Of the account as it was read"`
 				Grants   []grantBody `json:"grants" maxItems:"64" doc:"All of them: they replace those before"`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ampoule/internal/messages"
+	"ampoule/party/issuer"
 )
 
 // problem is an answer other than the one asked for: what is the matter, and
@@ -60,6 +61,7 @@ func problems() []*problem {
 		problemBadRequest, problemInvalid, problemNotJSON, problemBodyTooLarge, problemNotFound, problemMethod, problemTooMany, problemSlow, problemInternal,
 		problemNobody, problemDenied, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
+		problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 	}
 }
 
@@ -120,6 +122,12 @@ var (
 	problemTokenOrder     = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-token-order"}
 	problemGrant          = &problem{Status: http.StatusUnprocessableEntity, Reason: "unknown-role"}
 	problemTaken          = &problem{Status: http.StatusConflict, Reason: "credential-taken"}
+
+	problemNoJob          = &problem{Status: http.StatusNotFound, Reason: "no-such-job"}
+	problemUpload         = &problem{Status: http.StatusUnprocessableEntity, Reason: "upload-refused", tries: 1}
+	problemUploadTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "upload-too-large", tries: 1, values: []any{"size", issuer.MaxUpload >> 20}} // MiB
+	problemNotRows        = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-rows"}
+	problemRowsGone       = &problem{Status: http.StatusGone, Reason: "rows-destroyed", tries: 1}
 
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
 	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}

@@ -26,6 +26,7 @@ var everyProblem = []*problem{
 	problemNobody, problemToken, problemDenied, problemCredentials, problemTooSoon, problemWeak, problemLoginName, problemLoginTaken,
 	problemAccountChanged, problemLastOne, problemSetUp, problemSetupToken, problemSetting, problemInvitation, problemCeremony,
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
+	problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 }
 
 // TestProblemWords: every problem of the sources has its texts in every language,

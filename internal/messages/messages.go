@@ -15,7 +15,8 @@
 //
 // What the server answers with instead is under "problem.", with the reason word
 // of the problem behind the dot: a title, a detail, and numbered things to try.
-// The verifier's page does not load these, nor what is under "paper.".
+// The pages of people have theirs under "access.", "role." and "action.". The
+// verifier's page does not load these, nor what is under "paper.".
 package messages
 
 import (

@@ -248,16 +248,16 @@ func testMorning(t *testing.T, k *BulkKit) {
 	// The failed rows come back whole, and put right are issued, they alone.
 	back := k.Errors(t, j.ID)
 	cells, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(back, "\ufeff"))).ReadAll()
-	if err != nil || len(cells) != 8 || strings.Join(cells[0], ",") != Header+",error_line,error_column,error_reason,error" {
+	if err != nil || len(cells) != 8 || strings.Join(cells[0], ",") != "error_line,error_column,error_reason,error,"+Header {
 		t.Fatalf("%d lines, %v: %q", len(cells), err, back)
 	}
 	for i, row := range cells[1:] {
 		n := 41*i + 3
-		if got := strings.Join(row[:len(row)-4], ","); got != rows[n] {
+		if got := strings.Join(row[4:], ","); got != rows[n] {
 			t.Errorf("the row came back as %q, was %q", got, rows[n])
 		}
-		if tail := row[len(row)-4:]; tail[0] != fmt.Sprint(n+2) || tail[1] != Faults[i].Column || tail[2] != Faults[i].Reason || tail[3] == "" {
-			t.Errorf("%q", tail)
+		if says := row[:4]; says[0] != fmt.Sprint(n+2) || says[1] != Faults[i].Column || says[2] != Faults[i].Reason || says[3] == "" {
+			t.Errorf("%q", says)
 		}
 	}
 	again := k.Run(t, Series("2026-11"), back)
@@ -312,9 +312,9 @@ func testChecked(t *testing.T, k *BulkKit) {
 	} {
 		o := Order("", Dose(1))
 		change(&o)
-		before := k.IssuedBy(t)
+		before := k.IssuedAnywhere(t)
 		checked := k.Registry.CheckOrder(o)
-		if k.IssuedBy(t) != before {
+		if k.IssuedAnywhere(t) != before {
 			t.Errorf("%s: the check has issued", name)
 		}
 		_, issued := k.Registry.Issue(t.Context(), o)
@@ -324,8 +324,8 @@ func testChecked(t *testing.T, k *BulkKit) {
 	}
 }
 
-// IssuedBy returns how many records there are of any place.
-func (k *BulkKit) IssuedBy(t testing.TB) int {
+// IssuedAnywhere returns how many records there are of any place.
+func (k *BulkKit) IssuedAnywhere(t testing.TB) int {
 	t.Helper()
 	page, _, err := k.Registry.List(t.Context(), By("clerk-1"), issuer.ID{}, 1000)
 	if err != nil {
@@ -362,6 +362,11 @@ func testBulkDuplicates(t *testing.T, k *BulkKit) {
 	}
 	if want := []string{"", "", issuer.Repeated, issuer.DuplicateInFile, issuer.DuplicateInBook, ""}; !slices.Equal(reasons, want) {
 		t.Errorf("%q, want %q", reasons, want)
+	}
+	// A cell too many is a fault each time the row comes.
+	j = k.Run(t, Series(""), CSV(CSVRow(7)+",more"))
+	if again := k.Run(t, Series(""), k.Errors(t, j.ID)); j.Failed != 1 || again.Failed != 1 {
+		t.Errorf("%+v, then %+v", j.Counts, again.Counts)
 	}
 	// Without a series, another upload is another matter.
 	if j = k.Run(t, Series(""), CSV(CSVRow(2))); j.Done != 1 || j.Warned != 1 {

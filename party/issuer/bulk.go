@@ -365,9 +365,10 @@ func (b *Bulk) Rows(ctx context.Context, by Actor, id ID, after int64, limit int
 	return rows, nil
 }
 
-// Errors writes the rows that failed as CSV: as they came, with the line of the
-// file, the column, the reason word and a sentence behind. Put right, the file can
-// be uploaded again. Rows of FHIR come without what they were made of.
+// Errors writes the rows that failed as CSV: the line of the file, the column, the
+// reason word and a sentence, and then the row as it came. They stand in front since
+// a row may have more cells than columns. Put right, the file can be uploaded again.
+// Rows of FHIR come without what they were made of.
 //
 // A cell that a spreadsheet would compute begins with an apostrophe, those of the
 // uploader too; it is taken off when the file comes again.
@@ -400,7 +401,7 @@ func (b *Bulk) Errors(ctx context.Context, by Actor, id ID, w io.Writer) error {
 			after = row.N
 			header, comma, cells := row.original()
 			if !wrote {
-				out = appendCSV([]byte("\ufeff"), comma, append(header, answered...)...)
+				out = appendCSV([]byte("\ufeff"), comma, slices.Concat(answered, header)...)
 				wrote = true
 			}
 			var where, why, what string
@@ -410,7 +411,7 @@ func (b *Bulk) Errors(ctx context.Context, by Actor, id ID, w io.Writer) error {
 				}
 				where, why, what = where+f.Column, why+f.Reason, what+f.Text
 			}
-			out = appendCSV(out, comma, append(cells, fmt.Sprint(row.Line), where, why, what)...)
+			out = appendCSV(out, comma, append([]string{fmt.Sprint(row.Line), where, why, what}, cells...)...)
 		}
 		if len(rows) == 0 && !wrote {
 			out = appendCSV([]byte("\ufeff"), ',', answered...)
@@ -578,6 +579,10 @@ func (b *Bulk) sweep(ctx context.Context) error {
 
 // work does what a job needs: the check of its rows, or their issue.
 func (b *Bulk) work(ctx context.Context, j Job, r *runner) error {
+	// It may have been paused before there was a runner to stop.
+	if now, err := b.Jobs.Job(ctx, j.ID); err != nil || now.Version != j.Version {
+		return err
+	}
 	head, err := b.Jobs.Rows(ctx, j.ID, -1, 1)
 	if err != nil {
 		return err
@@ -721,12 +726,13 @@ func sum16(s string) [16]byte {
 
 // issue issues the rows that are ready.
 func (b *Bulk) issue(ctx context.Context, j *Job, l *layout, r *runner) error {
-	for {
-		// Step 1: the next rows.
-		rows, err := b.Jobs.Rows(ctx, j.ID, 0, workPage, RowReady)
+	for after := int64(0); ; {
+		// Step 1: the next rows. None before them is left: the work ends with an error.
+		rows, err := b.Jobs.Rows(ctx, j.ID, after, workPage, RowReady)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
+		after = rows[len(rows)-1].N
 
 		// Step 2: issue each. Those that were issued before a crash are handed out again.
 		marks, errs := make([]RowMark, len(rows)), make([]error, len(rows))

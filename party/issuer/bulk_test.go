@@ -328,4 +328,3 @@ func FuzzFHIR(f *testing.F) {
 		_ = readNDJSON(data, sink)
 	})
 }
-

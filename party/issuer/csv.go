@@ -113,7 +113,7 @@ func newCSV(in io.Reader) (c *csvReader, header []string, err error) {
 	}
 	c = &csvReader{r: r, line: 1}
 	// "sep=;" is how a spreadsheet is told the separator; it is no row.
-	if first, err := r.Peek(5); err == nil && strings.EqualFold(string(first[:4]), "sep=") {
+	if first, err := r.Peek(5); err == nil && strings.EqualFold(string(first[:4]), "sep=") && strings.IndexByte(separators, first[4]) >= 0 {
 		if _, err := r.ReadString('\n'); err != nil {
 			return nil, nil, &UploadError{Reason: ErrNoRows}
 		}
@@ -133,9 +133,10 @@ func newCSV(in io.Reader) (c *csvReader, header []string, err error) {
 	return c, header, err
 }
 
+const separators = ",;\t"
+
 // separator returns what parts the cells of the first line.
 func separator(text []byte) byte {
-	const separators = ",;\t"
 	var counts [len(separators)]int
 	quoted := false
 	for _, b := range text {
@@ -273,7 +274,7 @@ func appendCSV(dst []byte, comma byte, cells ...string) []byte {
 			dst = append(dst, comma)
 		}
 		cell = guard(cell)
-		if strings.ContainsAny(cell, "\",;\t\r\n") || strings.TrimSpace(cell) != cell {
+		if strings.ContainsAny(cell, "\"\r\n"+separators) || strings.TrimSpace(cell) != cell {
 			cell = `"` + strings.ReplaceAll(cell, `"`, `""`) + `"`
 		}
 		dst = append(dst, cell...)

@@ -4,7 +4,7 @@
 import { isolate } from './isolate'
 import type english from '../../../../internal/messages/en.json'
 
-export type Key = Exclude<keyof typeof english, `${'paper' | 'problem'}.${string}`>
+export type Key = Exclude<keyof typeof english, `${'paper' | 'problem' | 'access' | 'role' | 'action'}.${string}`>
 /** Stem is a key that depends on a number: there are such keys in ".one", ".other" and what else a language needs. */
 export type Stem = { [K in Key]: K extends `${infer S}.one` ? (`${S}.other` extends Key ? S : never) : never }[Key]
 type Values = Record<string, string | number>
