@@ -85,12 +85,23 @@ func (c *configPrintCmd) Run(t terminal) error {
 
 type serveCmd struct{ configFlags }
 
-// Run serves until it is told to stop, and lets requests under way end.
 func (c *serveCmd) Run(t terminal) error {
 	settings, _, err := c.load()
 	if err != nil {
 		return err
 	}
+	return serve(t, settings, hooks{})
+}
+
+// hooks are what the demonstration does besides.
+type hooks struct {
+	prepare  func(context.Context, *service) error // before the first page is made
+	decorate func(*httpapi.Page)
+	serving  func(address string)
+}
+
+// serve serves until it is told to stop, and lets requests under way end.
+func serve(t terminal, settings *config.Config, h hooks) error {
 	log, err := newLog(t, settings)
 	if err != nil {
 		return err
@@ -102,6 +113,7 @@ func (c *serveCmd) Run(t terminal) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s := newService(settings, front, log)
+	s.hooks = h
 	measures := newMeasures(settings)
 	var signing []*keys.Key
 	if settings.Store.Dir != "" {
@@ -154,7 +166,14 @@ func (c *serveCmd) Run(t terminal) error {
 	}
 
 	if s.store != nil {
-		if err := s.people(ctx, t, scheme+"://"+listener.Addr().String()); err != nil {
+		err := s.openAccounts()
+		if err == nil && h.prepare != nil {
+			err = h.prepare(ctx, s)
+		}
+		if err == nil {
+			err = s.firstRun(ctx, t, scheme+"://"+listener.Addr().String())
+		}
+		if err != nil {
 			listener.Close()
 			return err
 		}
@@ -167,6 +186,9 @@ func (c *serveCmd) Run(t terminal) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
+	if h.serving != nil {
+		h.serving(scheme + "://" + listener.Addr().String())
+	}
 	again, unnotify := hangups()
 	defer unnotify()
 	tick := time.NewTicker(settings.Verifier.Refresh)
@@ -227,8 +249,9 @@ type service struct {
 	settings *config.Config
 	front    *httpapi.Front
 	log      *slog.Logger
-	started  time.Time
-	wake     chan struct{} // something has changed: refresh now
+	hooks
+	started time.Time
+	wake    chan struct{} // something has changed: refresh now
 
 	// Of a server with a store; nil without.
 	store     *store.Store
@@ -325,6 +348,9 @@ func (s *service) refresh(ctx context.Context) error {
 		page.API.Trust.Bundle = &httpapi.BundleInfo{Serial: opened.Serial, Maker: opened.Maker, Issued: opened.Issued, Next: opened.Next, Digest: opened.Digest.String()}
 		// Dates and no age: the page stands until the next bundle comes.
 		page.TrustSummary += fmt.Sprintf("\nbundle %d of %s, issued %s, the next is due %s", opened.Serial, opened.Maker, opened.Issued.Format(time.DateOnly), opened.Next.Format(time.DateOnly))
+	}
+	if s.decorate != nil {
+		s.decorate(page)
 	}
 	s.front.Show(page, func() error {
 		if opened != nil && opened.TooOld(time.Now()) {
