@@ -26,6 +26,7 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
+	"ampoule/trust/hotkeys"
 )
 
 // configFlags say where settings are looked for.
@@ -198,19 +199,25 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		case err := <-failed:
 			return err
 		case <-s.wake:
-			if err := s.refresh(ctx); err != nil {
+			// Those who revoke many come one after the other.
+			select {
+			case <-time.After(gatherChanges):
+			case <-ctx.Done():
+				continue
+			}
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-tick.C:
-			if err := s.refresh(ctx); err != nil {
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
-			if err := s.refresh(ctx); err != nil {
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			if renewed != nil {
@@ -262,13 +269,18 @@ type service struct {
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
 
+	hot  *hotkeys.Cache
 	kept *bundle.Opened
 	seen string // what was gone by when it was looked at last
 }
 
 func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
-	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{})}
+	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{}), hot: hotkeys.NewCache(settings.Verifier.HotKeys)}
 }
+
+// gatherChanges is how long after a revocation the service takes it into account,
+// with all that came meanwhile.
+const gatherChanges = 300 * time.Millisecond
 
 // wakeUp has the service refresh soon.
 func (s *service) wakeUp() {
@@ -319,6 +331,8 @@ func (s *service) refresh(ctx context.Context) error {
 	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
 		return err
 	}
+
+	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 
 	// Step 3: what is issued here.
 	if desk != nil {
