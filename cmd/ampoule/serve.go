@@ -269,6 +269,7 @@ type service struct {
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
 
+	mu   sync.Mutex // held for a refresh; what follows is guarded by it
 	hot  *hotkeys.Cache
 	kept *bundle.Opened
 	seen string // what was gone by when it was looked at last
@@ -293,6 +294,8 @@ func (s *service) wakeUp() {
 // refresh takes what is new: a bundle, keys that sign, what was taken back. It
 // begins with the first. What was kept stays after an error.
 func (s *service) refresh(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Step 1: what there is now.
 	page := &httpapi.Page{Log: s.log, API: &httpapi.API{Version: version}}
 	v := s.settings.Verifier
@@ -378,7 +381,11 @@ func (s *service) refresh(ctx context.Context) error {
 }
 
 // forget has the next refresh read everything, whether it has changed or not.
-func (s *service) forget() { s.seen = "" }
+func (s *service) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = ""
+}
 
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.
 func verifierFlags(c *config.Config) trustFlags {
