@@ -271,7 +271,6 @@ func TestOperating(t *testing.T) {
 			dsns = append(dsns, dsn)
 		}
 	})
-	t.Cleanup(storetest.StopPostgres)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/ops",
 		RequireExplicitExec: true,
