@@ -83,7 +83,8 @@ func newBox(t *testing.T, dsn string, set ...string) *box {
 		if s.command != nil {
 			s.kill()
 		}
-		s.namesNobody(s.log.String())
+		// What is printed at the first run is for who stands before it.
+		s.namesNobody(s.log.String() + printedToken.ReplaceAllString(s.out.String(), ""))
 	})
 	return s
 }
