@@ -355,7 +355,7 @@ func (s *service) refresh(ctx context.Context) error {
 		}
 	}
 	if s.accounts != nil {
-		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled}
+		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled, Audit: s.store}
 	}
 
 	// Step 4: show it.

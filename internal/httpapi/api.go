@@ -91,6 +91,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	})
 	if s.Access != nil {
 		s.describeAccess(api)
+		if s.Access.Audit != nil {
+			s.describeAudit(api)
+		}
 	}
 	return api.OpenAPI()
 }

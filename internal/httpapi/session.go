@@ -24,6 +24,8 @@ type Access struct {
 	// SetUp is called when the first run is over, before its administrator goes on;
 	// nil: nothing follows from it.
 	SetUp func(context.Context) error
+	// Audit is the log that auditors read; nil: nobody does here.
+	Audit AuditLog
 }
 
 // principal returns who asks; nil where nobody is logged in.
