@@ -24,6 +24,7 @@ import (
 	"ampoule/internal/config"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/messages"
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
 )
@@ -338,7 +339,13 @@ func (s *service) refresh(ctx context.Context) error {
 		}
 	}
 	if s.accounts != nil {
-		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled}
+		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled, Changed: s.wakeUp}
+		if desk != nil {
+			page.Access.Language = messages.Accept(desk.settings.Language)
+			if page.Access.Zone, err = time.LoadLocation(desk.settings.TimeZone); err != nil {
+				return fmt.Errorf("setting %s: %w", access.SettingTimeZone, err)
+			}
+		}
 	}
 
 	// Step 4: show it.

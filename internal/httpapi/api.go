@@ -101,6 +101,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	})
 	if s.Access != nil {
 		s.describeAccess(api)
+		s.describeSettings(api)
 	}
 	return api.OpenAPI()
 }
