@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -146,10 +145,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			log.Error("a job stands still", "job", id.String(), "error", err.Error())
 		}}
 	}
-	server := &http.Server{
-		Handler: front.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	server := httpapi.NewServer(front.Handler(), log)
 	listener, err := net.Listen("tcp", settings.Listen)
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("listen: %w", err)}
