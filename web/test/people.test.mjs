@@ -8,7 +8,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { axe, browser, noSidewaysScroll, shot } from './kit.mjs'
+import { AxeBuilder } from '@axe-core/playwright'
+import { browser, noSidewaysScroll, shot } from './kit.mjs'
 
 const passphrase = 'correct horse battery staple'
 const services = []
@@ -44,6 +45,7 @@ async function serve() {
 async function open(options = {}, path = '/', at = service) {
   const context = await chromium.newContext({ locale: 'en', reducedMotion: 'reduce', ...options })
   const page = await context.newPage()
+  page.setDefaultTimeout(10e3)
   page.complaints = []
   page.on('console', (m) => {
     // The browser notes the status of a form that was refused itself.
@@ -72,6 +74,12 @@ async function authenticator(page) {
     keys: async () => (await session.send('WebAuthn.getCredentials', { authenticatorId })).credentials,
     give: (credential) => session.send('WebAuthn.addCredential', { authenticatorId, credential }),
   }
+}
+
+/** axe finds what breaks WCAG 2.2 AA. These pages have no frames, for which alone its slower way is. */
+async function axe(page, where) {
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze()
+  assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(' ')}`), [], where)
 }
 
 const field = (page, id) => page.locator('#' + id)
@@ -249,9 +257,9 @@ test('a passkey is added, and logs in', async () => {
   await page.getByRole('button', { name: 'Log out' }).click()
   await page.getByRole('button', { name: 'Log in with a passkey' }).click()
   await page.waitForURL('**/account')
-  await page.getByRole('button', { name: 'Remove: Passkey blue key' }).click()
+  await page.getByRole('button', { name: /Remove.*blue key/ }).click()
   await page.getByRole('status').waitFor()
-  assert.doesNotMatch(await page.locator('[aria-labelledby=ways]').innerText(), /blue key/)
+  assert.doesNotMatch(await page.locator('[aria-labelledby=ways]').innerText(), /Passkey: blue key/)
   await page.done()
 })
 
@@ -343,7 +351,7 @@ test('a token is shown once, works for a program, and ends', async () => {
   assert.equal((await settings.json()).time_zone, 'Africa/Nairobi')
   await page.goto(service.origin + '/account')
   assert.ok(!(await page.content()).includes(token))
-  await page.getByRole('button', { name: 'End: night job' }).click()
+  await page.getByRole('button', { name: /End.*night job/ }).click()
   await page.getByRole('status').waitFor()
   assert.equal((await ask('/v1/session')).status, 401)
   await page.done()
@@ -400,7 +408,7 @@ test('settings change what people see', async () => {
   for (const p of [page, other, foreign]) await p.done()
 })
 
-// Every page, as everybody sees it.
+// Every page, as everybody sees it: in each language, and in each look with FACES.
 test('nothing stands in anyone’s way', async () => {
   const admin = await open()
   await login(admin, 'specimen.admin')
@@ -410,30 +418,31 @@ test('nothing stands in anyone’s way', async () => {
   const fresh = await serve()
   const cookies = await admin.context().cookies()
   const pages = {
-    setup: [fresh, '/setup'], login: [service, '/login'], invitation: [service, link.pathname],
+    login: [service, '/login'], invitation: [service, link.pathname],
     account: [service, '/account'], people: [service, '/people'], person: [service, person], settings: [service, '/settings'], closed: [service, '/setup'],
+    setup: [fresh, '/setup'], // last: cookies are those of all of localhost, and this one takes away what it does not know
   }
   const looks = { light: { colorScheme: 'light' }, dark: { colorScheme: 'dark' }, forced: { colorScheme: 'dark', forcedColors: 'active' } }
   const check = async (tag, look) => {
     const page = await open({ locale: tag, ...looks[look] }, '/', service)
-    page.removeAllListeners('request') // two services
+    page.removeAllListeners('request') // there are two services
     await page.context().addCookies(cookies)
     for (const [name, [at, path]] of Object.entries(pages)) {
       const where = `${name}, ${tag}, ${look}`
       await page.setViewportSize({ width: 1280, height: 900 })
       await page.goto(at.origin + path)
+      assert.equal(page.url(), at.origin + path)
       assert.equal(await page.locator('html').getAttribute('lang'), tag, where)
       assert.equal(await page.evaluate(() => getComputedStyle(document.body).direction), tag === 'ar' ? 'rtl' : 'ltr')
       assert.ok(!(await page.content()).includes('⟦'), `${where}: a text is missing`)
       if (['en', 'ar'].includes(tag)) {
-        await axe(page, where)
+        if (look !== 'forced') await axe(page, where)
         await shot(page, `${name}-${tag}-${look}`)
       }
       for (const width of [640, 320]) { // 640 is a window of 1280 at 200 %
         await page.setViewportSize({ width, height: 640 })
         await noSidewaysScroll(page, `${where}, ${width}`)
       }
-      if (tag === 'en' && look === 'light') await axe(page, where + ', narrow')
       if (['en', 'ar'].includes(tag) && look === 'light') await shot(page, `${name}-${tag}-narrow`)
       // Larger letters alone, as some people set them.
       await page.setViewportSize({ width: 640, height: 640 })
@@ -442,10 +451,11 @@ test('nothing stands in anyone’s way', async () => {
     }
     await page.done()
   }
+  const all = Object.keys(looks)
   await Promise.all([
-    (async () => { for (const look of Object.keys(looks)) await check('en', look) })(),
-    (async () => { for (const look of Object.keys(looks)) await check('ar', look) })(),
-    (async () => { for (const tag of ['fr', 'es', 'pt']) await check(tag, 'light') })(),
+    (async () => { for (const look of process.env.FACES ? all : ['light']) await check('en', look) })(),
+    (async () => { for (const look of process.env.FACES ? all : ['dark']) await check('ar', look) })(),
+    (async () => { for (const tag of ['fr', 'es', 'pt']) await check(tag, process.env.FACES ? 'light' : 'forced') })(),
   ])
   await admin.done()
 })
