@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -305,8 +306,7 @@ func (s *service) settled(ctx context.Context) error {
 		}
 		s.log.Info("signing keys made")
 	}
-	s.wakeUp()
-	return err
+	return errors.Join(err, s.refresh(ctx)) // before anybody asks for what is there now
 }
 
 // work issues the files of doses that were uploaded, until ctx ends. The function

@@ -26,6 +26,7 @@ import (
 	"ampoule/internal/messages"
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
+	"ampoule/trust/hotkeys"
 )
 
 // configFlags say where settings are looked for.
@@ -195,19 +196,25 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		case err := <-failed:
 			return err
 		case <-s.wake:
-			if err := s.refresh(ctx); err != nil {
+			// Those who revoke many come one after the other.
+			select {
+			case <-time.After(gatherChanges):
+			case <-ctx.Done():
+				continue
+			}
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-tick.C:
-			if err := s.refresh(ctx); err != nil {
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
-			if err := s.refresh(ctx); err != nil {
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			if renewed != nil {
@@ -259,13 +266,19 @@ type service struct {
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
 
+	mu   sync.Mutex // held for a refresh; what follows is guarded by it
+	hot  *hotkeys.Cache
 	kept *bundle.Opened
 	seen string // what was gone by when it was looked at last
 }
 
 func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
-	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{})}
+	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{}), hot: hotkeys.NewCache(settings.Verifier.HotKeys)}
 }
+
+// gatherChanges is how long after a revocation the service takes it into account,
+// with all that came meanwhile.
+const gatherChanges = 300 * time.Millisecond
 
 // wakeUp has the service refresh soon.
 func (s *service) wakeUp() {
@@ -278,6 +291,8 @@ func (s *service) wakeUp() {
 // refresh takes what is new: a bundle, keys that sign, what was taken back. It
 // begins with the first. What was kept stays after an error.
 func (s *service) refresh(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Step 1: what there is now.
 	page := &httpapi.Page{Log: s.log, API: &httpapi.API{Version: version}}
 	v := s.settings.Verifier
@@ -316,6 +331,8 @@ func (s *service) refresh(ctx context.Context) error {
 	if page.Verifier, err = flags.verifierOf(opened, time.Now); err != nil {
 		return err
 	}
+
+	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 
 	// Step 3: what is issued here.
 	if desk != nil {
@@ -367,7 +384,11 @@ func (s *service) refresh(ctx context.Context) error {
 }
 
 // forget has the next refresh read everything, whether it has changed or not.
-func (s *service) forget() { s.seen = "" }
+func (s *service) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = ""
+}
 
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.
 func verifierFlags(c *config.Config) trustFlags {

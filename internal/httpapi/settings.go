@@ -96,7 +96,7 @@ func (s *server) describeSettings(api huma.API) {
 	accounts := s.Access.Accounts
 	register(api, huma.Operation{
 		OperationID: "settings", Method: http.MethodGet, Path: "/v1/settings", Summary: "Tell the settings of the organisation",
-		Errors: []int{http.StatusUnauthorized, http.StatusForbidden},
+		Errors: []int{http.StatusUnauthorized, http.StatusForbidden}, Middlewares: huma.Middlewares{signedIn(api)}, Security: security,
 	}, func(ctx context.Context, _ *struct{}) (*settingsAnswer, error) {
 		v, err := s.asked(ctx)
 		if err != nil {
@@ -113,6 +113,7 @@ func (s *server) describeSettings(api huma.API) {
 		Description:  "Identifier, participant and country stay as the first run set them: they stand in the keys and in every certificate.",
 		Errors:       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusPreconditionFailed, http.StatusPreconditionRequired, http.StatusUnprocessableEntity},
 		MaxBodyBytes: maxForm, BodyReadTimeout: formTime,
+		Middlewares: huma.Middlewares{signedIn(api)}, Security: security,
 	}, func(ctx context.Context, in *struct {
 		Match string `header:"If-Match" doc:"ETag of the settings as they were read; required"`
 		Body  struct {
@@ -125,8 +126,8 @@ func (s *server) describeSettings(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		if !accounts.ManagesSettings(v) {
-			return nil, problemDenied
+		if _, err := accounts.Settings(ctx, v); err != nil {
+			return nil, s.apiError(ctx, err) // before the version, which is nobody else's affair
 		}
 		if in.Match == "" {
 			return nil, problemNoVersion

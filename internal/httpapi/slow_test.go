@@ -140,7 +140,7 @@ func TestLargeRequests(t *testing.T) {
 		{"parts", "/login", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=login\r\n\r\n" + field + "\r\n--x--", []int{415}},
 		{"a megabyte of JSON", "/login/passkey", "application/json", `{"ceremony":"` + field + `"}`, []int{413, 422}},
 		{"nested JSON", "/login/passkey", "application/json", `{"answer":` + strings.Repeat("[", 60_000), []int{422}},
-		{"a megabyte to the API", "/v1/tokens", "application/json", `{"name":"` + field + `"}`, []int{413}},
+		{"a megabyte to the API, by nobody", "/v1/tokens", "application/json", `{"name":"` + field + `"}`, []int{401}},
 		{"an invitation of a megabyte", "/invitation/" + field[:20_000], "application/x-www-form-urlencoded", "password=x", []int{404, 422}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
