@@ -97,10 +97,11 @@ race:
 page: build
 	web/test/run.sh
 
-# Every state of the verifier's page in every language, theme and size. SHOTS names
+# Every state of the pages in every language, theme and size. SHOTS names
 # a folder for pictures of them.
 faces: build
 	web/test/run.sh faces.test.mjs
+	FACES=1 web/test/run.sh people.test.mjs
 
 # The verifier's page as a slow phone would load it.
 lighthouse: build
