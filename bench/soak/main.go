@@ -11,7 +11,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -29,9 +28,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"ampoule/internal/keys"
-	"ampoule/internal/store"
 )
 
 func main() {
@@ -52,7 +48,7 @@ type sample struct{ rss, goroutines float64 }
 type soak struct {
 	binary, dir, address string
 	cards                []string
-	asked                atomic.Int64
+	asked, issued        atomic.Int64
 
 	mu   sync.Mutex // guards errs
 	errs []error
@@ -79,15 +75,23 @@ func run(binary string, last time.Duration, clients int) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	server, err := s.serve()
+	server, stdout, err := s.serve()
 	if err != nil {
 		return err
+	}
+	d, err := openDesk(context.Background(), s.address, stdout)
+	if err != nil {
+		return errors.Join(err, server.Process.Kill())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), last)
 	defer cancel()
 	var group sync.WaitGroup
 	for n := range clients {
-		group.Go(func() { s.verify(ctx, n) })
+		if n%2 == 0 {
+			group.Go(func() { s.verify(ctx, n) })
+		} else {
+			group.Go(func() { s.work(ctx, d, n) })
+		}
 	}
 	group.Go(func() { s.backup(ctx, max(last/10, 5*time.Second)) })
 	var samples []sample
@@ -111,8 +115,8 @@ func run(binary string, last time.Duration, clients int) error {
 	if err := server.Wait(); err != nil {
 		s.failed(fmt.Errorf("the server: %w", err))
 	}
-	fmt.Printf("%d requests to verify in %s, %.0f a second, %d samples\n", s.asked.Load(), last, float64(s.asked.Load())/last.Seconds(), len(samples))
-	fmt.Println("certificates are not issued by this run: the server's store stands still but for backups")
+	rate := func(n *atomic.Int64) float64 { return float64(n.Load()) / last.Seconds() }
+	fmt.Printf("%s, %d samples: %d verdicts (%.0f a second), %d certificates issued (%.0f a second)\n", last, len(samples), s.asked.Load(), rate(&s.asked), s.issued.Load(), rate(&s.issued))
 	return errors.Join(append(s.errs, flat(samples))...)
 }
 
@@ -144,7 +148,7 @@ func flat(samples []sample) error {
 	return errors.Join(errs...)
 }
 
-// prepare makes keys, certificates and a store.
+// prepare makes keys and certificates. The store is made by the server.
 func (s *soak) prepare() error {
 	if err := s.ampoule("keys", "make", "keys", "--unencrypted"); err != nil {
 		return err
@@ -163,18 +167,7 @@ func (s *soak) prepare() error {
 		}
 		s.cards = append(s.cards, strings.TrimSpace(string(text)))
 	}
-	if err := s.ampoule("backup", "identity", "identity"); err != nil {
-		return err
-	}
-	master, err := keys.NewMasterKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	where := filepath.Join(s.dir, "store")
-	if err := store.Create(context.Background(), store.Config{Dir: where, Master: master}); err != nil {
-		return err
-	}
-	return keys.SaveMasterKey(filepath.Join(where, "master.key"), master, keys.Unencrypted())
+	return s.ampoule("backup", "identity", "identity")
 }
 
 func (s *soak) command(args ...string) *exec.Cmd {
@@ -192,31 +185,35 @@ func (s *soak) ampoule(args ...string) error {
 }
 
 // serve starts the server, and waits until it is ready.
-func (s *soak) serve() (*exec.Cmd, error) {
+func (s *soak) serve() (*exec.Cmd, io.Reader, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.address = l.Addr().String()
 	if err := l.Close(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c := s.command("serve", "--set", "listen="+s.address, "--set", "http.rate=0", "--set", "log.level=warn", "--set", "verifier.trust=keys/trustlist/did.json",
 		"--set", "verifier.pin=keys/trustlist/pin.pem", "--set", "verifier.catalogue=demo")
 	c.Stderr = os.Stderr
+	stdout, err := c.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := c.Start(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for range 200 {
 		if res, err := http.Get("http://" + s.address + "/readyz"); err == nil {
 			res.Body.Close()
 			if res.StatusCode == http.StatusOK {
-				return c, nil
+				return c, stdout, nil
 			}
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return nil, errors.Join(errors.New("the server is not ready"), c.Process.Kill())
+	return nil, nil, errors.Join(errors.New("the server is not ready"), c.Process.Kill())
 }
 
 // verify asks without a pause: nine good certificates, and one that is cut off.

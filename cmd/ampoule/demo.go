@@ -4,16 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"ampoule/cert"
@@ -31,14 +26,9 @@ type demoCmd struct {
 	Dir    string `placeholder:"F" help:"Folder for the files, kept afterwards; it must not exist. A temporary one otherwise."`
 }
 
-// Run makes keys, issues a sample of every kind, and serves the page until it is
-// told to stop.
+// Run makes keys, issues a sample of every kind, and serves them with all that a
+// clinic has, until it is told to stop.
 func (c *demoCmd) Run(t terminal) error {
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return usageError("%w (try --listen 127.0.0.1:0)", err)
-	}
-	defer listener.Close()
 	dir := c.Dir
 	if dir == "" {
 		parent, err := os.MkdirTemp("", "ampoule-demo-")
@@ -54,40 +44,41 @@ func (c *demoCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	page := &httpapi.Page{
-		Verifier: d.verifier, Samples: d.samples, Demonstration: true, Bundle: d.bundle, BundleRoot: d.bundleRoot,
-		TrustSummary: fmt.Sprintf("%d demonstration keys of participant %s", len(d.verifier.Trust.All()), demoParticipant),
-		Log:          slog.New(slog.NewJSONHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	settings, err := d.settings(dir, c.Listen)
+	if err != nil {
+		return err
 	}
-	server := &http.Server{
-		Handler: page.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-	}
+	var logins []demoLogin
+	return serve(t, settings, hooks{
+		prepare: func(ctx context.Context, s *service) (err error) {
+			logins, err = d.people(ctx, s)
+			if err == nil {
+				err = d.records(ctx, s)
+			}
+			return err
+		},
+		decorate: func(p *httpapi.Page) {
+			p.Samples, p.Demonstration = d.samples, true
+			p.TrustSummary = fmt.Sprintf("%d demonstration keys of participant %s", len(p.Verifier.Trust.All()), demoParticipant)
+		},
+		serving: func(address string) {
+			fmt.Fprintf(t.out, `All keys and persons here are fictitious.
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-
-	fmt.Fprintf(t.out, `All keys and persons here are fictitious.
-
-open:    http://%[1]s/
+open:    %[1]s/
+issue:   %[1]s/issuer/
 files:   %[2]s
 verify:  %[3]s verify --bundle %[2]s/bundle.cbor --root %[2]s/bundle-root.pem %[2]s/samples/recalled-lot.png
 stop:    Ctrl-C
-`, listener.Addr(), dir, os.Args[0])
 
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	shutdown, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := server.Shutdown(shutdown); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return nil
+`, address, dir, os.Args[0])
+			w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "LOGIN\tPASSWORD\tWHAT THEY DO")
+			for _, l := range logins {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", l.name, l.password, l.does)
+			}
+			_ = w.Flush()
+		},
+	})
 }
 
 const (
@@ -98,6 +89,7 @@ const (
 // demo is a small world: a participant that is trusted, one that is not, and
 // certificates of both.
 type demo struct {
+	trusted            *keySet
 	verifier           *verifier.Verifier
 	samples            []httpapi.Sample
 	bundle, bundleRoot []byte
@@ -118,7 +110,7 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 	if err := trusted.save(dir, []string{"DCC", "DDCC", "ICVP", "PH4H"}, keys.Unencrypted()); err != nil {
 		return nil, err
 	}
-	d := &demo{verifier: &verifier.Verifier{Trust: new(trust.List), Catalogue: cert.DemoCatalogue(), Now: time.Now}}
+	d := &demo{trusted: trusted, verifier: &verifier.Verifier{Trust: new(trust.List), Catalogue: cert.DemoCatalogue(), Now: time.Now}}
 	s := &sampler{trusted: trusted, unlisted: unlisted, now: now}
 	var document []byte
 	if document, err = s.makeDIVOCKey(); err != nil {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -169,7 +171,7 @@ func (s *service) desk(ctx context.Context) (*desk, error) {
 		return nil, err
 	}
 	set := instanceOf(settled)
-	c := &desk{settings: set, address: s.settings.Access.Origin, log: s.log}
+	c := &desk{settings: set, address: cmp.Or(s.settings.Cards.Address, s.settings.Access.Origin), log: s.log}
 	if c.keys, err = loadSigningKeys(s.settings); err != nil {
 		return nil, err
 	}
@@ -249,9 +251,8 @@ func (c *desk) join(page *httpapi.Page, s *service) error {
 	return nil
 }
 
-// people opens the accounts of a service, and tells how its first run begins where
-// that is yet to come.
-func (s *service) people(ctx context.Context, t terminal, address string) error {
+// openAccounts opens the accounts of a service.
+func (s *service) openAccounts() error {
 	c := s.settings.Access
 	config := access.Config{
 		Origin: c.Origin, Idle: c.SessionIdle, Absolute: c.SessionEnd,
@@ -268,12 +269,17 @@ func (s *service) people(ctx context.Context, t terminal, address string) error 
 	if s.accounts, err = access.New(s.store.Accounts(), config); err != nil {
 		return usageError("%w", err)
 	}
+	return nil
+}
+
+// firstRun tells how the first run begins, where that is yet to come.
+func (s *service) firstRun(ctx context.Context, t terminal, address string) error {
 	token, err := s.accounts.SetupToken(ctx)
 	if err != nil || token == "" {
 		return err
 	}
-	if c.Origin != "" {
-		address = c.Origin
+	if origin := s.settings.Access.Origin; origin != "" {
+		address = origin
 	}
 	fmt.Fprintf(t.out, "This service is new. Set it up with the token, which counts until it is stopped:\n\nopen:   %s/setup\ntoken:  %s\n", address, token)
 	return nil
@@ -297,8 +303,7 @@ func (s *service) settled(ctx context.Context) error {
 		}
 		s.log.Info("signing keys made")
 	}
-	s.wakeUp()
-	return err
+	return errors.Join(err, s.refresh(ctx)) // before anybody asks for what is there now
 }
 
 // work issues the files of doses that were uploaded, until ctx ends. The function

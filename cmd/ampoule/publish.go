@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ampoule/bundle"
@@ -50,7 +52,7 @@ func newPublisher(c *config.Config, now time.Time) (*publisher, error) {
 	if err != nil {
 		return nil, usageError("publish.key: %w", err)
 	}
-	p := &publisher{settings: c, signer: key.Signer(), file: filepath.Join(c.Store.Dir, bundleFile)}
+	p := &publisher{settings: c, signer: key.Signer(), file: cmp.Or(c.Publish.File, filepath.Join(c.Store.Dir, bundleFile))}
 	if p.root, err = p.signer.Root(); err != nil {
 		return nil, err
 	}
@@ -93,7 +95,9 @@ func (p *publisher) publish(d *desk, of string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("the bundle of before stays: %w", err)
 	}
-	if drops = append(drops, dropped...); len(drops) > 0 && d.log != nil {
+	// A key of ours that is on a list besides is no news.
+	drops = slices.DeleteFunc(append(drops, dropped...), func(d bundle.Drop) bool { return d.Reason == string(bundle.ErrDuplicate) })
+	if len(drops) > 0 {
 		d.log.Warn("left out of the bundle", "count", len(drops), "reason", drops[0].Reason)
 	}
 	if err := keep.Replace(p.file, data, 0o644); err != nil {

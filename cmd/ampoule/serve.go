@@ -26,6 +26,7 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
+	"ampoule/trust/hotkeys"
 )
 
 // configFlags say where settings are looked for.
@@ -85,12 +86,23 @@ func (c *configPrintCmd) Run(t terminal) error {
 
 type serveCmd struct{ configFlags }
 
-// Run serves until it is told to stop, and lets requests under way end.
 func (c *serveCmd) Run(t terminal) error {
 	settings, _, err := c.load()
 	if err != nil {
 		return err
 	}
+	return serve(t, settings, hooks{})
+}
+
+// hooks are what the demonstration does besides.
+type hooks struct {
+	prepare  func(context.Context, *service) error // before the first page is made
+	decorate func(*httpapi.Page)
+	serving  func(address string)
+}
+
+// serve serves until it is told to stop, and lets requests under way end.
+func serve(t terminal, settings *config.Config, h hooks) error {
 	log, err := newLog(t, settings)
 	if err != nil {
 		return err
@@ -102,6 +114,7 @@ func (c *serveCmd) Run(t terminal) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s := newService(settings, front, log)
+	s.hooks = h
 	measures := newMeasures(settings)
 	var signing []*keys.Key
 	if settings.Store.Dir != "" {
@@ -154,7 +167,14 @@ func (c *serveCmd) Run(t terminal) error {
 	}
 
 	if s.store != nil {
-		if err := s.people(ctx, t, scheme+"://"+listener.Addr().String()); err != nil {
+		err := s.openAccounts()
+		if err == nil && h.prepare != nil {
+			err = h.prepare(ctx, s)
+		}
+		if err == nil {
+			err = s.firstRun(ctx, t, scheme+"://"+listener.Addr().String())
+		}
+		if err != nil {
 			listener.Close()
 			return err
 		}
@@ -167,6 +187,9 @@ func (c *serveCmd) Run(t terminal) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
+	if h.serving != nil {
+		h.serving(scheme + "://" + listener.Addr().String())
+	}
 	again, unnotify := hangups()
 	defer unnotify()
 	tick := time.NewTicker(settings.Verifier.Refresh)
@@ -176,19 +199,25 @@ func (c *serveCmd) Run(t terminal) error {
 		case err := <-failed:
 			return err
 		case <-s.wake:
-			if err := s.refresh(ctx); err != nil {
+			// Those who revoke many come one after the other.
+			select {
+			case <-time.After(gatherChanges):
+			case <-ctx.Done():
+				continue
+			}
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-tick.C:
-			if err := s.refresh(ctx); err != nil {
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			continue
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
-			if err := s.refresh(ctx); err != nil {
+			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
 			if renewed != nil {
@@ -227,8 +256,9 @@ type service struct {
 	settings *config.Config
 	front    *httpapi.Front
 	log      *slog.Logger
-	started  time.Time
-	wake     chan struct{} // something has changed: refresh now
+	hooks
+	started time.Time
+	wake    chan struct{} // something has changed: refresh now
 
 	// Of a server with a store; nil without.
 	store     *store.Store
@@ -239,13 +269,19 @@ type service struct {
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
 
+	mu   sync.Mutex // held for a refresh; what follows is guarded by it
+	hot  *hotkeys.Cache
 	kept *bundle.Opened
 	seen string // what was gone by when it was looked at last
 }
 
 func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
-	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{})}
+	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{}), hot: hotkeys.NewCache(settings.Verifier.HotKeys)}
 }
+
+// gatherChanges is how long after a revocation the service takes it into account,
+// with all that came meanwhile.
+const gatherChanges = 300 * time.Millisecond
 
 // wakeUp has the service refresh soon.
 func (s *service) wakeUp() {
@@ -258,6 +294,8 @@ func (s *service) wakeUp() {
 // refresh takes what is new: a bundle, keys that sign, what was taken back. It
 // begins with the first. What was kept stays after an error.
 func (s *service) refresh(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Step 1: what there is now.
 	page := &httpapi.Page{Log: s.log, API: &httpapi.API{Version: version}}
 	v := s.settings.Verifier
@@ -297,6 +335,8 @@ func (s *service) refresh(ctx context.Context) error {
 		return err
 	}
 
+	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
+
 	// Step 3: what is issued here.
 	if desk != nil {
 		if err := desk.join(page, s); err != nil {
@@ -326,6 +366,9 @@ func (s *service) refresh(ctx context.Context) error {
 		// Dates and no age: the page stands until the next bundle comes.
 		page.TrustSummary += fmt.Sprintf("\nbundle %d of %s, issued %s, the next is due %s", opened.Serial, opened.Maker, opened.Issued.Format(time.DateOnly), opened.Next.Format(time.DateOnly))
 	}
+	if s.decorate != nil {
+		s.decorate(page)
+	}
 	s.front.Show(page, func() error {
 		if opened != nil && opened.TooOld(time.Now()) {
 			return fmt.Errorf("the bundle was due at %s: nothing is valid by it", opened.Next.Format(time.RFC3339))
@@ -338,7 +381,11 @@ func (s *service) refresh(ctx context.Context) error {
 }
 
 // forget has the next refresh read everything, whether it has changed or not.
-func (s *service) forget() { s.seen = "" }
+func (s *service) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = ""
+}
 
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.
 func verifierFlags(c *config.Config) trustFlags {

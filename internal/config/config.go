@@ -99,11 +99,20 @@ type Config struct {
 		SessionEnd  time.Duration `toml:"session_end" default:"12h"`
 	} `toml:"access"`
 
+	Cards struct {
+		// Address is that of the issuer of SMART Health Cards: its keys are published
+		// below it, at /.well-known/jwks.json. Empty: that of access.origin. Without
+		// https none are issued.
+		Address string `toml:"address"`
+	} `toml:"cards"`
+
 	Publish struct {
 		// Key is the private file of a bundle root. With it the server makes signed
 		// bundles of what its verifier goes by, of its own keys and of what it revoked,
 		// and serves them at /bundle. Empty: it makes none.
 		Key string `toml:"key"`
+		// File is where the newest one is kept; empty: bundle.cbor in the store's folder.
+		File string `toml:"file"`
 		// Days is how long a bundle counts, and Every how old one gets before the next:
 		// a revocation makes one at once.
 		Days  int           `toml:"days" default:"7"`

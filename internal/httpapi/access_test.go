@@ -32,6 +32,7 @@ type peopleBed struct {
 	accounts *access.Accounts
 	log      bytes.Buffer
 	token    string // of the first run
+	made     int    // accounts that were put straight into the book
 }
 
 func newPeopleBed(t *testing.T) *peopleBed {

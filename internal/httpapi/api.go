@@ -41,24 +41,19 @@ type BundleInfo struct {
 
 // The bounds of a request to verify.
 const (
-	maxTexts = 64 // as the tag of verifyRequest says
+	maxTexts = 64 // as the tag of verifyBody says
 	maxBody  = 1 << 20
 )
 
-type verifyRequest struct {
-	Body struct {
-		Texts   []string  `json:"texts" minItems:"1" maxItems:"64" doc:"Texts of codes: HC1:…, shc:/…, a JWS, a seal. The parts of one that was split belong into one request, in any order"`
-		At      time.Time `json:"at,omitzero" doc:"Judge as of this time instead of now"`
-		Arrival string    `json:"arrival,omitempty" pattern:"^[A-Za-z]{2}$" patternDescription:"two letters" doc:"Country of arrival, whose rules apply"`
-		Show    bool      `json:"show,omitempty" doc:"The content even where the certificate is not valid"`
-	}
+type verifyBody struct {
+	Texts   []string  `json:"texts" minItems:"1" maxItems:"64" doc:"Texts of codes: HC1:…, shc:/…, a JWS, a seal. The parts of one that was split belong into one request, in any order"`
+	At      time.Time `json:"at,omitzero" doc:"Judge as of this time instead of now"`
+	Arrival string    `json:"arrival,omitempty" pattern:"^[A-Za-z]{2}$" patternDescription:"two letters" doc:"Country of arrival, whose rules apply"`
+	Show    bool      `json:"show,omitempty" doc:"The content even where the certificate is not valid"`
 }
 
-type verifyAnswer struct {
-	CacheControl string `header:"Cache-Control"`
-	Body         struct {
-		Verdicts []verifier.Report `json:"verdicts" doc:"One for each certificate, in the order of the texts"`
-	}
+type verdictsBody struct {
+	Verdicts []verifier.Report `json:"verdicts" doc:"One for each certificate, in the order of the texts"`
 }
 
 type trustAnswer struct {
@@ -87,12 +82,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		}
 	}
 
-	huma.Register(api, huma.Operation{
-		OperationID: "verify", Method: http.MethodPost, Path: "/v1/verify", MaxBodyBytes: maxBody, BodyReadTimeout: 10 * time.Second,
-		Summary:     "Say whether certificates are authentic and in force, and why",
-		Description: "Always answers 200 where the request could be read: a certificate that is not valid is an answer, not an error.",
-		Errors:      []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity},
-	}, s.apiVerify)
+	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{
 		OperationID: "trust", Method: http.MethodGet, Path: "/v1/trust",
 		Summary: "Tell what is trusted, and how old that is",
@@ -103,22 +93,6 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		s.describeAccess(api)
 	}
 	return api.OpenAPI()
-}
-
-// apiVerify answers POST /v1/verify.
-func (s *server) apiVerify(ctx context.Context, r *verifyRequest) (*verifyAnswer, error) {
-	v := s.Verifier.With(verifier.Options{At: r.Body.At, Arrival: strings.ToUpper(r.Body.Arrival)})
-	out := &verifyAnswer{CacheControl: "no-store"}
-	var outcomes []string
-	for _, group := range verifier.Group(r.Body.Texts) {
-		verdict := v.Verify(group...)
-		out.Body.Verdicts = append(out.Body.Verdicts, verdict.Report(r.Body.Show))
-		outcomes = append(outcomes, string(verdict.Outcome))
-	}
-	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
-		a.outcome = strings.Join(outcomes, ",")
-	}
-	return out, nil
 }
 
 // answerKey is where a request keeps its answer, for those who see only its

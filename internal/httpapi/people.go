@@ -291,7 +291,10 @@ func (s *server) describeAccess(api huma.API) {
 	accounts := s.Access.Accounts
 	errs := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
 	op := func(id, method, path, summary string) huma.Operation {
-		return huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, Errors: errs, MaxBodyBytes: maxForm, BodyReadTimeout: 10 * time.Second}
+		return huma.Operation{
+			OperationID: id, Method: method, Path: path, Summary: summary, Errors: errs, MaxBodyBytes: maxForm, BodyReadTimeout: 10 * time.Second,
+			Middlewares: huma.Middlewares{signedIn(api)}, Security: security,
+		}
 	}
 
 	huma.Register(api, op("session", http.MethodGet, "/v1/session", "Tell who asks, and what they may do"),

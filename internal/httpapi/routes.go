@@ -164,6 +164,21 @@ var headers = map[string]string{
 	"Cache-Control":                "no-store", // assets and samples say otherwise
 }
 
+// pageHeaders are the headers in the form of [http.Header], and apiHeaders those of
+// them that concern what no browser shows.
+var pageHeaders, apiHeaders = func() (page, api http.Header) {
+	page, api = make(http.Header), make(http.Header)
+	for name, value := range headers {
+		page.Set(name, value)
+		switch name {
+		case "X-Frame-Options", "Permissions-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy":
+		default:
+			api.Set(name, value)
+		}
+	}
+	return page, api
+}()
+
 // around sets the headers, keeps a panic from ending more than its own request,
 // and writes the log line.
 func (s *server) around(next http.Handler) http.Handler {
@@ -171,8 +186,12 @@ func (s *server) around(next http.Handler) http.Handler {
 		start := time.Now()
 		a := &answer{ResponseWriter: w, accept: r.Header.Get("Accept-Language")}
 		r = r.WithContext(context.WithValue(r.Context(), answerKey{}, a)) // which learns its pattern further in
-		for name, value := range headers {
-			a.Header().Set(name, value)
+		h, lists := a.Header(), pageHeaders
+		if isAPI(r.URL.Path) {
+			lists = apiHeaders
+		}
+		for name, values := range lists {
+			h[name] = values // shared: whoever adds to one gets another
 		}
 		defer func() {
 			switch v := recover(); {

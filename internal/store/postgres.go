@@ -15,12 +15,13 @@ import (
 )
 
 // postgresDB is a PostgreSQL database. It groups commits of many connections by
-// itself; what is left to save is messages (tx.all).
+// itself; what is left to save is messages (tx.all) and statements (see gather.go).
 type postgresDB struct {
 	pool   *pgxpool.Pool
 	config *pgx.ConnConfig
 	// committed is told how long a commit took.
 	committed func(time.Duration)
+	gather    gatherer
 }
 
 func openPostgres(ctx context.Context, c Config) (*postgresDB, error) {
@@ -51,7 +52,9 @@ func openPostgres(ctx context.Context, c Config) (*postgresDB, error) {
 		pool.Close()
 		return nil, dbError(err)
 	}
-	return &postgresDB{pool, config.ConnConfig, timer(c.Committed)}, nil
+	d := &postgresDB{pool: pool, config: config.ConnConfig, committed: timer(c.Committed)}
+	d.gather.start(d)
+	return d, nil
 }
 
 func (d *postgresDB) goose() (goose.Dialect, *sql.DB) {
@@ -74,6 +77,7 @@ func (d *postgresDB) guards() []string {
 func (d *postgresDB) broken() error { return nil } // a connection that fails is made anew
 
 func (d *postgresDB) close() error {
+	d.gather.stop()
 	d.pool.Close()
 	return nil
 }
@@ -109,8 +113,13 @@ func (d *postgresDB) writeAll(ctx context.Context, stmts ...stmt) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Once it is sent it is waited for: its caller must know what became of it.
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
+	return d.gather.write(stmts)
+}
+
+// sendCall writes the statements of one call in a transaction of their own. Once
+// they are sent they are waited for: the caller must know what became of them.
+func (d *postgresDB) sendCall(stmts []stmt) error {
+	end, cancel := context.WithTimeout(context.Background(), endWithin)
 	defer cancel()
 	return d.retry(end, func() error {
 		begun := time.Now()
