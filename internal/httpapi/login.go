@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"ampoule/internal/access"
 	"ampoule/internal/messages"
+	"ampoule/party/issuer"
 )
 
 //go:embed pages/passkey.js
@@ -101,7 +103,7 @@ func (s *server) personal(next func(*answer, *http.Request)) func(*answer, *http
 		case r.Method == http.MethodPost || w.visitor != nil || wantsJSON(r.Header):
 			s.fail(w, r, problemNobody)
 		default:
-			http.Redirect(w, r, "/login", http.StatusSeeOther)
+			http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.Path), http.StatusSeeOther)
 		}
 	}
 }
@@ -164,26 +166,58 @@ func (s *server) sendOn(w *answer, r *http.Request, path string) {
 	http.Redirect(w, r, path, http.StatusSeeOther)
 }
 
+// localPath returns an address of ours that somebody is to be sent to, and empty
+// for any other: a link must not lead through our login to a page of somebody else.
+func localPath(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > 200 || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(text, "/") ||
+		strings.HasPrefix(text, "//") || strings.ContainsAny(text, "\\\t\r\n") || u.Path != "/" && path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") {
+		return ""
+	}
+	return text
+}
+
+// landing is where somebody goes on after the login: where they were going, or to
+// their work, or to their account.
+func (s *server) landing(l *access.Login, next string) string {
+	if to := localPath(next); to != "" {
+		return to
+	}
+	if s.issues(l.Account.Organisation, l.Account.Grants) {
+		return "/issuer/"
+	}
+	return "/account"
+}
+
+// issues reports whether somebody may issue at one of their places.
+func (s *server) issues(organisation string, grants []access.Grant) bool {
+	who := &access.Principal{Organisation: organisation, Grants: grants}
+	return s.Issuing != nil && slices.ContainsFunc(grants, func(g access.Grant) bool {
+		ok, _ := s.Access.Accounts.Policy.Allow(who, access.CertificateIssue, issuer.Place{Organisation: organisation, Facility: g.Facility})
+		return ok
+	})
+}
+
 func (s *server) loginPage(w *answer, r *http.Request) {
 	if done, err := s.Access.Accounts.IsSetUp(r.Context()); err == nil && !done {
 		s.sendOn(w, r, "/setup")
 		return
 	}
-	s.show(w, r, "login", http.StatusOK, nil, nil)
+	s.show(w, r, "login", http.StatusOK, nil, localPath(r.URL.Query().Get("next")))
 }
 
 func (s *server) login(w *answer, r *http.Request) {
-	form, ok := s.fields(w, r, "login", "password")
+	form, ok := s.fields(w, r, "login", "password", "next")
 	if !ok {
 		return
 	}
 	l, err := s.Access.Accounts.LoginPassword(r.Context(), form.Get("login"), form.Get("password"), s.from(r))
 	if err != nil {
-		s.show(w, r, "login", http.StatusOK, err, nil)
+		s.show(w, r, "login", http.StatusOK, err, localPath(form.Get("next")))
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, s.landing(l, form.Get("next")))
 }
 
 func (s *server) loginPasskeyBegin(w *answer, r *http.Request) {
@@ -199,6 +233,7 @@ func (s *server) loginPasskeyBegin(w *answer, r *http.Request) {
 type passkeyAnswer struct {
 	Ceremony string          `json:"ceremony"`
 	Name     string          `json:"name"`
+	Next     string          `json:"next"` // where to go on after a login
 	Answer   json.RawMessage `json:"answer"`
 }
 
@@ -218,7 +253,7 @@ func (s *server) loginPasskey(w *answer, r *http.Request) {
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendJSON(w, next{"/account"})
+	s.sendJSON(w, next{s.landing(l, in.Next)})
 }
 
 // finishPasskey ends what began at set-up, with an invitation or in the account.
@@ -268,7 +303,7 @@ func (s *server) loginOIDCBack(w *answer, r *http.Request) {
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, s.landing(l, ""))
 }
 
 func (s *server) logout(w *answer, r *http.Request) {

@@ -83,17 +83,10 @@ class Messages {
 
   /** A date of a certificate, which may lack its day or month and has no zone. */
   day(date: string): string {
-    const m = /^(\d{4})-(\d\d)-(\d\d)$/.exec(date)
+    const m = /^(\d{4})-(\d\d)(?:-(\d\d))?$/.exec(date)
     if (!m) return date
-    const at = new Date(Date.UTC(+m[1]!, +m[2]! - 1, +m[3]!))
-    return new Intl.DateTimeFormat(this.#locale, { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' }).format(at)
-  }
-
-  /** A date that may lack its day or month, in words all the same. */
-  partialDay(date: string): string {
-    const m = /^(\d{4})-(\d\d)$/.exec(date)
-    if (!m) return this.day(date)
-    return new Intl.DateTimeFormat(this.#locale, { month: 'long', year: 'numeric', timeZone: 'UTC' }).format(new Date(Date.UTC(+m[1]!, +m[2]! - 1, 1)))
+    const at = new Date(Date.UTC(+m[1]!, +m[2]! - 1, Number(m[3] ?? 1)))
+    return new Intl.DateTimeFormat(this.#locale, { day: m[3] ? 'numeric' : undefined, month: 'long', year: 'numeric', timeZone: 'UTC' }).format(at)
   }
 
   time(at: Date): string {

@@ -65,6 +65,7 @@ export async function service() {
 /** desk opens the portal as somebody, and gathers what the console complains of. */
 export async function desk(chromium, s, who, options = {}) {
   const context = await chromium.newContext({ locale: 'en-GB', viewport: { width: 1100, height: 900 }, reducedMotion: 'reduce', ...options })
+  context.setDefaultTimeout(8000)
   const [name, value] = s.cookies[who].split('=')
   await context.addCookies([{ name, value, url: s.url }])
   const page = await context.newPage()

@@ -43,8 +43,8 @@ export class Problem extends Error {
   constructor(readonly status: number, readonly reason: string, readonly title: string, readonly detail = '', readonly tries: string[] = []) {
     super(reason)
   }
-  /** Whether the server may have done what was asked of it: no answer came, or one that decides nothing. */
-  get lost(): boolean { return this.status === 0 || this.status >= 500 }
+  /** Whether the server may have done what was asked of it: no answer came, or one that does not tell. */
+  get lost(): boolean { return this.status === 0 || (this.status >= 500 && ['unknown', 'internal'].includes(this.reason)) }
 }
 
 const unreachable = () => new Problem(0, 'unreachable', messages.text('desk.unreachable'), messages.text('desk.unreachable.text'))

@@ -67,7 +67,15 @@ export class Form {
   chosen = $state<Partial<Record<Format, boolean>>>({})
   expires = $state<Partial<Record<Format, string>>>({})
   reason = $state('')
-  faults = $state<Fault[]>([])
+  #told = $state.raw<(Fault & { was: string })[]>([])
+  /** What was found at the last look, without what was put right since. */
+  faults = $derived.by(() => {
+    const now = this.#told.length ? this.check() : []
+    return this.#told.flatMap((t) => {
+      const still = now.find((f) => f.field === t.field)
+      return still ? [still] : t.was !== '' && t.was === this.#at(t.field) ? [{ field: t.field, text: t.text }] : []
+    })
+  })
   /** Where the person was taken from, in words. */
   source = $state('')
   /** The record that this one will stand in place of. */
@@ -261,6 +269,18 @@ export class Form {
     return out
   }
 
+  /** Keeps what was found, to be shown until it is put right: by the page, or by the server, which is not asked again meanwhile. */
+  tell(faults: Fault[], byServer = false): void {
+    this.#told = faults.map((f) => ({ ...f, was: byServer ? this.#at(f.field) : '' }))
+  }
+
+  /** What a field holds; of what is no field, all there is. */
+  #at(field: Field): string {
+    const chosen = JSON.stringify(this.chosen)
+    if (field.startsWith('expires-')) return `${chosen} ${this.expires[field.slice(8) as Format]}`
+    return `${chosen} ${field in this.values ? JSON.stringify(this.values[field as keyof Values]) : JSON.stringify([this.values, this.expires, this.kind])}`
+  }
+
   label(field: Field): string {
     const [stem, format] = field.startsWith('expires-') ? ['expires', field.slice(8)] : [field, '']
     const key = labels[stem as keyof typeof labels]
@@ -299,7 +319,7 @@ export class Form {
       }
     } else if (this.kind === 'test') {
       record.test = {
-        disease: disease() ?? this.#covid(), type: from('test-type', v.testType), name: text(v.testName), device: from('test-manf', v.device),
+        disease: this.#covid(), type: from('test-type', v.testType), name: text(v.testName), device: from('test-manf', v.device),
         // A moment: the clock of the place, written for Greenwich.
         sampled: new Date(`${iso(v.sampledDate)}T${v.sampledTime}`).toISOString().replace('.000Z', 'Z'),
         result: from('test-result', v.result), centre: text(v.centre), country: v.country,
