@@ -34,7 +34,10 @@ build: web/dist/pages/verifier/index.html.br
 
 # The pages, compressed. The engine takes half a minute of that when it changed.
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
-	cd web && npx vite build --logLevel warn && node pack.mjs
+	cd web
+	rm -rf dist/pages
+	for page in verifier issuer; do PAGE=$$page npx vite build --logLevel warn; done
+	node pack.mjs
 
 web/gen/engine.wasm: $(ENGINE)
 	mkdir -p web/gen

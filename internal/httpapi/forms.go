@@ -57,8 +57,9 @@ func (v accessView) Described(field string, by ...string) template.HTMLAttr {
 // Filled reports whether a field that may be chosen several times was chosen.
 func filled(values []string, value access.Action) bool { return slices.Contains(values, string(value)) }
 
-// loginView is the form of a login, with what was filled in before.
-type loginView struct{ Login string }
+// loginView is the form of a login, with what was filled in before, and where it
+// leads on to.
+type loginView struct{ Login, Next string }
 
 // grantsView is the table of roles.
 type grantsView struct{ Grants []access.Grant }

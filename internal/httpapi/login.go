@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"ampoule/internal/access"
 	"ampoule/internal/messages"
+	"ampoule/party/issuer"
 )
 
 //go:embed pages/passkey.js
@@ -65,6 +67,7 @@ type accessView struct {
 	Visitor *access.Visitor
 	Manages bool // the visitor manages people
 	Settles bool // the visitor manages settings
+	Issues  bool // the visitor issues certificates
 	Page    string
 	Saved   bool // the form before was taken
 	Body    any
@@ -79,6 +82,7 @@ func (s *server) show(w *answer, r *http.Request, name string, status int, err e
 	view := accessView{
 		Ways: s.Access.Accounts.Ways(), Visitor: w.visitor, Manages: s.Access.Accounts.ManagesPeople(w.visitor),
 		Settles: s.Access.Accounts.ManagesSettings(w.visitor), Saved: r.Method == http.MethodGet && r.URL.Query().Has("saved"), Page: name, Body: body,
+		Issues: w.visitor != nil && s.issues(w.visitor.Organisation, w.visitor.Grants),
 	}
 	if err != nil {
 		p := &problem{}
@@ -108,7 +112,7 @@ func (s *server) personal(next func(*answer, *http.Request)) func(*answer, *http
 		case r.Method == http.MethodPost || w.visitor != nil || wantsJSON(r.Header):
 			s.fail(w, r, problemNobody)
 		default:
-			http.Redirect(w, r, "/login", http.StatusSeeOther)
+			http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.Path), http.StatusSeeOther)
 		}
 	}
 }
@@ -173,16 +177,48 @@ func (s *server) sendOn(w *answer, r *http.Request, path string) {
 	http.Redirect(w, r, path, http.StatusSeeOther)
 }
 
+// localPath returns an address of ours that somebody is to be sent to, and empty
+// for any other: a link must not lead through our login to a page of somebody else.
+func localPath(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > 200 || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(text, "/") ||
+		strings.HasPrefix(text, "//") || strings.ContainsAny(text, "\\\t\r\n") || u.Path != "/" && path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") {
+		return ""
+	}
+	return text
+}
+
+// landing is where somebody goes on after the login: where they were going, or to
+// their work, or to their account.
+func (s *server) landing(l *access.Login, next string) string {
+	if to := localPath(next); to != "" {
+		return to
+	}
+	if s.issues(l.Account.Organisation, l.Account.Grants) {
+		return "/issuer/"
+	}
+	return "/account"
+}
+
+// issues reports whether somebody may issue at one of their places.
+func (s *server) issues(organisation string, grants []access.Grant) bool {
+	who := &access.Principal{Organisation: organisation, Grants: grants}
+	return s.Issuing != nil && slices.ContainsFunc(grants, func(g access.Grant) bool {
+		ok, _ := s.Access.Accounts.Policy.Allow(who, access.CertificateIssue, issuer.Place{Organisation: organisation, Facility: g.Facility})
+		return ok
+	})
+}
+
 func (s *server) loginPage(w *answer, r *http.Request) {
 	if done, err := s.Access.Accounts.IsSetUp(r.Context()); err == nil && !done {
 		s.sendOn(w, r, "/setup")
 		return
 	}
-	s.show(w, r, "login", http.StatusOK, nil, loginView{})
+	s.show(w, r, "login", http.StatusOK, nil, loginView{Next: localPath(r.URL.Query().Get("next"))})
 }
 
 func (s *server) login(w *answer, r *http.Request) {
-	form, ok := s.fields(w, r, "login", "password")
+	form, ok := s.fields(w, r, "login", "password", "next")
 	if !ok {
 		return
 	}
@@ -191,11 +227,11 @@ func (s *server) login(w *answer, r *http.Request) {
 		if errors.Is(err, access.ErrCredentials) {
 			err = problemCredentials.at("password")
 		}
-		s.show(w, r, "login", http.StatusOK, err, loginView{form.Get("login")})
+		s.show(w, r, "login", http.StatusOK, err, loginView{form.Get("login"), localPath(form.Get("next"))})
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, s.landing(l, form.Get("next")))
 }
 
 func (s *server) loginPasskeyBegin(w *answer, r *http.Request) {
@@ -211,6 +247,7 @@ func (s *server) loginPasskeyBegin(w *answer, r *http.Request) {
 type passkeyAnswer struct {
 	Ceremony string          `json:"ceremony"`
 	Name     string          `json:"name"`
+	Next     string          `json:"next"` // where to go on after a login
 	Answer   json.RawMessage `json:"answer"`
 }
 
@@ -230,7 +267,7 @@ func (s *server) loginPasskey(w *answer, r *http.Request) {
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendJSON(w, next{"/account"})
+	s.sendJSON(w, next{s.landing(l, in.Next)})
 }
 
 // finishPasskey ends what began at set-up, with an invitation or in the account.
@@ -282,7 +319,7 @@ func (s *server) loginOIDCBack(w *answer, r *http.Request) {
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, s.landing(l, ""))
 }
 
 func (s *server) logout(w *answer, r *http.Request) {

@@ -78,12 +78,17 @@ type frame struct {
 	Demonstration bool
 	Access        bool // there are accounts
 	People        bool // it is a page of people, on which what is entered is kept
+	Issues        bool // the reader may issue
+	Manages       bool // the reader manages people
 	Body          any
 }
 
 // render writes a page whole, or not at all.
 func (s *server) render(w *answer, status int, page *template.Template, f frame) {
 	f.Demonstration, f.Access = s.Demonstration, s.Access != nil
+	if w.visitor != nil {
+		f.Issues, f.Manages = s.issues(w.visitor.Organisation, w.visitor.Grants), s.Access.Accounts.ManagesPeople(w.visitor)
+	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, f); err != nil {
 		panic(fmt.Sprintf("httpapi: page: %v", err)) // templates and their data are ours

@@ -33,7 +33,7 @@ if (window.PublicKeyCredential && PublicKeyCredential.parseCreationOptionsFromJS
       throw new Error(); // the browser's words are in its own language
     }
     const name = button.dataset.name && document.getElementById(button.dataset.name);
-    const body = JSON.stringify({ ceremony: begun.ceremony, name: name ? name.value : "", answer: made.toJSON() });
+    const body = JSON.stringify({ ceremony: begun.ceremony, name: name ? name.value : "", next: button.dataset.next || "", answer: made.toJSON() });
     location.assign((await post(button.dataset.finish, body, "application/json")).next);
   }
 
