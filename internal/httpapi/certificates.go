@@ -30,6 +30,7 @@ var security = []map[string][]string{{"session": {}}, {"token": {}}}
 func signedIn(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(c huma.Context, next func(huma.Context)) {
 		if principal(c.Context()) == nil {
+			_ = c.SetReadDeadline(time.Now().Add(formTime)) // what is still to come is not waited for longer
 			c.SetHeader("WWW-Authenticate", "Bearer")
 			_ = huma.WriteErr(api, c, http.StatusUnauthorized, "") // the asker has gone
 			return
