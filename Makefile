@@ -99,12 +99,12 @@ race:
 page: build
 	web/test/run.sh
 
-# Every state of the verifier's page in every language, theme and size. SHOTS names
-# a folder for pictures of them.
+# Every state of the pages in every language, theme and size. SHOTS names a folder
+# for pictures of them.
 faces: build
-	web/test/run.sh faces.test.mjs
+	web/test/run.sh faces.test.mjs issuer-faces.test.mjs
 
-# The verifier's page as a slow phone would load it.
+# The pages as a slow phone would load them.
 lighthouse: build
 	cd web/lighthouse && npm ci --loglevel=error --no-audit --no-fund
 	../test/run.sh ../lighthouse/run.mjs
