@@ -25,8 +25,9 @@ ENGINE      := $(shell find bundle cert format party/verifier thing trust web/en
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 MINUTES     ?= 10
+FAULTS      ?= 20
 
-.PHONY: build run test deps check unit race portable page faces lighthouse bench soak instructions fuzz interop release clean
+.PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop release clean
 
 build: web/dist/pages/verifier/index.html.br
 	go build -trimpath -o bin/ampoule ./cmd/ampoule
@@ -99,10 +100,11 @@ race:
 page: build
 	web/test/run.sh
 
-# Every state of the pages in every language, theme and size. SHOTS names a folder
-# for pictures of them.
+# Every state of the pages in every language, theme and size. SHOTS names
+# a folder for pictures of them.
 faces: build
 	web/test/run.sh faces.test.mjs issuer-faces.test.mjs
+	FACES=1 web/test/run.sh people.test.mjs
 
 # The pages as a slow phone would load them.
 lighthouse: build
@@ -116,6 +118,10 @@ bench:
 # answer is wrong.
 soak: build
 	go run ./bench/soak -minutes $(MINUTES)
+
+# A server that is killed at random moments, FAULTS mornings long on each database.
+faults:
+	FAULTS=$(FAULTS) go test ./cmd/ampoule -run '^(TestClinicMorning|TestKilledWhileIssuing)$$' -count=1 -v -timeout 4h
 
 # Instructions instead of seconds: the same on every run. Needs valgrind.
 instructions:

@@ -62,6 +62,10 @@ func runClinic(verb string, args []string) error {
 			return err
 		}
 		return store.Create(ctx, where)
+	case "alter": // a line of the audit log's first seal, as the owner of the database can
+		return touch(where, `UPDATE audit SET actor = 'somebody' WHERE id = (SELECT id FROM audit WHERE seal = 1 ORDER BY id LIMIT 1)`)
+	case "truncate": // the audit log's last seal, with its lines
+		return touch(where, `DELETE FROM audit WHERE seal = (SELECT max(n) FROM seal)`, `DELETE FROM seal WHERE n = (SELECT max(n) FROM seal)`)
 	case "newer": // the schema of a version of the future
 		db, err := sql.Open("sqlite", filepath.Join(dir, databaseFile))
 		if err != nil {
@@ -167,6 +171,33 @@ func runClinic(verb string, args []string) error {
 	return nil
 }
 
+// touch changes the audit log behind the back of the service.
+func touch(where store.Config, statements ...string) error {
+	driver, source := "sqlite", filepath.Join(where.Dir, databaseFile)
+	on := func(string) string { return "" }
+	if where.Postgres != "" {
+		driver, source = "pgx", where.Postgres
+		on = func(table string) string { return " ON " + table }
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var guards []string
+	for table, names := range map[string][]string{"audit": {"audit_update", "audit_delete"}, "seal": {"seal_update", "seal_delete", "seal_change"}} {
+		for _, name := range names {
+			guards = append(guards, "DROP TRIGGER IF EXISTS "+name+on(table))
+		}
+	}
+	for _, statement := range append(guards, statements...) {
+		if _, err := db.Exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load verifies one text over and over, by four clients, and wants it to be valid.
 func load(file string, last time.Duration) error {
 	text, err := os.ReadFile(file)
@@ -227,7 +258,7 @@ func flip() {
 }
 
 // TestOperating keeps the promises of the commands that operators use, on stores
-// with records in them. With PostgreSQL, PG1 and PG2 are empty databases.
+// with records in them. With PostgreSQL, PG1 to PG3 are empty databases.
 func TestOperating(t *testing.T) {
 	rules, err := filepath.Abs("../../deploy/prometheus/ampoule.rules.yml")
 	if err != nil {
@@ -235,12 +266,11 @@ func TestOperating(t *testing.T) {
 	}
 	var dsns []string
 	t.Run("postgres", func(t *testing.T) {
-		for range 2 {
+		for range 3 {
 			dsn, _ := storetest.Postgres(t)
 			dsns = append(dsns, dsn)
 		}
 	})
-	t.Cleanup(storetest.StopPostgres)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/ops",
 		RequireExplicitExec: true,
@@ -256,16 +286,15 @@ func TestOperating(t *testing.T) {
 			if cond != "postgres" {
 				return false, fmt.Errorf("unknown condition %s", cond)
 			}
-			return len(dsns) == 2, nil
+			return len(dsns) == 3, nil
 		},
 		Setup: func(env *testscript.Env) error {
 			port, err := freePort()
 			env.Setenv("PORT", port)
 			env.Setenv("AMPOULE_STORE_DIR", "store")
 			env.Setenv("RULES", rules)
-			if len(dsns) == 2 {
-				env.Setenv("PG1", dsns[0])
-				env.Setenv("PG2", dsns[1])
+			for n, dsn := range dsns {
+				env.Setenv(fmt.Sprint("PG", n+1), dsn)
 			}
 			return err
 		},

@@ -92,7 +92,7 @@ func (c *doctorCmd) fill(ctx context.Context, h *doctor.Host) (done func()) {
 		h.Health = func(context.Context) (*store.Health, error) { return nil, err }
 		return func() {}
 	}
-	h.Health = s.Health
+	h.Health, h.Audit = s.Health, s.VerifyAudit
 	return func() { _ = s.Close() }
 }
 

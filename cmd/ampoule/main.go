@@ -38,6 +38,7 @@ type commands struct {
 	Migrate  migrateCmd  `cmd:"" help:"Bring the schema of a store up to date."`
 	Backup   backupCmd   `cmd:"" help:"Back up a store, and check backups."`
 	Restore  restoreCmd  `cmd:"" help:"Make a store from its backups."`
+	Audit    auditCmd    `cmd:"" help:"Check the audit log of a store, and export it."`
 	Doctor   doctorCmd   `cmd:"" help:"Look for what is wrong with a server, and say what to do."`
 	Version  versionCmd  `cmd:"" help:"Show the version."`
 }

@@ -14,10 +14,20 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"ampoule/internal/storetest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate})
+	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate})
+}
+
+// tests are those of the package, which share a PostgreSQL.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer storetest.StopPostgres()
+	return t.M.Run()
 }
 
 // get asks the server of a script, at $PORT, for an address until the answer is

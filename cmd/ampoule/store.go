@@ -74,6 +74,8 @@ type source interface {
 	Database(context.Context, io.Writer) error
 	Keys(context.Context, func(int64, io.Reader) error) error
 	Erased(context.Context, func(int64, io.Reader) error) error
+	VerifyAudit(context.Context) (*store.AuditReport, error)
+	AuditLines(ctx context.Context, w io.Writer, from, to time.Time) error
 	Close() error
 }
 

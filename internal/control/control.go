@@ -11,8 +11,11 @@
 //	GET /database    a backup of the database
 //	GET /keys        the file of the records' keys
 //	GET /erased      the erasure list
+//	GET /audit       what a check of the audit log finds, in JSON
+//	GET /audit/lines the lines of the audit log and their seals, as JSON, one a line;
+//	                 ?from= and ?to= bound them (RFC 3339)
 //
-// Every answer of the last three is followed by the trailer Ampoule-End: whole. A
+// Every answer that is no JSON object is followed by the trailer Ampoule-End: whole. A
 // stream that ends without it was cut off.
 package control
 
@@ -26,6 +29,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -55,8 +59,10 @@ const (
 type Store interface {
 	Health(context.Context) (*store.Health, error)
 	Backup(context.Context, io.Writer) (records int, err error)
-	KeyFile() (io.Reader, int64)
+	KeyFile(context.Context) (io.Reader, int64, error)
 	ErasedList() (io.Reader, int64)
+	VerifyAudit(context.Context) (*store.AuditReport, error)
+	ExportAudit(ctx context.Context, w io.Writer, organisation string, from, to time.Time) error
 }
 
 // Serve answers on the socket of a folder until stop is called. The caller has the
@@ -94,21 +100,25 @@ func Serve(dir string, s Store, log *slog.Logger) (stop func() error, err error)
 
 func handler(s Store, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
-		h, err := s.Health(r.Context())
-		if err != nil {
-			log.Error("control", "what", "health", "error", err.Error())
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(h) // who asked has gone
-	})
-	stream := func(what string, copy func(context.Context, io.Writer) error) {
+	object := func(what string, get func(context.Context) (any, error)) {
+		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
+			v, err := get(r.Context())
+			if err != nil {
+				log.Error("control", "what", what, "error", err.Error())
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(v) // who asked has gone
+		})
+	}
+	object("health", func(ctx context.Context) (any, error) { return s.Health(ctx) })
+	object("audit", func(ctx context.Context) (any, error) { return s.VerifyAudit(ctx) })
+	stream := func(what string, copy func(*http.Request, io.Writer) error) {
 		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", endTrailer)
 			w.Header().Set("Content-Type", "application/octet-stream")
-			if err := copy(r.Context(), w); err != nil {
+			if err := copy(r, w); err != nil {
 				log.Error("control", "what", what, "error", err.Error())
 				panic(http.ErrAbortHandler) // so that who asked sees that it is not all
 			}
@@ -116,20 +126,38 @@ func handler(s Store, log *slog.Logger) http.Handler {
 			log.Info("copied for an operator", "what", what)
 		})
 	}
-	stream("database", func(ctx context.Context, w io.Writer) error {
-		_, err := s.Backup(ctx, w)
+	stream("database", func(r *http.Request, w io.Writer) error {
+		_, err := s.Backup(r.Context(), w)
 		return err
 	})
-	file := func(of func() (io.Reader, int64)) func(context.Context, io.Writer) error {
-		return func(_ context.Context, w io.Writer) error {
-			r, size := of()
+	file := func(of func(context.Context) (io.Reader, int64, error)) func(*http.Request, io.Writer) error {
+		return func(r *http.Request, w io.Writer) error {
+			file, size, err := of(r.Context())
+			if err != nil {
+				return err
+			}
 			w.(http.ResponseWriter).Header().Set("Ampoule-Size", strconv.FormatInt(size, 10))
-			_, err := io.Copy(w, r)
+			_, err = io.Copy(w, file)
 			return err
 		}
 	}
 	stream("keys", file(s.KeyFile))
-	stream("erased", file(s.ErasedList))
+	stream("erased", file(func(context.Context) (io.Reader, int64, error) {
+		r, size := s.ErasedList()
+		return r, size, nil
+	}))
+	stream("audit/lines", func(r *http.Request, w io.Writer) error {
+		var bounds [2]time.Time
+		for n, name := range []string{"from", "to"} {
+			if text := r.URL.Query().Get(name); text != "" {
+				var err error
+				if bounds[n], err = time.Parse(time.RFC3339, text); err != nil {
+					return err
+				}
+			}
+		}
+		return s.ExportAudit(r.Context(), w, "", bounds[0], bounds[1])
+	})
 	return mux
 }
 
@@ -208,16 +236,41 @@ func (c *Client) get(ctx context.Context, what string) (*http.Response, error) {
 
 // Health asks what the store says of itself.
 func (c *Client) Health(ctx context.Context) (*store.Health, error) {
-	res, err := c.get(ctx, "health")
+	h := new(store.Health)
+	return h, c.object(ctx, "health", h)
+}
+
+// VerifyAudit has the server check the audit log.
+func (c *Client) VerifyAudit(ctx context.Context) (*store.AuditReport, error) {
+	r := new(store.AuditReport)
+	return r, c.object(ctx, "audit", r)
+}
+
+func (c *Client) object(ctx context.Context, what string, v any) error {
+	res, err := c.get(ctx, what)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer res.Body.Close()
-	h := new(store.Health)
-	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(h); err != nil {
-		return nil, fmt.Errorf("control: health: %w", err)
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(v); err != nil {
+		return fmt.Errorf("control: %s: %w", what, err)
 	}
-	return h, nil
+	return nil
+}
+
+// AuditLines copies the lines of the audit log from one time to another, with their
+// seals. A zero time is no bound.
+func (c *Client) AuditLines(ctx context.Context, w io.Writer, from, to time.Time) error {
+	bounds := make(url.Values)
+	for name, at := range map[string]time.Time{"from": from, "to": to} {
+		if !at.IsZero() {
+			bounds.Set(name, at.Format(time.RFC3339))
+		}
+	}
+	return c.copy(ctx, "audit/lines?"+bounds.Encode(), func(_ int64, r io.Reader) error {
+		_, err := io.Copy(w, r)
+		return err
+	})
 }
 
 // Database copies a backup of the database.
@@ -268,9 +321,18 @@ func (o Opened) Database(ctx context.Context, w io.Writer) error {
 }
 
 // Keys gives the file of the records' keys to f, with its size.
-func (o Opened) Keys(_ context.Context, f func(int64, io.Reader) error) error {
-	r, size := o.KeyFile()
+func (o Opened) Keys(ctx context.Context, f func(int64, io.Reader) error) error {
+	r, size, err := o.KeyFile(ctx)
+	if err != nil {
+		return err
+	}
 	return f(size, r)
+}
+
+// AuditLines copies the lines of the audit log from one time to another, with their
+// seals.
+func (o Opened) AuditLines(ctx context.Context, w io.Writer, from, to time.Time) error {
+	return o.ExportAudit(ctx, w, "", from, to)
 }
 
 // Erased gives the erasure list to f.

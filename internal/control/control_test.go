@@ -6,12 +6,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ampoule/internal/store"
 )
@@ -31,10 +33,21 @@ func (f fake) Backup(_ context.Context, w io.Writer) (int, error) {
 	return 0, f.database
 }
 
-func (f fake) KeyFile() (io.Reader, int64) { return strings.NewReader(f.text), int64(len(f.text)) }
+func (f fake) KeyFile(context.Context) (io.Reader, int64, error) {
+	return strings.NewReader(f.text), int64(len(f.text)), nil
+}
 
 func (f fake) ErasedList() (io.Reader, int64) {
 	return strings.NewReader("list"), int64(len("list"))
+}
+
+func (f fake) VerifyAudit(context.Context) (*store.AuditReport, error) {
+	return &store.AuditReport{Lines: 7, Breaks: []store.Break{{Kind: store.BreakMissing, Seal: 2}}}, f.database
+}
+
+func (f fake) ExportAudit(_ context.Context, w io.Writer, organisation string, from, to time.Time) error {
+	fmt.Fprint(w, organisation, from.Unix(), " ", to.IsZero(), f.text)
+	return f.database
 }
 
 func TestControl(t *testing.T) {
@@ -81,6 +94,13 @@ func TestControl(t *testing.T) {
 			if err := client.Database(t.Context(), &out); err != nil || out.String() != c.text {
 				t.Errorf("%d bytes, %v", out.Len(), err)
 			}
+			if r, err := client.VerifyAudit(t.Context()); err != nil || r.Lines != 7 || r.Whole() || r.Breaks[0].Seal != 2 {
+				t.Errorf("%+v, %v", r, err)
+			}
+			out.Reset()
+			if err := client.AuditLines(t.Context(), &out, time.Unix(86400, 0), time.Time{}); err != nil || out.String() != "86400 true"+c.text {
+				t.Errorf("%d bytes, %v", out.Len(), err)
+			}
 			out.Reset()
 			err = client.Keys(t.Context(), func(size int64, r io.Reader) error {
 				if size != int64(len(c.text)) {
@@ -117,6 +137,12 @@ func TestCutOff(t *testing.T) {
 		}
 		if err := client.Database(t.Context(), io.Discard); err == nil {
 			t.Errorf("%d bytes are taken for all", len(text))
+		}
+		if err := client.AuditLines(t.Context(), io.Discard, time.Time{}, time.Time{}); err == nil {
+			t.Errorf("%d bytes of the audit log are taken for all", len(text))
+		}
+		if r, err := client.VerifyAudit(t.Context()); err == nil {
+			t.Errorf("what could not be checked is %+v", r)
 		}
 		if _, err := client.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "the disk") {
 			t.Errorf("%v", err)

@@ -61,7 +61,7 @@ type Host struct {
 	// Backups returns when the last backups were made, by their kind.
 	Backups func() map[string]time.Time
 	// Audit verifies the audit log; nil where there is none.
-	Audit func(context.Context) error
+	Audit func(context.Context) (*store.AuditReport, error)
 }
 
 // check is one entry of the table.
@@ -243,10 +243,18 @@ func auditLog(ctx context.Context, h *Host) []Result {
 	if h.Audit == nil {
 		return nil
 	}
-	if err := h.Audit(ctx); err != nil {
-		return bad(Fail, err.Error()+": somebody has changed the audit log, or a part of it is lost", "Keep a copy of the folder as it is, and tell who is responsible for it.")
+	r, err := h.Audit(ctx)
+	switch {
+	case err != nil:
+		return bad(Fail, err.Error()+": whether somebody has changed the audit log is not known", "Put right what is wrong with the database, and run: ampoule audit verify")
+	case !r.Whole():
+		first := r.Breaks[0]
+		return bad(Fail, fmt.Sprintf("%d breaks, the first at seal %d (%s): somebody has changed the audit log, or a part of it is lost", len(r.Breaks), first.Seal, first.Kind),
+			"Keep a copy of the folder as it is, and tell who is responsible for it; 'ampoule audit verify' lists every place.")
+	case r.Trouble != "":
+		return bad(Warn, r.Trouble+": new lines of the audit log are not sealed", "Put right what is wrong with the folder of the store or the database.")
 	}
-	return ok("every line of the audit log follows from the one before")
+	return ok("%d lines under %d seals: nothing was changed", r.Lines, r.Seals)
 }
 
 // The room on a disk below which it is told, in bytes.

@@ -187,7 +187,19 @@ func TestBad(t *testing.T) {
 		{"fsync off", "database", Fail, "fsync is off", withHealth(func(h *store.Health) {
 			h.Engine, h.Version, h.Problems = "postgresql", "17.2", []string{"fsync is off"}
 		})},
-		{"audit log", "audit-log", Fail, "changed", func(t *testing.T, h *Host) { h.Audit = func(context.Context) error { return errors.New("line 4") } }},
+		{"audit log", "audit-log", Fail, "changed", func(t *testing.T, h *Host) {
+			h.Audit = func(context.Context) (*store.AuditReport, error) {
+				return &store.AuditReport{Breaks: []store.Break{{Kind: store.BreakAltered, Seal: 4}}}, nil
+			}
+		}},
+		{"audit log not sealed", "audit-log", Warn, "not sealed", func(t *testing.T, h *Host) {
+			h.Audit = func(context.Context) (*store.AuditReport, error) {
+				return &store.AuditReport{Trouble: "the disk is full"}, nil
+			}
+		}},
+		{"audit log not read", "audit-log", Fail, "not known", func(t *testing.T, h *Host) {
+			h.Audit = func(context.Context) (*store.AuditReport, error) { return nil, errors.New("the disk") }
+		}},
 		{"nothing can be written", "sync", Fail, "nothing can be written", func(t *testing.T, h *Host) { h.Settings.Store.Dir += "/none" }},
 		{"no disk", "disk", Warn, "not known", func(t *testing.T, h *Host) { h.Settings.Store.Dir += "/none" }},
 		{"slow clock", "clock", Fail, "periods are judged wrongly", func(t *testing.T, h *Host) { h.Now = h.Now.Add(-time.Hour) }},

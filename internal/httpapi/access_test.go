@@ -28,6 +28,7 @@ const passphrase = "correct horse battery staple"
 // peopleBed is a server with accounts, and browsers that keep their cookies.
 type peopleBed struct {
 	t        *testing.T
+	page     *Page
 	handler  http.Handler
 	accounts *access.Accounts
 	log      bytes.Buffer
@@ -57,6 +58,7 @@ func newPeopleBed(t *testing.T) *peopleBed {
 	ok(err)
 	page := newBed(t).page
 	page.API, page.Access, page.Log = &API{Version: "test"}, &Access{Accounts: b.accounts}, slog.New(slog.NewJSONHandler(&b.log, nil))
+	b.page = page
 	f := NewFront()
 	f.Show(page, func() error { return nil })
 	b.handler = f.Handler()

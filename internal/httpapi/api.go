@@ -91,6 +91,10 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	})
 	if s.Access != nil {
 		s.describeAccess(api)
+		if s.Access.Audit != nil {
+			s.describeAudit(api)
+		}
+		s.describeSettings(api)
 	}
 	return api.OpenAPI()
 }

@@ -45,6 +45,7 @@ func (s *server) accessRoutes(route func(string, func(*answer, *http.Request)), 
 		{"POST /account/tokens", s.personal(s.makeToken)}, {"POST /account/tokens/{id}/revoke", s.personal(s.revokeToken)},
 		{"GET /people", s.personal(s.peoplePage)}, {"POST /people", s.personal(s.createPerson)},
 		{"GET /people/{id}", s.personal(s.personPage)}, {"POST /people/{id}", s.personal(s.changePerson)}, {"POST /people/{id}/invitation", s.personal(s.invitePerson)},
+		{"GET /settings", s.personal(s.settingsPage)}, {"POST /settings", s.personal(s.changeSettings)},
 		{"GET /passkey.js", s.asset("text/javascript; charset=utf-8", passkeyScript)},
 	} {
 		route(r.pattern, r.handle)
@@ -65,6 +66,10 @@ type accessView struct {
 	Ways    []access.Kind
 	Visitor *access.Visitor
 	Manages bool // the visitor manages people
+	Settles bool // the visitor manages settings
+	Issues  bool // the visitor may issue
+	Page    string
+	Saved   bool // the form before was taken
 	Body    any
 }
 
@@ -74,7 +79,13 @@ func (v accessView) Has(way string) bool { return slices.Contains(v.Ways, access
 // show writes a page of people; err is what was wrong with the form before.
 func (s *server) show(w *answer, r *http.Request, name string, status int, err error, body any) {
 	v := s.viewsFor(r)
-	view := accessView{Ways: s.Access.Accounts.Ways(), Visitor: w.visitor, Manages: s.Access.Accounts.ManagesPeople(w.visitor), Body: body}
+	view := accessView{
+		Ways: s.Access.Accounts.Ways(), Visitor: w.visitor, Manages: s.Access.Accounts.ManagesPeople(w.visitor),
+		Settles: s.Access.Accounts.ManagesSettings(w.visitor), Saved: r.Method == http.MethodGet && r.URL.Query().Has("saved"), Page: name, Body: body,
+	}
+	if w.visitor != nil {
+		view.Issues = s.issues(w.visitor.Organisation, w.visitor.Grants)
+	}
 	if err != nil {
 		p := &problem{}
 		if !errors.As(err, &p) {
@@ -120,6 +131,7 @@ func (s *server) fields(w *answer, r *http.Request, names ...string) (url.Values
 		return nil, false
 	}
 	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, maxForm)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime)) // what has no connection has no slow one
 	if err := r.ParseForm(); err != nil {
 		s.fail(w, r, readProblem(err, problemTextTooLarge))
 		return nil, false
@@ -140,6 +152,7 @@ func (s *server) readJSON(w *answer, r *http.Request, v any) bool {
 		s.fail(w, r, problemNotJSON)
 		return false
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime))
 	d := json.NewDecoder(http.MaxBytesReader(w.ResponseWriter, r.Body, maxForm))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -203,7 +216,7 @@ func (s *server) loginPage(w *answer, r *http.Request) {
 		s.sendOn(w, r, "/setup")
 		return
 	}
-	s.show(w, r, "login", http.StatusOK, nil, localPath(r.URL.Query().Get("next")))
+	s.show(w, r, "login", http.StatusOK, nil, loginView{Next: localPath(r.URL.Query().Get("next"))})
 }
 
 func (s *server) login(w *answer, r *http.Request) {
@@ -213,7 +226,10 @@ func (s *server) login(w *answer, r *http.Request) {
 	}
 	l, err := s.Access.Accounts.LoginPassword(r.Context(), form.Get("login"), form.Get("password"), s.from(r))
 	if err != nil {
-		s.show(w, r, "login", http.StatusOK, err, localPath(form.Get("next")))
+		if errors.Is(err, access.ErrCredentials) {
+			err = problemCredentials.at("password")
+		}
+		s.show(w, r, "login", http.StatusOK, err, loginView{form.Get("login"), localPath(form.Get("next"))})
 		return
 	}
 	s.loggedIn(w, r, l)
@@ -267,10 +283,12 @@ func (s *server) finishPasskey(w *answer, r *http.Request) {
 		s.failAccess(w, r, err)
 		return
 	}
-	if l != nil {
-		s.settled(r) // it may have been the first run's
-		s.loggedIn(w, r, l)
+	if l == nil {
+		s.sendJSON(w, next{"/account?saved"})
+		return
 	}
+	s.settled(r) // it may have been the first run's
+	s.loggedIn(w, r, l)
 	s.sendJSON(w, next{"/account"})
 }
 
@@ -375,13 +393,17 @@ type accountView struct {
 	Tokens      []access.Token
 	Scopes      []access.Action // that the person may give to a token
 	NewToken    string          // shown once
+	Filled      url.Values      // of the form of a token, before
 }
 
 func (s *server) accountPage(w *answer, r *http.Request) { s.showAccount(w, r, nil, "") }
 
 func (s *server) showAccount(w *answer, r *http.Request, problem error, newToken string) {
 	ctx, accounts, v := r.Context(), s.Access.Accounts, w.visitor
-	view := accountView{Account: v.Account, Current: v.Session.ID, NewToken: newToken}
+	view := accountView{Account: v.Account, Current: v.Session.ID, NewToken: newToken, Filled: url.Values{"days": {"90"}}}
+	if problem != nil && r.PostForm.Has("days") {
+		view.Filled = r.PostForm
+	}
 	var errs [3]error
 	view.Credentials, errs[0] = accounts.Credentials(ctx, v)
 	view.Sessions, errs[1] = accounts.Sessions(ctx, v)
@@ -418,12 +440,16 @@ func (s *server) personalChange(w *answer, r *http.Request, err error) {
 		s.showAccount(w, r, err, "")
 		return
 	}
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, "/account?saved")
 }
 
 func (s *server) setPassword(w *answer, r *http.Request) {
 	if form, ok := s.fields(w, r, "old", "password"); ok {
-		s.personalChange(w, r, s.Access.Accounts.SetPassword(r.Context(), w.visitor, form.Get("old"), form.Get("password"), s.from(r)))
+		err := s.Access.Accounts.SetPassword(r.Context(), w.visitor, form.Get("old"), form.Get("password"), s.from(r))
+		if errors.Is(err, access.ErrCredentials) {
+			err = problemOldPassword
+		}
+		s.personalChange(w, r, err)
 	}
 }
 
@@ -477,14 +503,12 @@ func tokenLife(days int) time.Duration {
 }
 
 // accessFunctions are what the pages of people need of a language.
-func accessFunctions(l *messages.Language) map[string]any {
+func accessFunctions(l *messages.Language, zone *time.Location) map[string]any {
 	return map[string]any{
-		"moment": moment,
+		"moment": func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04 MST") },
+		"filled": filled,
 		"role":   func(r access.Role) string { return l.Text("role." + string(r)) },
 		"action": func(a access.Action) string { return l.Text("action." + strings.ReplaceAll(string(a), ":", "-")) },
 		"way":    func(k access.Kind) string { return l.Text("access.way." + string(k)) },
-		"has": func(list []access.Grant, role access.Role, facility string) bool {
-			return slices.Contains(list, access.Grant{Role: role, Facility: facility})
-		},
 	}
 }

@@ -50,9 +50,11 @@ const (
 	sealEvery   = time.Second
 )
 
-// The actions of the store's own lines.
+// The store's own lines, which are of no organisation.
 const (
+	storeActor    = "store"
 	actionBackup  = "backup"
+	actionKeys    = "backup-keys"
 	actionRestore = "restore"
 	actionBroken  = "audit-broken" // the database does not agree with the head
 )
@@ -113,7 +115,7 @@ func (s *Store) auditAccess(l access.Line) stmt {
 
 // auditStore is the statement that records a line of the store's own.
 func (s *Store) auditStore(action, subject string) stmt {
-	return s.line(auditLine{at: time.Now().Unix(), by: "store", action: action, subject: subject})
+	return s.line(auditLine{at: time.Now().Unix(), by: storeActor, action: action, subject: subject})
 }
 
 func (s *Store) line(l auditLine) stmt {
@@ -495,6 +497,9 @@ type AuditReport struct {
 	// its restoration is not in the log.
 	Restored []Break `json:"restored"`
 	More     bool    `json:"more,omitempty"` // there are more breaks than are listed
+	// Trouble is why new lines are not sealed now, and since when; empty: they are.
+	Trouble string    `json:"trouble,omitempty"`
+	Sealed  time.Time `json:"sealed,omitzero"`
 }
 
 // Whole reports whether nothing was touched.
@@ -526,6 +531,9 @@ func (s *Store) VerifyAudit(ctx context.Context) (*AuditReport, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if r.Sealed = s.sealer.last; s.sealer.err != nil {
+		r.Trouble = s.sealer.err.Error()
 	}
 	return r, nil
 }
@@ -725,8 +733,9 @@ func (s *Store) walkAudit(t tx, filter func(*auditLine) bool, each func(*seal, [
 	return each(nil, group)
 }
 
-// exportedLine is a line of the export.
-type exportedLine struct {
+// AuditLine is a line of the audit log as it is shown. It names nobody: who acted,
+// and what the line is about, are identifiers.
+type AuditLine struct {
 	ID           string    `json:"id"`
 	At           time.Time `json:"at"`
 	By           string    `json:"by"`
@@ -737,6 +746,55 @@ type exportedLine struct {
 	Reason       string    `json:"reason,omitempty"`
 	Seal         int64     `json:"seal"` // 0: not sealed yet
 	MAC          hexBytes  `json:"mac,omitempty"`
+}
+
+func (l *auditLine) shown() AuditLine {
+	out := AuditLine{
+		ID: l.id.String(), At: fromUnix(l.at), By: l.by, Action: l.action, Subject: l.subject, Organisation: l.organisation,
+		Reason: l.reason, Seal: l.seal, MAC: l.mac,
+	}
+	if l.record != (issuer.ID{}) {
+		out.Record = l.record.String()
+	}
+	return out
+}
+
+// AuditPage returns lines of an organisation, and of the store's own, newest first:
+// those before one, or all where that is zero. A zero time is no bound. next is
+// where the following page begins; zero: there is none.
+func (s *Store) AuditPage(ctx context.Context, organisation string, from, to time.Time, before issuer.ID, limit int) (page []AuditLine, next issuer.ID, err error) {
+	if before == (issuer.ID{}) {
+		before = lastID
+	}
+	where, args := `id < $1 AND (organisation = $2 OR actor = $3)`, []any{before[:], organisation, storeActor}
+	for _, bound := range []struct {
+		operator string
+		at       time.Time
+	}{{">=", from}, {"<", to}} {
+		if !bound.at.IsZero() {
+			args = append(args, bound.at.Unix())
+			where += fmt.Sprintf(` AND at %s $%d`, bound.operator, len(args))
+		}
+	}
+	args = append(args, int64(limit)+1)
+	var last issuer.ID
+	err = s.db.read(ctx, func(t tx) error {
+		page, next = nil, issuer.ID{}
+		return t.rows(`SELECT `+auditColumns+` FROM audit WHERE `+where+fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args)), args, func(sc scan) error {
+			l, err := scanLine(sc)
+			if err != nil {
+				return err
+			}
+			if len(page) == limit {
+				next = last
+				return nil
+			}
+			last = l.id
+			page = append(page, l.shown())
+			return nil
+		})
+	})
+	return page, next, err
 }
 
 // exportedSeal follows the lines that it covers. Without the master key anybody
@@ -763,15 +821,7 @@ func (s *Store) ExportAudit(ctx context.Context, w io.Writer, organisation strin
 	return s.db.read(ctx, func(t tx) error {
 		return s.walkAudit(t, wanted, func(l *seal, lines []auditLine) error {
 			for i := range lines {
-				a := &lines[i]
-				e := exportedLine{
-					ID: a.id.String(), At: fromUnix(a.at), By: a.by, Action: a.action, Subject: a.subject, Organisation: a.organisation,
-					Reason: a.reason, Seal: a.seal, MAC: a.mac,
-				}
-				if a.record != (issuer.ID{}) {
-					e.Record = a.record.String()
-				}
-				if err := out.Encode(e); err != nil {
+				if err := out.Encode(lines[i].shown()); err != nil {
 					return err
 				}
 			}

@@ -364,7 +364,7 @@ func TestAuditExport(t *testing.T) {
 		lines, seals := 0, 0
 		for scan := bufio.NewScanner(&out); scan.Scan(); {
 			var l struct {
-				exportedLine
+				AuditLine
 				Sealed     *time.Time
 				Prev, Hash string
 			}

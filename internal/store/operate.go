@@ -142,8 +142,15 @@ func (s *Store) Records(ctx context.Context) (n int64, err error) {
 
 // KeyFile returns the wrapped keys of records as they are now: a file of so many
 // bytes. Read it to the end before [Store.ErasedList] is called, whose list then
-// names every key that was overwritten meanwhile.
-func (s *Store) KeyFile() (io.Reader, int64) { return s.vault.copyOf(&s.vault.keys) }
+// names every key that was overwritten meanwhile. That it was copied is on the audit
+// log before it is.
+func (s *Store) KeyFile(ctx context.Context) (io.Reader, int64, error) {
+	if err := s.db.writeAll(ctx, s.auditStore(actionKeys, "")); err != nil {
+		return nil, 0, err
+	}
+	r, size := s.vault.copyOf(&s.vault.keys)
+	return r, size, nil
+}
 
 // ErasedList returns the erasure list as it is now.
 func (s *Store) ErasedList() (io.Reader, int64) { return s.vault.copyOf(&s.vault.erased) }
