@@ -103,10 +103,10 @@ page: build
 # Every state of the pages in every language, theme and size. SHOTS names
 # a folder for pictures of them.
 faces: build
-	web/test/run.sh faces.test.mjs
+	web/test/run.sh faces.test.mjs issuer-faces.test.mjs
 	FACES=1 web/test/run.sh people.test.mjs
 
-# The verifier's page as a slow phone would load it.
+# The pages as a slow phone would load them.
 lighthouse: build
 	cd web/lighthouse && npm ci --loglevel=error --no-audit --no-fund
 	../test/run.sh ../lighthouse/run.mjs

@@ -710,3 +710,31 @@ func TestHealthCardsIssue(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+// TestCheckSpelling: the check tells the passport spelling of a name, and the offer
+// what each format cannot do without.
+func TestCheckSpelling(t *testing.T) {
+	b := newIssuingBed(t)
+	b.who = clerk
+	for _, tt := range []struct{ name, want string }{
+		{`{"family":"Spécimen-Müller","given":"Ada"}`, `map[family:SPECIMEN<MUELLER given:ADA]`},
+		{`{"full":"سارة"}`, `map[full:SARXAH]`},
+		{`{"family":"Specimen 山"}`, `map[family:SPECIMEN unmapped:山]`},
+	} {
+		_, checked := b.do(t, "POST", "/v1/certificates/check", `{"record":{"person":{"name":`+tt.name+`},"vaccination":{"date":"2026-10-01"}},"formats":[{"format":"ddcc"}]}`, 200)
+		if got := fmt.Sprint(checked["spelling"]); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	_, offer := b.do(t, "GET", "/v1/issuing", "", 200)
+	for _, f := range offer["formats"].([]any) {
+		if required := f.(map[string]any)["required"].([]any); !slices.Contains(required, any("date")) {
+			t.Errorf("%v", f)
+		}
+	}
+	for _, c := range offer["sets"].(map[string]any)["country-2-codes"].([]any) {
+		if c := c.(map[string]any); c["code"] == "CH" && c["alpha3"] != "CHE" {
+			t.Errorf("%v", c)
+		}
+	}
+}

@@ -85,6 +85,30 @@ func TestPageFiles(t *testing.T) {
 	}
 }
 
+// TestPagePolicies: the portal runs no code of others, none that was made on the way,
+// and no worker; it has no camera. A server that issues nothing has no portal.
+func TestPagePolicies(t *testing.T) {
+	files := fstest.MapFS{}
+	for name, f := range built(t) {
+		files[strings.Replace(name, "verifier", "issuer", 1)] = f
+	}
+	s := newServer(&Page{})
+	rec := httptest.NewRecorder()
+	s.page(&answer{ResponseWriter: rec}, httptest.NewRequest("GET", "/issuer/", nil), files, builtPages[1], "issuer/index.html")
+	policy := rec.Result().Header.Get("Content-Security-Policy")
+	if rec.Code != http.StatusOK || !strings.Contains(policy, "form-action 'self'") || strings.Contains(policy, "wasm") || strings.Contains(policy, "worker") || strings.Contains(policy, "unsafe") {
+		t.Errorf("%d %q", rec.Code, policy)
+	}
+	if strings.Contains(rec.Result().Header.Get("Permissions-Policy"), "camera=(self)") {
+		t.Error("the portal may use the camera")
+	}
+	rec = httptest.NewRecorder()
+	(&Page{}).Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/issuer/", nil))
+	if rec.Code != http.StatusNotFound {
+		t.Errorf("without issuing: %d", rec.Code)
+	}
+}
+
 // TestVerifierPage: the address answers, whether the binary has the page or not.
 func TestVerifierPage(t *testing.T) {
 	rec := httptest.NewRecorder()

@@ -55,7 +55,7 @@ async function shot(page, name) {
 }
 
 async function logIn(page, service, login) {
-  await page.goto(service.url + '/login')
+  await page.goto(service.url + '/login?next=/account')
   await page.getByLabel('Login name').fill('specimen.' + login)
   await page.getByLabel('Password').fill(passwords[login])
   await page.getByRole('button', { name: 'Log in with the password' }).click()

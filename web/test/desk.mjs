@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { browser } from './kit.mjs'
+import { axe, noSidewaysScroll, shot } from './kit.mjs'
 
 const passwords = { admin: 'an umbrella of the specimen 1', clerk: 'twelve specimen doses of tea 2', chief: 'a lamp beside the specimen 3' }
 
@@ -107,4 +107,49 @@ export const covid = (more = {}) => ({
 })
 const letters = (n) => [...String(n)].map((d) => 'ABCDEFGHIJ'[d]).join('')
 export const soon = () => new Date(Date.now() + 100 * 864e5).toISOString().slice(0, 10) + 'T23:59:59Z'
-export { browser }
+
+/** fill fills a form in, all but what is named. */
+export async function fill(page, values = {}) {
+  await choose(page, 'product', 'comirnaty')
+  await choose(page, 'vaccine', 'mrna')
+  await choose(page, 'manufacturer', 'biontech')
+  for (const [id, value] of Object.entries({
+    lot: 'LOT-7', date: '2026-11-01', dose: '1', doses: '2', clinician: 'Specimen Clinician', family: 'SPECIMEN', given: 'DEMO', born: '1990-02-03', ...values,
+  })) await page.locator(`#${id}`).fill(value)
+}
+
+export const looks = { light: { colorScheme: 'light' }, dark: { colorScheme: 'dark' }, forced: { colorScheme: 'dark', forcedColors: 'active' } }
+export const screens = { desk: { width: 1100, height: 900 }, phone: { width: 390, height: 844 }, zoomed: { width: 320, height: 512 } }
+
+/** everyView goes through them in a language: none may break WCAG 2.2 AA, scroll sideways at any width or lack a text. */
+export async function everyView(page, s, tag, look, it) {
+  await page.locator('select.language').selectOption(tag)
+  await page.locator(`html[lang=${tag}]`).waitFor({ state: 'attached' })
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).direction), tag === 'ar' ? 'rtl' : 'ltr')
+  const views = {
+    today: () => go(page, '#/today'),
+    search: async () => { await go(page, '#/search'); await page.locator('.search button.primary').click() },
+    new: async () => { await go(page, '#/new'); await page.locator('form button.primary').click(); await page.locator('.summary').waitFor(); await fill(page) },
+    chosen: async () => { await page.locator('#country').fill('s'); await page.locator('#country').press('ArrowDown') },
+    review: async () => { await page.locator('#country').fill('CH'); await page.locator('#country').press('Tab'); await page.keyboard.press('Control+Enter'); await page.locator('.groups').waitFor() },
+    leave: async () => { await page.evaluate(() => { location.hash = '#/today' }); await page.locator('[data-leaving][open]').waitFor() },
+    issued: async () => { await page.keyboard.press('Escape'); const anyway = page.locator('[data-same] input'); if (await anyway.count()) await anyway.check(); await page.keyboard.press('Control+Enter'); await page.locator('.codes img').waitFor() },
+    record: async () => { await go(page, `#/record/${it.id}`); await page.locator('.groups').waitFor() },
+    correct: async () => { await go(page, `#/correct/${it.id}`, 'correct'); await page.locator('#reason').waitFor() },
+    bulk: () => go(page, '#/bulk'),
+    help: async () => { await page.locator('header button.icon').click(); await page.locator('dialog[open]').waitFor() },
+  }
+  for (const [view, enter] of Object.entries(views)) {
+    await page.setViewportSize(screens.desk)
+    await enter()
+    for (const [screen, size] of Object.entries(screens)) {
+      const where = `${tag}, ${look}, ${view}, ${screen}`
+      await page.setViewportSize(size)
+      await noSidewaysScroll(page, where)
+      assert.ok(!(await page.locator('body').innerText()).includes('⟦'), `${where}: a text is missing`)
+      if (screen === 'desk' && view !== 'help' || screen === 'phone' && view === 'new') await axe(page, where)
+      if (screen !== 'zoomed') await shot(page, `portal-${tag}-${look}-${screen}-${view}`)
+    }
+  }
+  await page.keyboard.press('Escape')
+}

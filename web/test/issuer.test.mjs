@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import { axe, browser, noSidewaysScroll, shot } from './kit.mjs'
-import { choose, covid, desk, go, service } from './desk.mjs'
+import { choose, covid, desk, everyView, fill, go, looks, screens, service } from './desk.mjs'
 
 let chromium, s
 const open = new Set()
@@ -24,15 +24,6 @@ async function as(who, options) {
 }
 const heading = (page, name) => page.getByRole('heading', { level: 1, name, exact: true }).waitFor({ timeout: 8000 })
 
-/** fill fills a form in, all but what is named. */
-async function fill(page, values = {}) {
-  await choose(page, 'product', 'comirnaty')
-  await choose(page, 'vaccine', 'mrna')
-  await choose(page, 'manufacturer', 'biontech')
-  for (const [id, value] of Object.entries({
-    lot: 'LOT-7', date: '2026-11-01', dose: '1', doses: '2', clinician: 'Specimen Clinician', family: 'SPECIMEN', given: 'DEMO', born: '1990-02-03', ...values,
-  })) await page.locator(`#${id}`).fill(value)
-}
 async function issued(order = covid(), who = 'clerk') {
   const r = await s.api(who, 'POST', '/v1/certificates', order)
   assert.equal(r.status, 201, JSON.stringify(r.body))
@@ -398,46 +389,9 @@ test('a file of doses: checked, started, finished, and the faulty row explained'
   await page.locator('.heads a').first().waitFor()
 })
 
-// Every view in light, dark and forced colours, in both directions, on a desk, a
-// phone and at 200 % zoom.
-const looks = { light: { colorScheme: 'light' }, dark: { colorScheme: 'dark' }, forced: { colorScheme: 'dark', forcedColors: 'active' } }
-const screens = { desk: { width: 1100, height: 900 }, phone: { width: 390, height: 844 }, zoomed: { width: 320, height: 512 } }
-for (const tag of ['en', 'ar']) {
-  for (const [look, media] of Object.entries(looks)) {
-    test(`every view: ${tag}, ${look}`, async () => {
-      const it = await issued()
-      const page = await as('chief', media)
-      await page.locator('select.language').selectOption(tag)
-      await page.locator(`html[lang=${tag}]`).waitFor({ state: 'attached' })
-      assert.equal(await page.evaluate(() => getComputedStyle(document.body).direction), tag === 'ar' ? 'rtl' : 'ltr')
-      const views = {
-        today: () => go(page, '#/today'),
-        search: async () => { await go(page, '#/search'); await page.locator('.search button.primary').click() },
-        new: async () => { await go(page, '#/new'); await page.locator('form button.primary').click(); await page.locator('.summary').waitFor(); await fill(page) },
-        chosen: async () => { await page.locator('#country').fill('s'); await page.locator('#country').press('ArrowDown') },
-        review: async () => { await page.locator('#country').fill('CH'); await page.locator('#country').press('Tab'); await page.keyboard.press('Control+Enter'); await page.locator('.groups').waitFor() },
-        leave: async () => { await page.evaluate(() => { location.hash = '#/today' }); await page.locator('[data-leaving][open]').waitFor() },
-        issued: async () => { await page.keyboard.press('Escape'); const anyway = page.locator('[data-same] input'); if (await anyway.count()) await anyway.check(); await page.keyboard.press('Control+Enter'); await page.locator('.codes img').waitFor() },
-        record: async () => { await go(page, `#/record/${it.id}`); await page.locator('.groups').waitFor() },
-        correct: async () => { await go(page, `#/correct/${it.id}`, 'correct'); await page.locator('#reason').waitFor() },
-        bulk: () => go(page, '#/bulk'),
-        help: async () => { await page.locator('header button.icon').click(); await page.locator('dialog[open]').waitFor() },
-      }
-      for (const [view, enter] of Object.entries(views)) {
-        await page.setViewportSize(screens.desk)
-        await enter()
-        for (const [screen, size] of Object.entries(screens)) {
-          const where = `${tag}, ${look}, ${view}, ${screen}`
-          await page.setViewportSize(size)
-          await noSidewaysScroll(page, where)
-          assert.ok(!(await page.locator('body').innerText()).includes('⟦'), `${where}: a text is missing`)
-          if (screen === 'desk' && view !== 'help' || screen === 'phone' && view === 'new') await axe(page, where)
-          if (screen !== 'zoomed') await shot(page, `portal-${tag}-${look}-${screen}-${view}`)
-        }
-      }
-      await page.keyboard.press('Escape')
-    })
-  }
+// Every view in two looks that differ in all: the others are in issuer-faces.test.mjs.
+for (const [tag, look] of [['en', 'light'], ['ar', 'dark']]) {
+  test(`every view: ${tag}, ${look}`, async () => everyView(await as('chief', looks[look]), s, tag, look, await issued()))
 }
 
 test('texts that are longer, and marked, fit', async () => {

@@ -303,7 +303,7 @@ test('an invitation is accepted, roles change, an account ends', async () => {
   await admin.getByLabel('Disable this account').check()
   await admin.getByRole('button', { name: 'Save' }).click()
   await clerk.goto(service.origin + '/account')
-  assert.equal(clerk.url(), service.origin + '/login')
+  assert.equal(clerk.url(), service.origin + '/login?next=%2Faccount')
   // The last administrator stays.
   await admin.getByRole('link', { name: 'specimen.admin' }).click()
   await admin.getByLabel('Administrator: Whole organisation').uncheck()
@@ -328,7 +328,7 @@ test('sessions are listed, and one that is ended is out at once', async () => {
     assert.equal(await rows.count(), left - 1)
   }
   await there.goto(service.origin + '/people')
-  assert.equal(there.url(), service.origin + '/login')
+  assert.equal(there.url(), service.origin + '/login?next=%2Fpeople')
   await there.done()
   await here.done()
 })
