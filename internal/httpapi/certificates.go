@@ -320,11 +320,49 @@ type HeldBody struct {
 }
 
 func heldOf(h issuer.Held) HeldBody {
-	out := HeldBody{HeadBody: headOf(h.Head), Record: h.Record, Certificates: make([]artefactBody, len(h.Artefacts))}
+	out := HeldBody{HeadBody: headOf(h.Head), Record: named(h.Record), Certificates: make([]artefactBody, len(h.Artefacts))}
 	for n, a := range h.Artefacts {
 		out.Certificates[n] = artefactBody{a.Format, hex.EncodeToString(a.KID), a.Text, a.Expires, a.Current, a.Scheme != issuer.SchemeNone}
 	}
 	return out
+}
+
+// named returns a record with English words beside the codes that a table knows,
+// where the issuer wrote none.
+func named(r *cert.Certificate) *cert.Certificate {
+	out := *r
+	name := func(c *cert.Code, set cert.ValueSet) {
+		if c.Display == "" {
+			c.Display, _ = cert.Display(set, c.Code)
+		}
+	}
+	disease := func(c *cert.Code) {
+		if d, known := cert.FindDisease(c.Code); known && c.Display == "" {
+			c.Display = d.DisplayEN
+		}
+	}
+	if v := r.Vaccination; v != nil {
+		v := *v
+		disease(&v.Disease)
+		name(&v.Vaccine, cert.ValueSetProphylaxis)
+		name(&v.Product, cert.ValueSetProduct)
+		name(&v.Manufacturer, cert.ValueSetManufacturer)
+		out.Vaccination = &v
+	}
+	if t := r.Test; t != nil {
+		t := *t
+		disease(&t.Disease)
+		name(&t.Type, cert.ValueSetTestType)
+		name(&t.Device, cert.ValueSetTestDevice)
+		name(&t.Result, cert.ValueSetTestResult)
+		out.Test = &t
+	}
+	if v := r.Recovery; v != nil {
+		v := *v
+		disease(&v.Disease)
+		out.Recovery = &v
+	}
+	return &out
 }
 
 type receiptBody struct {
