@@ -34,7 +34,10 @@ build: web/dist/pages/verifier/index.html.br
 
 # The pages, compressed. The engine takes half a minute of that when it changed.
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
-	cd web && npx vite build --logLevel warn && node pack.mjs
+	cd web
+	rm -rf dist/pages
+	for page in verifier issuer; do PAGE=$$page npx vite build --logLevel warn; done
+	node pack.mjs
 
 web/gen/engine.wasm: $(ENGINE)
 	mkdir -p web/gen
@@ -97,10 +100,11 @@ race:
 page: build
 	web/test/run.sh
 
-# Every state of the verifier's page in every language, theme and size. SHOTS names
+# Every state of the pages in every language, theme and size. SHOTS names
 # a folder for pictures of them.
 faces: build
 	web/test/run.sh faces.test.mjs
+	FACES=1 web/test/run.sh people.test.mjs
 
 # The verifier's page as a slow phone would load it.
 lighthouse: build

@@ -1,5 +1,5 @@
-// What stands between the build of Vite and the binary: the service worker gets
-// its list of files and their version, and every file is compressed once, as well
+// What stands between the builds of Vite and the binary: the verifier's service
+// worker gets its list of files and their version, and every file is compressed once, as well
 // as can be, instead of for every reader. Only the compressed forms stay.
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs'
@@ -15,12 +15,13 @@ const files = readdirSync(pages, { recursive: true, withFileTypes: true })
   .map((e) => relative(pages, join(e.parentPath, e.name)).split(sep).join('/'))
   .sort()
 
+const kept = files.filter((f) => f.startsWith('verifier/'))
 const hash = createHash('sha256')
-for (const f of files) hash.update(f).update('\0').update(readFileSync(join(pages, f)))
+for (const f of kept) hash.update(f).update('\0').update(readFileSync(join(pages, f)))
 const version = hash.digest('hex').slice(0, 12)
 
 // The page itself is kept under its address, and the worker by the browser.
-const addresses = files.filter((f) => f !== worker).map((f) => '/' + f.replace(/index\.html$/, ''))
+const addresses = kept.filter((f) => f !== worker).map((f) => '/' + f.replace(/index\.html$/, ''))
 const replace = (file, what, by) => {
   const text = readFileSync(join(pages, file), 'utf8')
   if (!text.includes(what)) throw new Error(`${file} has no ${what}`)

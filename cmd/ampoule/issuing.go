@@ -143,7 +143,7 @@ func makeServerKeys(dir string, set instance, lock keys.Lock) error {
 }
 
 // instance is what the first run settled.
-type instance struct{ Participant, Name, Country string }
+type instance struct{ Participant, Name, Country, Language, TimeZone string }
 
 // desk is the issuing side of a service, as it is at a time.
 type desk struct {
@@ -157,7 +157,10 @@ type desk struct {
 }
 
 func instanceOf(settled map[string]string) instance {
-	return instance{Participant: settled[access.SettingParticipant], Name: settled[access.SettingName], Country: settled[access.SettingCountry]}
+	return instance{
+		Participant: settled[access.SettingParticipant], Name: settled[access.SettingName], Country: settled[access.SettingCountry],
+		Language: settled[access.SettingLanguage], TimeZone: settled[access.SettingTimeZone],
+	}
 }
 
 // desk reads settings, keys and status lists. It is nil before the service is

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -24,6 +23,7 @@ import (
 	"ampoule/internal/config"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/messages"
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
 	"ampoule/trust/hotkeys"
@@ -146,10 +146,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			log.Error("a job stands still", "job", id.String(), "error", err.Error())
 		}}
 	}
-	server := &http.Server{
-		Handler: front.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
+	server := httpapi.NewServer(front.Handler(), log)
 	listener, err := net.Listen("tcp", settings.Listen)
 	if err != nil {
 		return exitError{exitUsage, fmt.Errorf("listen: %w", err)}
@@ -355,7 +352,13 @@ func (s *service) refresh(ctx context.Context) error {
 		}
 	}
 	if s.accounts != nil {
-		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled, Audit: s.store}
+		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled, Audit: s.store, Changed: s.wakeUp}
+		if desk != nil {
+			page.Access.Language = messages.Accept(desk.settings.Language)
+			if page.Access.Zone, err = time.LoadLocation(desk.settings.TimeZone); err != nil {
+				return fmt.Errorf("setting %s: %w", access.SettingTimeZone, err)
+			}
+		}
 	}
 
 	// Step 4: show it.

@@ -133,8 +133,9 @@ type Book interface {
 	// Settings returns all settings; none before Setup.
 	Settings(ctx context.Context) (map[string]string, error)
 
-	// ChangeSettings replaces the values of the settings given.
-	ChangeSettings(ctx context.Context, settings map[string]string, line Line) error
+	// ChangeSettings gives settings the values of to, or none of them and [ErrConflict]
+	// where one has another value than from says.
+	ChangeSettings(ctx context.Context, from, to map[string]string, line Line) error
 
 	// Create makes an account with an invitation. It returns [ErrLoginTaken].
 	Create(ctx context.Context, a Account, i Invitation, line Line) error

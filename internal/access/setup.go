@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -64,13 +63,12 @@ func (a *Accounts) SetupToken(ctx context.Context) (token string, err error) {
 	return token, nil
 }
 
-// checkSetup returns the settings of a first run, where they are in order and the
-// token is right.
-func (a *Accounts) checkSetup(ctx context.Context, s *Setup, from netip.Addr) (map[string]string, error) {
+// checkSetup refuses a first run whose token is wrong or whose settings cannot be.
+func (a *Accounts) checkSetup(ctx context.Context, s *Setup, from netip.Addr) error {
 	if done, err := a.IsSetUp(ctx); err != nil {
-		return nil, err
+		return err
 	} else if done {
-		return nil, ErrSetUp
+		return ErrSetUp
 	}
 	err := a.try("\nset-up", from, func() (bool, error) {
 		given := sha256.Sum256([]byte(strings.TrimSpace(s.Token)))
@@ -82,21 +80,35 @@ func (a *Accounts) checkSetup(ctx context.Context, s *Setup, from netip.Addr) (m
 		err = ErrSetupToken
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.Login, err = NormalLogin(s.Login); err != nil {
-		return nil, err
+		return err
 	}
-	settings := map[string]string{
+	return CheckSettings(s.settings())
+}
+
+func (s *Setup) settings() map[string]string {
+	return map[string]string{
 		SettingOrganisation: s.Organisation, SettingName: s.Name, SettingParticipant: s.Participant, SettingCountry: s.Country,
 		SettingLanguage: s.Language, SettingTimeZone: s.TimeZone,
 	}
-	return settings, CheckSettings(settings)
 }
 
-// CheckSettings refuses values that cannot be.
+// BadSetting is an [ErrSetting] that says which.
+type BadSetting struct{ Name string }
+
+func (e *BadSetting) Error() string { return e.Name + ": " + string(ErrSetting) }
+func (e *BadSetting) Unwrap() error { return ErrSetting }
+
+// CheckSettings refuses values that cannot be, the first of them in the order of
+// the form.
 func CheckSettings(settings map[string]string) error {
-	for name, value := range settings {
+	for _, name := range settingNames {
+		value, given := settings[name]
+		if !given {
+			continue
+		}
 		ok := false
 		switch name {
 		case SettingOrganisation:
@@ -117,7 +129,7 @@ func CheckSettings(settings map[string]string) error {
 			ok = err == nil && value != "" && value != "Local"
 		}
 		if !ok {
-			return fmt.Errorf("%s: %w", name, ErrSetting)
+			return &BadSetting{name}
 		}
 	}
 	return nil
@@ -134,7 +146,7 @@ func (a *Accounts) firstAccount(s *Setup) Account {
 // SetUp ends the first run with an administrator who has a password, and logs in.
 // It happens once: of several at the same time one gets through.
 func (a *Accounts) SetUp(ctx context.Context, s Setup, from netip.Addr) (*Login, error) {
-	if _, err := a.checkSetup(ctx, &s, from); err != nil {
+	if err := a.checkSetup(ctx, &s, from); err != nil {
 		return nil, err
 	}
 	p := a.firstAccount(&s)
@@ -148,19 +160,15 @@ func (a *Accounts) SetUp(ctx context.Context, s Setup, from netip.Addr) (*Login,
 // SetUpPasskey begins a first run whose administrator has a passkey;
 // [Accounts.FinishPasskey] ends it.
 func (a *Accounts) SetUpPasskey(ctx context.Context, s Setup, from netip.Addr) (*Ceremony, error) {
-	if _, err := a.checkSetup(ctx, &s, from); err != nil {
+	if err := a.checkSetup(ctx, &s, from); err != nil {
 		return nil, err
 	}
 	return a.beginPasskey(ctx, ceremony{account: a.firstAccount(&s), setup: &s})
 }
 
 func (a *Accounts) setup(ctx context.Context, s *Setup, p Account, c Credential) (*Login, error) {
-	settings := map[string]string{
-		SettingOrganisation: s.Organisation, SettingName: s.Name, SettingParticipant: s.Participant, SettingCountry: s.Country,
-		SettingLanguage: s.Language, SettingTimeZone: s.TimeZone,
-	}
 	line := a.line(EventSetup, p.ID, p.ID, p.Organisation)
-	if err := a.Book.Setup(ctx, settings, p, c, line); err != nil {
+	if err := a.Book.Setup(ctx, s.settings(), p, c, line); err != nil {
 		return nil, err
 	}
 	a.setupToken.mu.Lock()

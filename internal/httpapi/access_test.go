@@ -28,6 +28,7 @@ const passphrase = "correct horse battery staple"
 // peopleBed is a server with accounts, and browsers that keep their cookies.
 type peopleBed struct {
 	t        *testing.T
+	page     *Page
 	handler  http.Handler
 	accounts *access.Accounts
 	log      bytes.Buffer
@@ -57,6 +58,7 @@ func newPeopleBed(t *testing.T) *peopleBed {
 	ok(err)
 	page := newBed(t).page
 	page.API, page.Access, page.Log = &API{Version: "test"}, &Access{Accounts: b.accounts}, slog.New(slog.NewJSONHandler(&b.log, nil))
+	b.page = page
 	f := NewFront()
 	f.Show(page, func() error { return nil })
 	b.handler = f.Handler()
@@ -243,7 +245,7 @@ func TestLoginPages(t *testing.T) {
 	if page := readAll(t, res); res.StatusCode != 429 || res.Header.Get("Retry-After") == "" || !strings.Contains(page, `data-reason="too-many-tries"`) {
 		t.Errorf("after five guesses: %d %s", res.StatusCode, page)
 	}
-	if res := guess.ask("GET", "/people", ""); res.Header.Get("Location") != "/login" {
+	if res := guess.ask("GET", "/people", ""); res.Header.Get("Location") != "/login?next=%2Fpeople" {
 		t.Errorf("nobody sees people: %d", res.StatusCode)
 	}
 	guess.want(401, "POST", "/account/tokens", "name=x")
@@ -420,5 +422,39 @@ func TestNoAccounts(t *testing.T) {
 	}
 	if page := wantStatus(t, b.get(t, "/"), 200, "text/html"); strings.Contains(page, "/account") {
 		t.Error("a page of nobody leads to an account")
+	}
+}
+
+// TestLocalPath: a login leads on within this service, and nowhere else.
+func TestLocalPath(t *testing.T) {
+	for text, local := range map[string]bool{
+		"/": true, "/issuer/": true, "/account": true, "/people/u-1": true, "/verifier/?x=1": true,
+		"": false, "issuer": false, "//evil.example": false, "///evil.example": false, "/\\evil.example": false, "\\/evil.example": false, "/\t/evil.example": false,
+		"https://evil.example/": false, "javascript:alert(1)": false, "http:evil": false, "//user@evil.example": false, "/%2f/evil.example": false,
+		"/../..//evil.example": false, "/a//b": false, "/ok\r\nSet-Cookie: a=b": false, "/" + strings.Repeat("a", 300): false, "@evil.example": false,
+	} {
+		want := ""
+		if local {
+			want = text
+		}
+		if got := localPath(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+// TestLoginLeadsOn: to where somebody was going, and to no other site.
+func TestLoginLeadsOn(t *testing.T) {
+	b := newPeopleBed(t)
+	b.administrator()
+	for next, want := range map[string]string{"": "/account", "/people": "/people", "/issuer/": "/issuer/", "//evil.example": "/account", "https://evil.example/": "/account"} {
+		one := b.browser()
+		if page := one.want(200, "GET", "/login?next="+url.QueryEscape(next), ""); strings.Contains(page, "evil") {
+			t.Errorf("%q stands on the page", next)
+		}
+		res := one.ask("POST", "/login", url.Values{"login": {"specimen.admin"}, "password": {passphrase}, "next": {next}}.Encode())
+		if res.StatusCode != 303 || res.Header.Get("Location") != want {
+			t.Errorf("%q: %d %q", next, res.StatusCode, res.Header.Get("Location"))
+		}
 	}
 }

@@ -94,6 +94,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		if s.Access.Audit != nil {
 			s.describeAudit(api)
 		}
+		s.describeSettings(api)
 	}
 	return api.OpenAPI()
 }

@@ -659,7 +659,28 @@ type checkAnswer struct {
 	Body         struct {
 		Findings []string   `json:"findings" doc:"What is wrong with it; empty: it can be issued"`
 		Same     []HeadBody `json:"same" doc:"Valid records of the same event of the same person"`
+		Spelling spelling   `json:"spelling" doc:"Of the name, as in the machine readable zone of a passport (ICAO Doc 9303); it is written into the certificate where the format has a place"`
 	}
+}
+
+// spelling is a name transliterated.
+type spelling struct {
+	Full     string `json:"full,omitempty"`
+	Family   string `json:"family,omitempty"`
+	Given    string `json:"given,omitempty"`
+	Unmapped string `json:"unmapped,omitempty" doc:"Characters that no table has, and that are left out"`
+}
+
+func spellingOf(n cert.Name) (out spelling) {
+	for _, part := range []struct {
+		from string
+		to   *string
+	}{{n.Full, &out.Full}, {n.Family, &out.Family}, {n.Given, &out.Given}} {
+		mrz, unmapped := cert.Transliterate(part.from)
+		*part.to = mrz
+		out.Unmapped += string(unmapped)
+	}
+	return out
 }
 
 // apiCheck answers POST /v1/certificates/check.
@@ -685,7 +706,7 @@ func (s *server) apiCheck(ctx context.Context, r *struct{ Body OrderBody }) (*ch
 	if err != nil && !errors.Is(err, format.RequiredMissing) { // there is not enough yet to look for
 		return nil, issuingProblem(err)
 	}
-	out.Body.Same = headsOf(same)
+	out.Body.Same, out.Body.Spelling = headsOf(same), spellingOf(record.Person.Name)
 	return out, nil
 }
 

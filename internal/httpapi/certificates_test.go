@@ -448,7 +448,7 @@ var needs = map[string]access.Action{
 var anybodys = []string{"verify", "trust", "statusLists", "statusList", "cardRevocationList", "cardKeys", "keys", "capabilities"}
 
 // ofPeople are addresses of people, which have a table of their own.
-var ofPeople = []string{"/v1/session", "/v1/tokens", "/v1/people"}
+var ofPeople = []string{"/v1/session", "/v1/tokens", "/v1/people", "/v1/settings"}
 
 // TestEveryRouteByRoleAndPlace asks for every operation as everybody: what the
 // policy allows at the record's place is done, and nothing else is, or told of.

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"ampoule/internal/access"
 	"ampoule/internal/messages"
+	"ampoule/party/issuer"
 )
 
 //go:embed pages/passkey.js
@@ -43,6 +45,7 @@ func (s *server) accessRoutes(route func(string, func(*answer, *http.Request)), 
 		{"POST /account/tokens", s.personal(s.makeToken)}, {"POST /account/tokens/{id}/revoke", s.personal(s.revokeToken)},
 		{"GET /people", s.personal(s.peoplePage)}, {"POST /people", s.personal(s.createPerson)},
 		{"GET /people/{id}", s.personal(s.personPage)}, {"POST /people/{id}", s.personal(s.changePerson)}, {"POST /people/{id}/invitation", s.personal(s.invitePerson)},
+		{"GET /settings", s.personal(s.settingsPage)}, {"POST /settings", s.personal(s.changeSettings)},
 		{"GET /passkey.js", s.asset("text/javascript; charset=utf-8", passkeyScript)},
 	} {
 		route(r.pattern, r.handle)
@@ -63,6 +66,10 @@ type accessView struct {
 	Ways    []access.Kind
 	Visitor *access.Visitor
 	Manages bool // the visitor manages people
+	Settles bool // the visitor manages settings
+	Issues  bool // the visitor issues certificates
+	Page    string
+	Saved   bool // the form before was taken
 	Body    any
 }
 
@@ -72,7 +79,11 @@ func (v accessView) Has(way string) bool { return slices.Contains(v.Ways, access
 // show writes a page of people; err is what was wrong with the form before.
 func (s *server) show(w *answer, r *http.Request, name string, status int, err error, body any) {
 	v := s.viewsFor(r)
-	view := accessView{Ways: s.Access.Accounts.Ways(), Visitor: w.visitor, Manages: s.Access.Accounts.ManagesPeople(w.visitor), Body: body}
+	view := accessView{
+		Ways: s.Access.Accounts.Ways(), Visitor: w.visitor, Manages: s.Access.Accounts.ManagesPeople(w.visitor),
+		Settles: s.Access.Accounts.ManagesSettings(w.visitor), Saved: r.Method == http.MethodGet && r.URL.Query().Has("saved"), Page: name, Body: body,
+		Issues: w.visitor != nil && s.issues(w.visitor.Organisation, w.visitor.Grants),
+	}
 	if err != nil {
 		p := &problem{}
 		if !errors.As(err, &p) {
@@ -101,7 +112,7 @@ func (s *server) personal(next func(*answer, *http.Request)) func(*answer, *http
 		case r.Method == http.MethodPost || w.visitor != nil || wantsJSON(r.Header):
 			s.fail(w, r, problemNobody)
 		default:
-			http.Redirect(w, r, "/login", http.StatusSeeOther)
+			http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.Path), http.StatusSeeOther)
 		}
 	}
 }
@@ -118,6 +129,7 @@ func (s *server) fields(w *answer, r *http.Request, names ...string) (url.Values
 		return nil, false
 	}
 	r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, maxForm)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime)) // what has no connection has no slow one
 	if err := r.ParseForm(); err != nil {
 		s.fail(w, r, readProblem(err, problemTextTooLarge))
 		return nil, false
@@ -138,6 +150,7 @@ func (s *server) readJSON(w *answer, r *http.Request, v any) bool {
 		s.fail(w, r, problemNotJSON)
 		return false
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime))
 	d := json.NewDecoder(http.MaxBytesReader(w.ResponseWriter, r.Body, maxForm))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -164,26 +177,61 @@ func (s *server) sendOn(w *answer, r *http.Request, path string) {
 	http.Redirect(w, r, path, http.StatusSeeOther)
 }
 
+// localPath returns an address of ours that somebody is to be sent to, and empty
+// for any other: a link must not lead through our login to a page of somebody else.
+func localPath(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > 200 || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(text, "/") ||
+		strings.HasPrefix(text, "//") || strings.ContainsAny(text, "\\\t\r\n") || u.Path != "/" && path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") {
+		return ""
+	}
+	return text
+}
+
+// landing is where somebody goes on after the login: where they were going, or to
+// their work, or to their account.
+func (s *server) landing(l *access.Login, next string) string {
+	if to := localPath(next); to != "" {
+		return to
+	}
+	if s.issues(l.Account.Organisation, l.Account.Grants) {
+		return "/issuer/"
+	}
+	return "/account"
+}
+
+// issues reports whether somebody may issue at one of their places.
+func (s *server) issues(organisation string, grants []access.Grant) bool {
+	who := &access.Principal{Organisation: organisation, Grants: grants}
+	return s.Issuing != nil && slices.ContainsFunc(grants, func(g access.Grant) bool {
+		ok, _ := s.Access.Accounts.Policy.Allow(who, access.CertificateIssue, issuer.Place{Organisation: organisation, Facility: g.Facility})
+		return ok
+	})
+}
+
 func (s *server) loginPage(w *answer, r *http.Request) {
 	if done, err := s.Access.Accounts.IsSetUp(r.Context()); err == nil && !done {
 		s.sendOn(w, r, "/setup")
 		return
 	}
-	s.show(w, r, "login", http.StatusOK, nil, nil)
+	s.show(w, r, "login", http.StatusOK, nil, loginView{Next: localPath(r.URL.Query().Get("next"))})
 }
 
 func (s *server) login(w *answer, r *http.Request) {
-	form, ok := s.fields(w, r, "login", "password")
+	form, ok := s.fields(w, r, "login", "password", "next")
 	if !ok {
 		return
 	}
 	l, err := s.Access.Accounts.LoginPassword(r.Context(), form.Get("login"), form.Get("password"), s.from(r))
 	if err != nil {
-		s.show(w, r, "login", http.StatusOK, err, nil)
+		if errors.Is(err, access.ErrCredentials) {
+			err = problemCredentials.at("password")
+		}
+		s.show(w, r, "login", http.StatusOK, err, loginView{form.Get("login"), localPath(form.Get("next"))})
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, s.landing(l, form.Get("next")))
 }
 
 func (s *server) loginPasskeyBegin(w *answer, r *http.Request) {
@@ -199,6 +247,7 @@ func (s *server) loginPasskeyBegin(w *answer, r *http.Request) {
 type passkeyAnswer struct {
 	Ceremony string          `json:"ceremony"`
 	Name     string          `json:"name"`
+	Next     string          `json:"next"` // where to go on after a login
 	Answer   json.RawMessage `json:"answer"`
 }
 
@@ -218,7 +267,7 @@ func (s *server) loginPasskey(w *answer, r *http.Request) {
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendJSON(w, next{"/account"})
+	s.sendJSON(w, next{s.landing(l, in.Next)})
 }
 
 // finishPasskey ends what began at set-up, with an invitation or in the account.
@@ -232,10 +281,12 @@ func (s *server) finishPasskey(w *answer, r *http.Request) {
 		s.failAccess(w, r, err)
 		return
 	}
-	if l != nil {
-		s.settled(r) // it may have been the first run's
-		s.loggedIn(w, r, l)
+	if l == nil {
+		s.sendJSON(w, next{"/account?saved"})
+		return
 	}
+	s.settled(r) // it may have been the first run's
+	s.loggedIn(w, r, l)
 	s.sendJSON(w, next{"/account"})
 }
 
@@ -268,7 +319,7 @@ func (s *server) loginOIDCBack(w *answer, r *http.Request) {
 		return
 	}
 	s.loggedIn(w, r, l)
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, s.landing(l, ""))
 }
 
 func (s *server) logout(w *answer, r *http.Request) {
@@ -340,13 +391,17 @@ type accountView struct {
 	Tokens      []access.Token
 	Scopes      []access.Action // that the person may give to a token
 	NewToken    string          // shown once
+	Filled      url.Values      // of the form of a token, before
 }
 
 func (s *server) accountPage(w *answer, r *http.Request) { s.showAccount(w, r, nil, "") }
 
 func (s *server) showAccount(w *answer, r *http.Request, problem error, newToken string) {
 	ctx, accounts, v := r.Context(), s.Access.Accounts, w.visitor
-	view := accountView{Account: v.Account, Current: v.Session.ID, NewToken: newToken}
+	view := accountView{Account: v.Account, Current: v.Session.ID, NewToken: newToken, Filled: url.Values{"days": {"90"}}}
+	if problem != nil && r.PostForm.Has("days") {
+		view.Filled = r.PostForm
+	}
 	var errs [3]error
 	view.Credentials, errs[0] = accounts.Credentials(ctx, v)
 	view.Sessions, errs[1] = accounts.Sessions(ctx, v)
@@ -383,12 +438,16 @@ func (s *server) personalChange(w *answer, r *http.Request, err error) {
 		s.showAccount(w, r, err, "")
 		return
 	}
-	s.sendOn(w, r, "/account")
+	s.sendOn(w, r, "/account?saved")
 }
 
 func (s *server) setPassword(w *answer, r *http.Request) {
 	if form, ok := s.fields(w, r, "old", "password"); ok {
-		s.personalChange(w, r, s.Access.Accounts.SetPassword(r.Context(), w.visitor, form.Get("old"), form.Get("password"), s.from(r)))
+		err := s.Access.Accounts.SetPassword(r.Context(), w.visitor, form.Get("old"), form.Get("password"), s.from(r))
+		if errors.Is(err, access.ErrCredentials) {
+			err = problemOldPassword
+		}
+		s.personalChange(w, r, err)
 	}
 }
 
@@ -442,14 +501,12 @@ func tokenLife(days int) time.Duration {
 }
 
 // accessFunctions are what the pages of people need of a language.
-func accessFunctions(l *messages.Language) map[string]any {
+func accessFunctions(l *messages.Language, zone *time.Location) map[string]any {
 	return map[string]any{
-		"moment": moment,
+		"moment": func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04 MST") },
+		"filled": filled,
 		"role":   func(r access.Role) string { return l.Text("role." + string(r)) },
 		"action": func(a access.Action) string { return l.Text("action." + strings.ReplaceAll(string(a), ":", "-")) },
 		"way":    func(k access.Kind) string { return l.Text("access.way." + string(k)) },
-		"has": func(list []access.Grant, role access.Role, facility string) bool {
-			return slices.Contains(list, access.Grant{Role: role, Facility: facility})
-		},
 	}
 }

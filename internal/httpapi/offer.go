@@ -23,6 +23,7 @@ type formatBody struct {
 	MayExpire   bool          `json:"may_expire"`
 	LastExpiry  time.Time     `json:"last_expiry,omitzero" doc:"No certificate outlives the key that signs it"`
 	Irrevocable bool          `json:"irrevocable"`
+	Required    []string      `json:"required" doc:"Of a vaccination, as the columns of a file are named; where names are parted by bars, one of them"`
 }
 
 type productBody struct {
@@ -61,6 +62,7 @@ type codeOne struct {
 	Code    string `json:"code"`
 	System  string `json:"system,omitempty"`
 	Display string `json:"display"`
+	Alpha3  string `json:"alpha3,omitempty" doc:"Of a country: its three letters, as nationalities have them"`
 }
 
 // formats are those that are signed here, in the order of their standing.
@@ -85,7 +87,7 @@ func (i *Issuing) offer(who *access.Principal) issuingBody {
 		Formats: []formatBody{}, Places: []placeBody{}, Reasons: issuer.Reasons(), Products: []productBody{}, Sets: make(map[string][]codeOne, len(euSets)),
 	}
 	for _, f := range i.formats() {
-		b := formatBody{Format: f, MustExpire: f == issuer.EUDCC, MayExpire: f != issuer.VDSNC, Irrevocable: f == issuer.VDSNC}
+		b := formatBody{Format: f, MustExpire: f == issuer.EUDCC, MayExpire: f != issuer.VDSNC, Irrevocable: f == issuer.VDSNC, Required: issuer.Required(f)}
 		if b.MayExpire {
 			b.LastExpiry = i.Registry.Issuers[f].NotAfter
 		}
@@ -120,7 +122,11 @@ func codesOf(set cert.ValueSet) iter.Seq[codeOne] {
 				continue
 			}
 			display, _ := cert.Display(set, code)
-			if !yield(codeOne{code, cert.SystemOf(set, code), display}) {
+			one := codeOne{Code: code, System: cert.SystemOf(set, code), Display: display}
+			if set == cert.ValueSetCountry {
+				one.Alpha3, _ = cert.Alpha3(code)
+			}
+			if !yield(one) {
 				return
 			}
 		}

@@ -66,6 +66,7 @@ const (
 	maxUpload  = maxPicture + 2*maxForm // bytes of the form around it
 	maxParts   = 16                     // fields of a form
 
+	formTime   = 10 * time.Second // for a form of text to arrive
 	uploadTime = 60 * time.Second // for a picture to arrive
 	drainTime  = 10 * time.Second // to let a sender of too much finish, so that the answer is read
 
@@ -113,7 +114,7 @@ func newServer(p *Page) *server {
 		uploads: make(gate, uploads), decodes: make(gate, decodes), patience: patience,
 	}
 	for _, l := range messages.Languages {
-		s.views[l] = parseViews(l)
+		s.views[l] = parseViews(l, p.zone())
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -2,9 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,14 +27,10 @@ func placeOf(v *access.Visitor, g access.Grant) issuer.Place {
 type peopleView struct {
 	People     []access.Account
 	Next       string
-	Roles      []access.Role
 	Login      string // filled in before
+	grantsView        // filled in before
 	Invitation *invitationShown
 }
-
-// Whole and At fill the table of roles: nobody new has one.
-func (peopleView) Whole(access.Role) bool { return false }
-func (peopleView) At(access.Role) string  { return "" }
 
 // invitationShown is an invitation that was just made: its link is shown once.
 type invitationShown struct {
@@ -61,7 +57,6 @@ func (s *server) showPeople(w *answer, r *http.Request, problem error, view peop
 		s.failAccess(w, r, err)
 		return
 	}
-	view.Roles = access.Roles
 	s.show(w, r, "people", http.StatusOK, problem, view)
 }
 
@@ -93,7 +88,7 @@ func (s *server) createPerson(w *answer, r *http.Request) {
 	}
 	i, err := s.Access.Accounts.Create(r.Context(), w.visitor, form.Get("login"), grantsOf(form))
 	if err != nil {
-		s.showPeople(w, r, err, peopleView{Login: form.Get("login")})
+		s.showPeople(w, r, err, peopleView{Login: form.Get("login"), grantsView: grantsView{grantsOf(form)}})
 		return
 	}
 	s.showPeople(w, r, nil, peopleView{Invitation: s.link(r, i)})
@@ -101,25 +96,9 @@ func (s *server) createPerson(w *answer, r *http.Request) {
 
 // personView is one account.
 type personView struct {
-	Person     access.Account
-	Roles      []access.Role
+	Person access.Account
+	grantsView
 	Invitation *invitationShown
-}
-
-// Whole reports whether the person has a role in the whole organisation.
-func (v personView) Whole(role access.Role) bool {
-	return slices.Contains(v.Person.Grants, access.Grant{Role: role})
-}
-
-// At returns the facilities at which the person has a role.
-func (v personView) At(role access.Role) string {
-	var at []string
-	for _, g := range v.Person.Grants {
-		if g.Role == role && g.Facility != "" {
-			at = append(at, g.Facility)
-		}
-	}
-	return strings.Join(at, ", ")
 }
 
 func (s *server) personPage(w *answer, r *http.Request) { s.showPerson(w, r, nil, nil) }
@@ -130,7 +109,11 @@ func (s *server) showPerson(w *answer, r *http.Request, problem error, i *invita
 		s.failAccess(w, r, err)
 		return
 	}
-	s.show(w, r, "person", http.StatusOK, problem, personView{p, access.Roles, i})
+	view := personView{p, grantsView{p.Grants}, i}
+	if errors.Is(problem, access.ErrGrant) {
+		view.Grants = grantsOf(r.PostForm) // as they were filled in
+	}
+	s.show(w, r, "person", http.StatusOK, problem, view)
 }
 
 func (s *server) changePerson(w *answer, r *http.Request) {
@@ -144,7 +127,7 @@ func (s *server) changePerson(w *answer, r *http.Request) {
 		s.showPerson(w, r, err, nil)
 		return
 	}
-	s.sendOn(w, r, "/people")
+	s.sendOn(w, r, "/people?saved")
 }
 
 func (s *server) invitePerson(w *answer, r *http.Request) {
@@ -292,7 +275,7 @@ func (s *server) describeAccess(api huma.API) {
 	errs := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity}
 	op := func(id, method, path, summary string) huma.Operation {
 		return huma.Operation{
-			OperationID: id, Method: method, Path: path, Summary: summary, Errors: errs, MaxBodyBytes: maxForm, BodyReadTimeout: 10 * time.Second,
+			OperationID: id, Method: method, Path: path, Summary: summary, Errors: errs, MaxBodyBytes: maxForm, BodyReadTimeout: formTime,
 			Middlewares: huma.Middlewares{signedIn(api)}, Security: security,
 		}
 	}

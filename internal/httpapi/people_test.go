@@ -55,6 +55,7 @@ func TestPeopleByRoleAndPlace(t *testing.T) {
 			"another organisation": {"org-2", "", false},
 		} {
 			manages := role == access.Administrator && at.mine
+			settles := (role == access.Administrator || role == access.Operator) && place == "the whole"
 			asker, self, own := b.loggedIn(at.organisation, access.Grant{Role: role, Facility: at.facility})
 			for _, o := range []struct {
 				name, method, path, body string
@@ -74,6 +75,8 @@ func TestPeopleByRoleAndPlace(t *testing.T) {
 				{"a person", "GET", "/v1/people/{id}", "", 200, manages, 404},
 				{"change a person", "PATCH", "/v1/people/{id}", `{"version":1,"grants":[{"role":"verifier","facility":"north"}],"disabled":false}`, 200, manages, 404},
 				{"invite a person", "POST", "/v1/people/{id}/invitation", "", 200, manages, 404},
+				{"settings", "GET", "/v1/settings", "", 200, settles, 403},
+				{"change settings", "PATCH", "/v1/settings", `{}`, 428, settles, 403},
 				{"log out", "DELETE", "/v1/session", "", 204, true, 0},
 			} {
 				_, victim, session := b.loggedIn("org-1", access.Grant{Role: access.Clerk, Facility: "north"})
@@ -125,7 +128,7 @@ func TestPeopleByRoleAndPlace(t *testing.T) {
 			}
 		}
 	}
-	if want := len(access.Roles) * 4 * 13; asked != want {
+	if want := len(access.Roles) * 4 * 15; asked != want {
 		t.Errorf("%d were asked, want %d", asked, want)
 	}
 }

@@ -21,10 +21,15 @@ type problem struct {
 	Detail string   `json:"detail,omitempty"`
 	Try    []string `json:"try,omitempty"` // what may help
 
-	tries  int   // how many texts there are of what may help
-	wait   int   // seconds, after which it may be tried again
-	values []any // what the detail names, as [messages.Language.Text] takes it
+	word   string // picks one of several details; empty: there is one
+	field  string // of the form, where one is wrong
+	tries  int    // how many texts there are of what may help
+	wait   int    // seconds, after which it may be tried again
+	values []any  // what the detail names, as [messages.Language.Text] takes it
 }
+
+// Field is the field of the form that is wrong; empty where it is no one of them.
+func (p *problem) Field() string { return p.field }
 
 func (p *problem) Error() string { return p.Reason }
 
@@ -46,7 +51,11 @@ func (p problem) in(l *messages.Language) *problem {
 	key := "problem." + p.Reason + "."
 	p.Title = l.Text(key + "title")
 	if p.Detail == "" {
-		p.Detail = l.Text(key+"detail", p.values...)
+		detail := "detail"
+		if p.word != "" {
+			detail += "." + p.word
+		}
+		p.Detail = l.Text(key+detail, p.values...)
 	}
 	p.Try = make([]string, p.tries)
 	for i := range p.Try {
@@ -91,37 +100,39 @@ var (
 	problemBodyTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "body-too-large", values: []any{"size", maxBody >> 10}} // KiB
 	problemTooMany      = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-requests", tries: 2}
 
-	problemWhichFacility  = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-facility", tries: 1}
-	problemNoRecord       = &problem{Status: http.StatusNotFound, Reason: "no-such-record", tries: 1}
-	problemOrder          = &problem{Status: http.StatusUnprocessableEntity, Reason: "cannot-issue", tries: 1}
-	problemKeyReused      = &problem{Status: http.StatusUnprocessableEntity, Reason: "request-key-reused", tries: 1}
-	problemChanged        = &problem{Status: http.StatusPreconditionFailed, Reason: "changed-meanwhile", tries: 1}
-	problemNoVersion      = &problem{Status: http.StatusPreconditionRequired, Reason: "version-required", tries: 1}
-	problemState          = &problem{Status: http.StatusConflict, Reason: "not-in-this-state", tries: 1}
-	problemSameKey        = &problem{Status: http.StatusConflict, Reason: "same-key", tries: 1}
-	problemUnreadable     = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
-	problemNoKey          = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
-	problemNotPrinted     = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
-	problemNobody         = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 1}
-	problemToken          = &problem{Status: http.StatusUnauthorized, Reason: "bad-token"}
-	problemDenied         = &problem{Status: http.StatusForbidden, Reason: "not-allowed", tries: 1}
-	problemCredentials    = &problem{Status: http.StatusUnauthorized, Reason: "wrong-credentials", tries: 1}
-	problemTooSoon        = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-tries", values: []any{"count", 1}}
-	problemWeak           = &problem{Status: http.StatusUnprocessableEntity, Reason: "weak-password"}
-	problemLoginName      = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-login-name"}
-	problemLoginTaken     = &problem{Status: http.StatusConflict, Reason: "login-name-taken"}
-	problemAccountChanged = &problem{Status: http.StatusConflict, Reason: "account-changed", tries: 1}
-	problemLastOne        = &problem{Status: http.StatusConflict, Reason: "last-administrator"}
-	problemSetUp          = &problem{Status: http.StatusForbidden, Reason: "set-up-already"}
-	problemSetupToken     = &problem{Status: http.StatusForbidden, Reason: "wrong-setup-token", tries: 1}
-	problemSetting        = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-setting"}
-	problemInvitation     = &problem{Status: http.StatusNotFound, Reason: "no-such-invitation", tries: 1}
-	problemCeremony       = &problem{Status: http.StatusConflict, Reason: "ceremony-over", tries: 1}
-	problemNoSuchWay      = &problem{Status: http.StatusNotFound, Reason: "not-configured"}
-	problemProvider       = &problem{Status: http.StatusBadGateway, Reason: "provider-unreachable", tries: 1}
-	problemTokenOrder     = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-token-order"}
-	problemGrant          = &problem{Status: http.StatusUnprocessableEntity, Reason: "unknown-role"}
-	problemTaken          = &problem{Status: http.StatusConflict, Reason: "credential-taken"}
+	problemWhichFacility   = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-facility", tries: 1}
+	problemNoRecord        = &problem{Status: http.StatusNotFound, Reason: "no-such-record", tries: 1}
+	problemOrder           = &problem{Status: http.StatusUnprocessableEntity, Reason: "cannot-issue", tries: 1}
+	problemKeyReused       = &problem{Status: http.StatusUnprocessableEntity, Reason: "request-key-reused", tries: 1}
+	problemChanged         = &problem{Status: http.StatusPreconditionFailed, Reason: "changed-meanwhile", tries: 1}
+	problemNoVersion       = &problem{Status: http.StatusPreconditionRequired, Reason: "version-required", tries: 1}
+	problemState           = &problem{Status: http.StatusConflict, Reason: "not-in-this-state", tries: 1}
+	problemSameKey         = &problem{Status: http.StatusConflict, Reason: "same-key", tries: 1}
+	problemUnreadable      = &problem{Status: http.StatusGone, Reason: "record-key-missing", tries: 1}
+	problemNoKey           = &problem{Status: http.StatusServiceUnavailable, Reason: "no-signing-key", tries: 1}
+	problemNotPrinted      = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-printed", tries: 1}
+	problemNobody          = &problem{Status: http.StatusUnauthorized, Reason: "not-logged-in", tries: 1}
+	problemToken           = &problem{Status: http.StatusUnauthorized, Reason: "bad-token"}
+	problemDenied          = &problem{Status: http.StatusForbidden, Reason: "not-allowed", tries: 1}
+	problemCredentials     = &problem{Status: http.StatusUnauthorized, Reason: "wrong-credentials", tries: 1}
+	problemTooSoon         = &problem{Status: http.StatusTooManyRequests, Reason: "too-many-tries", values: []any{"count", 1}}
+	problemWeak            = &problem{Status: http.StatusUnprocessableEntity, Reason: "weak-password", field: "password"}
+	problemOldPassword     = &problem{Status: http.StatusUnprocessableEntity, Reason: "wrong-old-password", field: "old"}
+	problemLoginName       = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-login-name", field: "login"}
+	problemLoginTaken      = &problem{Status: http.StatusConflict, Reason: "login-name-taken", field: "login"}
+	problemAccountChanged  = &problem{Status: http.StatusConflict, Reason: "account-changed", tries: 1}
+	problemLastOne         = &problem{Status: http.StatusConflict, Reason: "last-administrator"}
+	problemSetUp           = &problem{Status: http.StatusForbidden, Reason: "set-up-already", tries: 1}
+	problemSetupToken      = &problem{Status: http.StatusForbidden, Reason: "wrong-setup-token", tries: 1, field: "token"}
+	problemSetting         = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-setting"}
+	problemSettingsChanged = &problem{Status: http.StatusConflict, Reason: "settings-changed-meanwhile", tries: 1}
+	problemInvitation      = &problem{Status: http.StatusNotFound, Reason: "no-such-invitation", tries: 1}
+	problemCeremony        = &problem{Status: http.StatusConflict, Reason: "ceremony-over", tries: 1}
+	problemNoSuchWay       = &problem{Status: http.StatusNotFound, Reason: "not-configured"}
+	problemProvider        = &problem{Status: http.StatusBadGateway, Reason: "provider-unreachable", tries: 1}
+	problemTokenOrder      = &problem{Status: http.StatusUnprocessableEntity, Reason: "malformed-token-order"}
+	problemGrant           = &problem{Status: http.StatusUnprocessableEntity, Reason: "unknown-role"}
+	problemTaken           = &problem{Status: http.StatusConflict, Reason: "credential-taken"}
 
 	problemNoJob          = &problem{Status: http.StatusNotFound, Reason: "no-such-job"}
 	problemUpload         = &problem{Status: http.StatusUnprocessableEntity, Reason: "upload-refused", tries: 1}
@@ -139,7 +150,7 @@ const problemVary = "Accept, Accept-Language"
 
 // fail answers with a problem, in the language that the request asks for.
 func (s *server) fail(w *answer, r *http.Request, p *problem) {
-	l := messages.Accept(r.Header.Get("Accept-Language"))
+	l := s.language(r)
 	said := p.in(l)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

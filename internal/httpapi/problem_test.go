@@ -27,6 +27,13 @@ var everyProblem = []*problem{
 	problemNobody, problemToken, problemDenied, problemCredentials, problemTooSoon, problemWeak, problemLoginName, problemLoginTaken,
 	problemAccountChanged, problemLastOne, problemSetUp, problemSetupToken, problemSetting, problemInvitation, problemCeremony,
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
+	problemOldPassword, problemSettingsChanged,
+}
+
+// problemDetails are the problems that have several details.
+var problemDetails = map[*problem][]string{
+	problemSetting:    {"organisation", "organisation-name", "participant", "country", "language", "time-zone"},
+	problemTokenOrder: {"name", "scope", "days"},
 }
 
 // TestProblemWords: every problem of the sources has its texts in every language,
@@ -65,7 +72,15 @@ func TestProblemWords(t *testing.T) {
 		for i := range p.tries {
 			keys[stem+"try."+strconv.Itoa(i+1)] = true
 		}
+		for _, word := range problemDetails[p] {
+			keys[stem+"detail."+word] = true
+		}
 		for _, l := range messages.Languages {
+			for _, word := range problemDetails[p] {
+				if text := p.of(word).in(l).Detail; strings.ContainsAny(text, "⟦{}") {
+					t.Errorf("%s: %s: %q", l.Tag, p.Reason, text)
+				}
+			}
 			said := p.in(l)
 			if len(said.Try) != p.tries {
 				t.Errorf("%s: %s: %d of %d things to try", l.Tag, p.Reason, len(said.Try), p.tries)

@@ -45,7 +45,10 @@ func (s *server) handler() http.Handler {
 	// Known addresses asked for in a way they do not have, and unknown ones.
 	allowed := map[string]string{
 		"/{$}": "GET, HEAD", "/samples/{file}": "GET, HEAD", "/style.css": "GET, HEAD", "/icon.svg": "GET, HEAD", "/healthz": "GET, HEAD",
-		"/verify": "POST", "/verifier/": "GET, HEAD",
+		"/verify": "POST",
+	}
+	for _, p := range s.builtPages() {
+		allowed["/"+p.name+"/"] = "GET, HEAD"
 	}
 	if s.Bundle != nil {
 		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"

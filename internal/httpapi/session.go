@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ampoule/internal/access"
+	"ampoule/internal/messages"
 )
 
 // Access is what lets people in. A page without it has no accounts: it verifies,
@@ -21,6 +22,12 @@ import (
 //	page.Access = &httpapi.Access{Accounts: accounts}
 type Access struct {
 	Accounts *access.Accounts
+	// Language and Zone are the organisation's own: of pages whose reader asks for no
+	// language that there is, and of the times that pages show. nil: English, UTC.
+	Language *messages.Language
+	Zone     *time.Location
+	// Changed is called when the settings are other ones; nil: nobody is told.
+	Changed func()
 	// SetUp is called when the first run is over, before its administrator goes on;
 	// nil: nothing follows from it.
 	SetUp func(context.Context) error
@@ -141,6 +148,10 @@ func (s *server) loggedIn(w *answer, r *http.Request, l *access.Login) {
 // accessProblem is what an error about people is answered with; nil for one that
 // is nobody's but ours.
 func accessProblem(err error) *problem {
+	var bad *access.BadSetting
+	if errors.As(err, &bad) {
+		return problemSetting.of(bad.Name).at(settingFields[bad.Name])
+	}
 	for _, p := range []struct {
 		err     error
 		problem *problem
@@ -149,8 +160,8 @@ func accessProblem(err error) *problem {
 		{access.ErrLogin, problemLoginName}, {access.ErrLoginTaken, problemLoginTaken}, {access.ErrPassword, problemWeak},
 		{access.ErrConflict, problemAccountChanged}, {access.ErrLastOne, problemLastOne}, {access.ErrSetUp, problemSetUp},
 		{access.ErrSetupToken, problemSetupToken}, {access.ErrSetting, problemSetting}, {access.ErrCeremony, problemCeremony},
-		{access.ErrNoSuchWay, problemNoSuchWay}, {access.ErrScope, problemTokenOrder}, {access.ErrLifetime, problemTokenOrder},
-		{access.ErrName, problemTokenOrder}, {access.ErrGrant, problemGrant}, {access.ErrTaken, problemTaken},
+		{access.ErrNoSuchWay, problemNoSuchWay}, {access.ErrScope, problemTokenOrder.of("scope").at("scope")}, {access.ErrLifetime, problemTokenOrder.of("days").at("token-days")},
+		{access.ErrName, problemTokenOrder.of("name").at("token-name")}, {access.ErrGrant, problemGrant}, {access.ErrTaken, problemTaken},
 	} {
 		if errors.Is(err, p.err) {
 			return p.problem

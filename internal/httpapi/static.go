@@ -16,12 +16,25 @@ import (
 	"ampoule/web"
 )
 
-// pagePolicy is the policy of the pages that run in a browser. They load nothing
-// from elsewhere; the engine is WebAssembly, which needs a word of its own.
-var pagePolicy = strings.Join([]string{
-	"default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
-	"worker-src 'self'", "manifest-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
-}, "; ")
+// builtPage is a page that runs in a browser, under /{name}/.
+type builtPage struct {
+	name   string
+	policy string // its Content-Security-Policy; it loads nothing from elsewhere
+	camera bool
+}
+
+// builtPages are all of them.
+var builtPages = []builtPage{
+	// Its engine is WebAssembly, which needs a word of its own.
+	{"verifier", strings.Join([]string{
+		"default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"worker-src 'self'", "manifest-src 'self'", "form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), true},
+	{"issuer", strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), false},
+}
 
 // pageTypes are the types of the files of the pages, which a server's own table
 // may not know.
@@ -34,20 +47,30 @@ var pageTypes = map[string]string{
 // built; nobody is asked to compress ten megabytes for every reader.
 func (s *server) pages(route func(pattern string, h func(*answer, *http.Request))) {
 	files, built := web.Pages()
-	if !built {
-		route("GET /verifier/", func(w *answer, r *http.Request) { s.fail(w, r, problemNotBuilt) })
-		return
+	for _, p := range s.builtPages() {
+		route("GET /"+p.name+"/", func(w *answer, r *http.Request) {
+			if !built {
+				s.fail(w, r, problemNotBuilt)
+				return
+			}
+			name := strings.TrimPrefix(r.URL.Path, "/")
+			if strings.HasSuffix(name, "/") {
+				name += "index.html"
+			}
+			s.page(w, r, files, p, name)
+		})
 	}
-	route("GET /verifier/", func(w *answer, r *http.Request) {
-		name := strings.TrimPrefix(r.URL.Path, "/")
-		if strings.HasSuffix(name, "/") {
-			name += "index.html"
-		}
-		s.page(w, r, files, name)
-	})
 }
 
-func (s *server) page(w *answer, r *http.Request, files fs.FS, name string) {
+// builtPages are those that this server has something behind.
+func (s *server) builtPages() []builtPage {
+	if s.Issuing == nil {
+		return builtPages[:1]
+	}
+	return builtPages
+}
+
+func (s *server) page(w *answer, r *http.Request, files fs.FS, p builtPage, name string) {
 	kind, known := pageTypes[path.Ext(name)]
 	if !known || !fs.ValidPath(name) {
 		s.fail(w, r, problemNotFound)
@@ -71,8 +94,10 @@ func (s *server) page(w *answer, r *http.Request, files fs.FS, name string) {
 	if encoding != "" {
 		h.Set("Content-Encoding", encoding)
 	}
-	h.Set("Content-Security-Policy", pagePolicy)
-	h.Set("Permissions-Policy", strings.Replace(headers["Permissions-Policy"], "camera=()", "camera=(self)", 1))
+	h.Set("Content-Security-Policy", p.policy)
+	if p.camera {
+		h.Set("Permissions-Policy", strings.Replace(headers["Permissions-Policy"], "camera=()", "camera=(self)", 1))
+	}
 	if strings.Contains(name, "/assets/") {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable") // their hash is in their address
 	} else {

@@ -41,7 +41,7 @@ func TestPageFiles(t *testing.T) {
 			r.Header.Set(header[i], header[i+1])
 		}
 		rec := httptest.NewRecorder()
-		s.page(&answer{ResponseWriter: rec}, r, files, name)
+		s.page(&answer{ResponseWriter: rec}, r, files, builtPages[0], name)
 		return rec
 	}
 	for _, tt := range []struct {

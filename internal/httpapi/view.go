@@ -34,7 +34,7 @@ type views struct {
 	access                       map[string]*template.Template // the pages of people
 }
 
-func parseViews(l *messages.Language) views {
+func parseViews(l *messages.Language, zone *time.Location) views {
 	functions := template.FuncMap{
 		"address":   address,
 		"visible":   format.Visible,
@@ -45,12 +45,12 @@ func parseViews(l *messages.Language) views {
 		"plural":    func(key string, count int) string { return l.Plural(key, count) },
 		"outcome":   func(o verifier.Outcome) string { return l.Outcome(o).Title },
 	}
-	frame := template.Must(template.New("frame.html").Funcs(functions).Funcs(accessFunctions(l)).ParseFS(pageFiles, "pages/frame.html"))
+	frame := template.Must(template.New("frame.html").Funcs(functions).Funcs(accessFunctions(l, zone)).ParseFS(pageFiles, "pages/frame.html"))
 	page := func(name string) *template.Template {
 		return template.Must(template.Must(frame.Clone()).ParseFS(pageFiles, "pages/"+name))
 	}
 	people := make(map[string]*template.Template)
-	for _, name := range []string{"setup", "login", "invitation", "account", "people", "person"} {
+	for _, name := range []string{"setup", "login", "invitation", "account", "people", "person", "settings"} {
 		people[name] = template.Must(page(name+".html").ParseFS(pageFiles, "pages/access.html"))
 	}
 	return views{l, page("home.html"), page("verdict.html"), page("problem.html"), page("docs.html"), people}
@@ -58,7 +58,7 @@ func parseViews(l *messages.Language) views {
 
 // viewsFor returns the pages in the language that a request asks for.
 func (s *server) viewsFor(r *http.Request) views {
-	return s.views[messages.Accept(r.Header.Get("Accept-Language"))]
+	return s.views[s.language(r)]
 }
 
 var versions = map[string]string{"/style.css": version(styleSheet), "/icon.svg": version(icon), "/passkey.js": version(passkeyScript)}
@@ -78,12 +78,17 @@ type frame struct {
 	Demonstration bool
 	Access        bool // there are accounts
 	People        bool // it is a page of people, on which what is entered is kept
+	Issues        bool // the reader may issue
+	Manages       bool // the reader manages people
 	Body          any
 }
 
 // render writes a page whole, or not at all.
 func (s *server) render(w *answer, status int, page *template.Template, f frame) {
 	f.Demonstration, f.Access = s.Demonstration, s.Access != nil
+	if w.visitor != nil {
+		f.Issues, f.Manages = s.issues(w.visitor.Organisation, w.visitor.Grants), s.Access.Accounts.ManagesPeople(w.visitor)
+	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, f); err != nil {
 		panic(fmt.Sprintf("httpapi: page: %v", err)) // templates and their data are ours

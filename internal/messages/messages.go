@@ -70,14 +70,17 @@ var matcher = func() language.Matcher {
 
 // Accept returns the language that fits the Accept-Language header of a request
 // (RFC 9110 section 12.5.4).
-func Accept(header string) *Language {
+func Accept(header string) *Language { return AcceptOr(header, English) }
+
+// AcceptOr is Accept with another language for those who ask for none of ours.
+func AcceptOr(header string, otherwise *Language) *Language {
 	wanted, _, err := language.ParseAcceptLanguage(header)
 	if err != nil || len(wanted) == 0 {
-		return English
+		return otherwise
 	}
 	_, i, confidence := matcher.Match(wanted...)
 	if confidence == language.No {
-		return English
+		return otherwise
 	}
 	return Languages[i]
 }

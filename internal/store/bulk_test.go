@@ -102,13 +102,14 @@ func TestKillBulk(t *testing.T) {
 		saveMaster(t, c)
 		rows := make([]string, 1500)
 		if testing.Short() {
-			rows = rows[:800]
+			rows = rows[:400]
 		}
 		for n := range rows {
 			rows[n] = storetest.CSVRow(n)
 		}
 		for i, f := range storetest.Faults {
-			rows[100*i] = strings.Replace(rows[100*i], f.Old, f.New, 1)
+			at := len(rows) / 8 * i
+			rows[at] = strings.Replace(rows[at], f.Old, f.New, 1)
 		}
 		k := storetest.NewBulkKit(t, s)
 		j := k.Upload(t, storetest.Series("s"), storetest.CSV(rows...))
@@ -132,7 +133,7 @@ func TestKillBulk(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The first lives end in the check, which is marked page by page.
-			most := 40 + rand.IntN(300)
+			most := 20 + rand.IntN(len(rows)/5)
 			if lives < 2 {
 				most = 1 + rand.IntN(2)
 			}

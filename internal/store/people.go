@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"ampoule/internal/access"
@@ -121,13 +123,13 @@ func (s people) Settings(ctx context.Context) (settings map[string]string, err e
 }
 
 // ChangeSettings implements [access.Book].
-func (s people) ChangeSettings(ctx context.Context, settings map[string]string, line access.Line) error {
+func (s people) ChangeSettings(ctx context.Context, from, to map[string]string, line access.Line) error {
 	var stmts []stmt
-	for name, value := range settings {
+	for _, name := range slices.Sorted(maps.Keys(to)) { // in one order, so that two at once do not wait for each other
 		stmts = append(stmts, stmt{
-			sql:  `UPDATE setting SET value = $1 WHERE name = $2`,
-			args: []any{value, name},
-			one:  access.ErrNotFound,
+			sql:  `UPDATE setting SET value = $1 WHERE name = $2 AND value = $3`,
+			args: []any{to[name], name, from[name]},
+			one:  access.ErrConflict,
 		})
 	}
 	return s.db.write(ctx, func(t tx) error { return t.all(append(stmts, s.auditAccess(line))...) })

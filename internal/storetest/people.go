@@ -108,8 +108,10 @@ func testSetup(t *testing.T, b access.Book) {
 	must(t, err)
 	same(t, a, got)
 
-	must(t, b.ChangeSettings(ctx, map[string]string{"language": "ar"}, line(access.EventSettingsChanged)))
-	want(t, "a setting that is not there", b.ChangeSettings(ctx, map[string]string{"language": "es", "colour": "red"}, line(access.EventSettingsChanged)), access.ErrNotFound)
+	must(t, b.ChangeSettings(ctx, s, map[string]string{"language": "ar"}, line(access.EventSettingsChanged)))
+	want(t, "as it was before", b.ChangeSettings(ctx, s, map[string]string{"language": "es"}, line(access.EventSettingsChanged)), access.ErrConflict)
+	s["language"] = "ar"
+	want(t, "a setting that is not there", b.ChangeSettings(ctx, s, map[string]string{"language": "es", "colour": "red"}, line(access.EventSettingsChanged)), access.ErrConflict)
 	s, err = b.Settings(ctx)
 	must(t, err)
 	same(t, "ar", s["language"])

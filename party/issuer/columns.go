@@ -102,6 +102,10 @@ var required = map[Format][]string{
 	VDSNC: {"name|family_name|given_name", "disease", "vaccine", "product", "date", "dose", "country", "clinician", "lot"},
 }
 
+// Required are the columns that a format cannot do without: of those in one word,
+// parted by bars, one at least.
+func Required(f Format) []string { return slices.Clone(required[f]) }
+
 // headerKey makes one text of the spellings of a column's name: case, accents and
 // what stands between words do not count.
 func headerKey(s string) string {

@@ -16,6 +16,10 @@ if (window.PublicKeyCredential && PublicKeyCredential.parseCreationOptionsFromJS
 
   async function run(button) {
     const form = button.dataset.form && document.getElementById(button.dataset.form);
+    // The passkey takes the place of the password; all else must be filled in.
+    if (form && ![...form.elements].every((field) => field.type === "password" || field.reportValidity())) {
+      return;
+    }
     const begun = form
       ? await post(button.dataset.begin, new URLSearchParams(new FormData(form)), "application/x-www-form-urlencoded")
       : await post(button.dataset.begin);
@@ -29,23 +33,28 @@ if (window.PublicKeyCredential && PublicKeyCredential.parseCreationOptionsFromJS
       throw new Error(); // the browser's words are in its own language
     }
     const name = button.dataset.name && document.getElementById(button.dataset.name);
-    const body = JSON.stringify({ ceremony: begun.ceremony, name: name ? name.value : "", answer: made.toJSON() });
+    const body = JSON.stringify({ ceremony: begun.ceremony, name: name ? name.value : "", next: button.dataset.next || "", answer: made.toJSON() });
     location.assign((await post(button.dataset.finish, body, "application/json")).next);
   }
 
   const general = trouble.textContent;
+  for (const part of document.querySelectorAll("[data-passkeys]")) {
+    part.hidden = false;
+  }
   for (const button of document.querySelectorAll("button[data-passkey]")) {
-    button.hidden = false;
     button.addEventListener("click", async () => {
+      if (button.ariaDisabled) {
+        return;
+      }
       trouble.hidden = true;
-      button.disabled = true;
+      button.ariaDisabled = "true"; // disabled would take the focus away
       try {
         await run(button);
       } catch (error) {
         trouble.textContent = error.message || general;
         trouble.hidden = false;
       }
-      button.disabled = false;
+      button.ariaDisabled = null;
     });
   }
 }

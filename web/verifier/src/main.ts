@@ -1,8 +1,9 @@
 import { mount } from 'svelte'
 import Page from './Page.svelte'
+import '../../shared/base.css'
 import './page.css'
 import { app } from './lib/app.svelte'
-import { messages } from './lib/messages.svelte'
+import { messages } from '../../shared/messages.svelte'
 import { settings } from './lib/settings.svelte'
 
 if (settings.theme !== 'auto') document.documentElement.dataset.theme = settings.theme

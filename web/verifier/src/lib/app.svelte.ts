@@ -3,14 +3,14 @@
 import { Camera } from './camera.svelte'
 import type { DecoderMethods, Read } from './decoder.worker'
 import type { EngineMethods, Info, Loaded } from './engine.worker'
-import type { Key } from './messages.svelte'
+import type { Key } from '../../../shared/messages.svelte'
 import { Collector, type Progress } from './parts'
-import { toneOf, type Report, type Tone } from './report'
+import { toneOf, type Report, type Tone } from '../../../shared/report'
 import { Client } from './rpc'
 import { settings } from './settings.svelte'
 import { sound, vibrate } from './signal'
 import { Update } from './update.svelte'
-import { listen } from './wedge'
+import { listen } from '../../../shared/wedge'
 
 export const largestFile = 16 // MiB
 

@@ -2,7 +2,7 @@
 // is public data; nothing of a certificate is stored.
 import '../../../gen/wasm_exec.js'
 import engineURL from '../../../gen/engine.wasm?url'
-import type { Report } from './report'
+import type { Report } from '../../../shared/report'
 import { serve } from './rpc'
 
 export interface Info {

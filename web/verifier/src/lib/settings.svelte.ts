@@ -1,29 +1,14 @@
 // What is kept on the device: choices of its operator, and how many certificates
 // were verified today. Nothing else is kept, and nothing of a certificate ever.
-import { isTag, preferred, type Tag } from './messages.svelte'
-import type { Tone } from './report'
+import { isTag, preferred, type Tag } from '../../../shared/messages.svelte'
+import type { Tone } from '../../../shared/report'
+import { store, stored } from '../../../shared/store'
 
 export type Theme = 'auto' | 'light' | 'dark'
 export type Profile = 'venue' | 'border'
 
 /** Seconds after which a verdict is cleared; 0: never. */
 export const resets = [10, 20, 30, 60, 0]
-
-function stored(key: string): string | null {
-  try {
-    return localStorage.getItem('ampoule.' + key)
-  } catch {
-    return null // storage is switched off: the choices last as long as the page
-  }
-}
-
-function store(key: string, value: string): void {
-  try {
-    localStorage.setItem('ampoule.' + key, value)
-  } catch {
-    // see stored
-  }
-}
 
 const today = () => new Date().toLocaleDateString('sv') // 2026-11-22, by the clock of the place
 

@@ -1,6 +1,6 @@
 // The verdict for ears and hands. Good rises, bad falls and is longer, and what
 // could not be decided stays on one note: no two are alike in rhythm.
-import type { Tone } from './report'
+import type { Tone } from '../../../shared/report'
 
 const notes: Record<Tone, [frequency: number, seconds: number][]> = {
   good: [[660, 0.12], [990, 0.2]],

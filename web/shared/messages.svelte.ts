@@ -1,16 +1,18 @@
 // The texts, from the same files that the server and the command line use:
 // internal/messages. The keys of the English file are the type of all keys, but
-// for those that the build leaves out: vite.config.ts.
+// for those that no page loads: texts.ts.
 import { isolate } from './isolate'
-import type english from '../../../../internal/messages/en.json'
+import type { texts } from './texts'
+import type english from '../../internal/messages/en.json'
 
-export type Key = Exclude<keyof typeof english, `${'paper' | 'problem' | 'access' | 'role' | 'action'}.${string}`>
+type Word = (typeof texts)[keyof typeof texts][number]
+export type Key = Extract<keyof typeof english, `${Word}.${string}`>
 /** Stem is a key that depends on a number: there are such keys in ".one", ".other" and what else a language needs. */
 export type Stem = { [K in Key]: K extends `${infer S}.one` ? (`${S}.other` extends Key ? S : never) : never }[Key]
 type Values = Record<string, string | number>
 
-const files = import.meta.glob<string>('../../../../internal/messages/*.json', { query: '?url', import: 'default', eager: true })
-const address = (tag: string) => files[`../../../../internal/messages/${tag}.json`]!
+const files = import.meta.glob<string>('../../internal/messages/*.json', { query: '?url', import: 'default', eager: true })
+const address = (tag: string) => files[`../../internal/messages/${tag}.json`]!
 
 /** Languages in their own words. A name in a language that cannot be read helps nobody. */
 export const languages = { en: 'English', fr: 'Français', es: 'Español', ar: 'العربية', pt: 'Português' } as const
@@ -39,7 +41,6 @@ class Messages {
     this.tag = tag
     document.documentElement.lang = tag
     document.documentElement.dir = tag === 'ar' ? 'rtl' : 'ltr'
-    document.title = this.text('page.title')
   }
 
   has(key: string): key is Key {
@@ -82,10 +83,14 @@ class Messages {
 
   /** A date of a certificate, which may lack its day or month and has no zone. */
   day(date: string): string {
-    const m = /^(\d{4})-(\d\d)-(\d\d)$/.exec(date)
+    const m = /^(\d{4})-(\d\d)(?:-(\d\d))?$/.exec(date)
     if (!m) return date
-    const at = new Date(Date.UTC(+m[1]!, +m[2]! - 1, +m[3]!))
-    return new Intl.DateTimeFormat(this.#locale, { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' }).format(at)
+    const at = new Date(Date.UTC(+m[1]!, +m[2]! - 1, Number(m[3] ?? 1)))
+    return new Intl.DateTimeFormat(this.#locale, { day: m[3] ? 'numeric' : undefined, month: 'long', year: 'numeric', timeZone: 'UTC' }).format(at)
+  }
+
+  time(at: Date): string {
+    return new Intl.DateTimeFormat(this.#locale, { timeStyle: 'short' }).format(at)
   }
 
   /** How long ago, in the largest unit that fits. */
