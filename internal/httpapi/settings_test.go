@@ -47,7 +47,7 @@ func TestSettings(t *testing.T) {
 	nobody.want(401, "GET", "/v1/settings", "")
 	nobody.want(401, "PATCH", "/v1/settings", `{"language":"es"}`, "If-Match", `"x"`)
 	nobody.want(401, "POST", "/settings", form.Encode())
-	if res := nobody.ask("GET", "/settings", ""); res.Header.Get("Location") != "/login" {
+	if res := nobody.ask("GET", "/settings", ""); res.Header.Get("Location") != "/login?next=%2Fsettings" {
 		t.Errorf("%d", res.StatusCode)
 	}
 	operator.want(200, "GET", "/settings", "")
