@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -786,20 +787,11 @@ func (s *server) apiPaper(ctx context.Context, r *struct {
 // printed are the certificates of a record that go on paper.
 func (i *Issuing) printed(h issuer.Held, formats []cert.Format) (out []paper.Certificate) {
 	for _, a := range h.Artefacts {
-		if a.Current && (len(formats) == 0 || containsFormat(formats, a.Format)) {
+		if a.Current && (len(formats) == 0 || slices.Contains(formats, a.Format)) {
 			out = append(out, paper.Certificate{Format: a.Format, Text: a.Text, Participant: i.Participant, Record: h.Record})
 		}
 	}
 	return out
-}
-
-func containsFormat(formats []cert.Format, f cert.Format) bool {
-	for _, g := range formats {
-		if g == f {
-			return true
-		}
-	}
-	return false
 }
 
 // codeSize is the side of a code that is handed over, in millimetres.
@@ -816,7 +808,7 @@ func (s *server) apiCode(ctx context.Context, r *struct {
 	}
 	name, kind, _ := strings.Cut(r.File, ".")
 	media := map[string]string{"svg": "image/svg+xml", "png": "image/png", "txt": "text/plain; charset=utf-8", "smart-health-card": "application/smart-health-card"}[kind]
-	if media == "" || kind == "smart-health-card" && cert.Format(name) != issuer.SHC || !containsFormat(head.Formats, cert.Format(name)) {
+	if media == "" || kind == "smart-health-card" && cert.Format(name) != issuer.SHC || !slices.Contains(head.Formats, cert.Format(name)) {
 		return nil, problemNoRecord
 	}
 	held, err := s.Issuing.Registry.Read(ctx, by, head.ID)
