@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"ampoule/format"
 )
 
 // Config is what a server can be told. The names in TOML are those of the tags;
@@ -409,32 +411,9 @@ func fromVariable(short string, names []string) string {
 // in its last part.
 func nearest(name string, names []string) string {
 	far := func(known string) int {
-		return min(2*distance(name, known), 2*distance(last(name), last(known))+1)
+		return min(2*format.Distance(name, known), 2*format.Distance(last(name), last(known))+1)
 	}
 	return slices.MinFunc(names, func(a, b string) int { return cmp.Compare(far(a), far(b)) })
 }
 
 func last(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
-
-// distance is that of Levenshtein. It is asked about names that a person wrote;
-// of a longer one the beginning is enough.
-func distance(a, b string) int {
-	a = a[:min(len(a), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -94,31 +94,38 @@ func (i *Issuing) actor(ctx context.Context, action access.Action, facility stri
 	return issuer.Actor{}, problemWhichFacility
 }
 
-// record returns what is known of a record that the one who asks may do that to.
-// One of another place is not found: nobody learns that it is there.
-func (i *Issuing) record(ctx context.Context, action access.Action, id string) (issuer.Head, issuer.Actor, error) {
+// owned finds what belongs to a place, for one who may do that to it. What lies at
+// another place is not found, and neither is what the asker may not even see:
+// nobody learns that it is there.
+func owned[T any](ctx context.Context, i *Issuing, action, see access.Action, id string, none *problem, find func(issuer.Actor, issuer.ID) (T, issuer.Place, error)) (found T, by issuer.Actor, err error) {
+	var nothing T
 	who := principal(ctx)
 	if who == nil {
-		return issuer.Head{}, issuer.Actor{}, problemNobody
+		return nothing, by, problemNobody
 	}
 	parsed, err := issuer.ParseID(id)
 	if err != nil {
-		return issuer.Head{}, issuer.Actor{}, problemNoRecord
+		return nothing, by, none
 	}
-	by := issuer.Actor{ID: who.ID, Within: issuer.Place{Organisation: who.Organisation}}
-	head, err := i.Registry.Head(ctx, by, parsed)
-	if err != nil {
-		return issuer.Head{}, issuer.Actor{}, issuingProblem(err)
+	by = issuer.Actor{ID: who.ID, Within: issuer.Place{Organisation: who.Organisation}}
+	if found, by.Within, err = find(by, parsed); err != nil {
+		return nothing, by, err
 	}
-	by.Within = head.Place
-	if ok, _ := i.Policy.Allow(who, action, head.Place); !ok {
-		// Who may not even see it is not told that it is there.
-		if seen, _ := i.Policy.Allow(who, access.CertificateList, head.Place); !seen {
-			return issuer.Head{}, issuer.Actor{}, problemNoRecord
-		}
-		return issuer.Head{}, issuer.Actor{}, problemDenied
+	if ok, _ := i.Policy.Allow(who, action, by.Within); ok {
+		return found, by, nil
 	}
-	return head, by, nil
+	if ok, _ := i.Policy.Allow(who, see, by.Within); ok {
+		return nothing, by, problemDenied
+	}
+	return nothing, by, none
+}
+
+// record returns what is known of a record that the one who asks may do that to.
+func (i *Issuing) record(ctx context.Context, action access.Action, id string) (issuer.Head, issuer.Actor, error) {
+	return owned(ctx, i, action, access.CertificateList, id, problemNoRecord, func(by issuer.Actor, id issuer.ID) (issuer.Head, issuer.Place, error) {
+		head, err := i.Registry.Head(ctx, by, id)
+		return head, head.Place, issuingProblem(err)
+	})
 }
 
 // issuingProblem is an error of the registry as an answer. What is wrong with an

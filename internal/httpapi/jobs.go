@@ -303,30 +303,12 @@ func (s *server) describeJobs(api huma.API) {
 	})
 }
 
-// job returns a job that the one who asks may do that to. One of another place is
-// not found.
+// job returns a job that the one who asks may do that to.
 func (i *Issuing) job(ctx context.Context, action access.Action, id string) (issuer.Job, issuer.Actor, error) {
-	who := principal(ctx)
-	if who == nil {
-		return issuer.Job{}, issuer.Actor{}, problemNobody
-	}
-	parsed, err := issuer.ParseID(id)
-	if err != nil {
-		return issuer.Job{}, issuer.Actor{}, problemNoJob
-	}
-	by := issuer.Actor{ID: who.ID, Within: issuer.Place{Organisation: who.Organisation}}
-	j, err := i.Bulk.Job(ctx, by, parsed)
-	if err != nil {
-		return issuer.Job{}, issuer.Actor{}, jobProblem(err)
-	}
-	by.Within = j.Place
-	if ok, _ := i.Policy.Allow(who, action, j.Place); !ok {
-		if seen, _ := i.Policy.Allow(who, access.JobRead, j.Place); !seen {
-			return issuer.Job{}, issuer.Actor{}, problemNoJob
-		}
-		return issuer.Job{}, issuer.Actor{}, problemDenied
-	}
-	return j, by, nil
+	return owned(ctx, i, action, access.JobRead, id, problemNoJob, func(by issuer.Actor, id issuer.ID) (issuer.Job, issuer.Place, error) {
+		j, err := i.Bulk.Job(ctx, by, id)
+		return j, j.Place, jobProblem(err)
+	})
 }
 
 // jobProblem is an error of bulk issuing as an answer. What is wrong with a file is

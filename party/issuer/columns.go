@@ -142,35 +142,13 @@ func findColumn(header string) (at int, nearest string, known bool) {
 		if i < 0 {
 			continue
 		}
-		far := distance(key, name)
+		far := format.Distance(key, name)
 		// The same distance has the same answer whatever the map's order.
 		if best < 0 || far < best || far == best && columns[i].name < nearest {
 			best, nearest = far, columns[i].name
 		}
 	}
 	return 0, nearest, false
-}
-
-// distance is that of Levenshtein; of a long name the beginning is enough.
-func distance(a, b string) int {
-	a = a[:min(len(a), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // DateOrder is how dates with slashes are written.
