@@ -128,7 +128,7 @@ func TestPeopleByRoleAndPlace(t *testing.T) {
 			}
 		}
 	}
-	if want := len(access.Roles) * 4 * 15; asked != want {
+	if want := len(testedRoles()) * 4 * 15; asked != want {
 		t.Errorf("%d were asked, want %d", asked, want)
 	}
 }
