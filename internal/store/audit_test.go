@@ -82,6 +82,9 @@ func idOf(t testing.TB, s *Store, seal, n int64) (id []byte) {
 // TestAuditTampering: three seals of five lines each, and what somebody does to
 // them who owns the database and has no master key.
 func TestAuditTampering(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the short tests look for races, and here is one hand at a time")
+	}
 	for _, tt := range []struct {
 		name string
 		do   func(t *testing.T, s *Store)

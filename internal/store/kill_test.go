@@ -224,14 +224,14 @@ func saveMaster(t testing.TB, c Config) {
 
 // TestKill kills the process, with SIGKILL, at random moments.
 func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the short tests look for races, and what is killed tells of none")
+	}
 	engines(t, func(t *testing.T, c Config) {
 		shut(t, create(t, c))
 		saveMaster(t, c)
 		a := &acknowledged{issued: make(map[issuer.ID]promise), erased: make(map[issuer.ID]bool)}
-		rounds := 4
-		if testing.Short() {
-			rounds = 2
-		}
+		const rounds = 4
 		for round := range rounds {
 			// Eight workers erase their first record after fifty-six.
 			kill, wait := a.start(t, childTask{Dir: c.Dir, Postgres: c.Postgres, Round: round}, 70+rand.IntN(70))
