@@ -17,6 +17,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/internal/access"
+	"ampoule/internal/config"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/party/issuer"
@@ -175,7 +176,7 @@ func (s *service) desk(ctx context.Context) (*desk, error) {
 	}
 	set := instanceOf(settled)
 	c := &desk{settings: set, address: cmp.Or(s.settings.Cards.Address, s.settings.Access.Origin), log: s.log}
-	if c.keys, err = loadSigningKeys(s.settings); err != nil {
+	if c.keys, err = s.keys.load(s.settings); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(c.address, "https://") {
@@ -248,10 +249,50 @@ func (c *desk) join(page *httpapi.Page, s *service) error {
 	}
 	page.Issuing = &httpapi.Issuing{
 		Registry: c.registry, Bulk: s.bulk, Policy: s.accounts.Policy, Participant: c.settings.Participant, Authority: c.settings.Name,
-		Address: c.address, Keys: c.jwks, Changed: s.wakeUp, Made: s.started,
+		Address: c.address, Keys: c.jwks, Changed: s.changed, Made: s.started,
 		Terms: httpapi.Terms{Catalogue: v.Catalogue, Country: c.settings.Country},
 	}
 	return nil
+}
+
+// changed takes a revocation into account before the one who revoked is answered:
+// who verifies next here is told of it. Of many at once the first to look does it for
+// the others.
+func (s *service) changed() {
+	if err := s.refresh(context.Background()); err != nil {
+		s.log.Error("what is kept goes on to be used", "error", err.Error())
+	}
+}
+
+// keyCache are the signing keys as their files were read last: to open one takes a
+// second of work, on purpose.
+type keyCache struct {
+	of   string // names, sizes and times of the files
+	keys []*keys.Key
+}
+
+func (k *keyCache) load(c *config.Config) ([]*keys.Key, error) {
+	files, err := filepath.Glob(filepath.Join(c.Store.Dir, signingFolder, "*.key"))
+	if err != nil {
+		return nil, err
+	}
+	var of strings.Builder
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintln(&of, path, info.Size(), info.ModTime().UnixNano())
+	}
+	if of.String() == k.of {
+		return k.keys, nil
+	}
+	loaded, err := loadSigningKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	k.of, k.keys = of.String(), loaded
+	return loaded, nil
 }
 
 // openAccounts opens the accounts of a service.

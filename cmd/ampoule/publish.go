@@ -72,6 +72,17 @@ func (p *publisher) due(of string, now time.Time) bool {
 	return p.last == nil || p.of != of || now.Sub(p.last.Issued) >= p.settings.Publish.Every
 }
 
+// publishPause is the least time between two bundles: many revocations make one.
+const publishPause = time.Second
+
+// soonest is when the next bundle may be made.
+func (p *publisher) soonest() time.Time {
+	if p.last == nil {
+		return time.Time{}
+	}
+	return p.last.Issued.Add(publishPause)
+}
+
 // publish makes the next bundle. Whoever reads the file finds the last or this one.
 func (p *publisher) publish(d *desk, of string, now time.Time) error {
 	c := p.settings.Publish

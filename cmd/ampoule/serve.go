@@ -196,12 +196,6 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		case err := <-failed:
 			return err
 		case <-s.wake:
-			// Those who revoke many come one after the other.
-			select {
-			case <-time.After(gatherChanges):
-			case <-ctx.Done():
-				continue
-			}
 			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
@@ -268,6 +262,7 @@ type service struct {
 
 	mu   sync.Mutex // held for a refresh; what follows is guarded by it
 	hot  *hotkeys.Cache
+	keys keyCache
 	kept *bundle.Opened
 	seen string // what was gone by when it was looked at last
 }
@@ -275,10 +270,6 @@ type service struct {
 func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
 	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{}), hot: hotkeys.NewCache(settings.Verifier.HotKeys)}
 }
-
-// gatherChanges is how long after a revocation the service takes it into account,
-// with all that came meanwhile.
-const gatherChanges = 300 * time.Millisecond
 
 // wakeUp has the service refresh soon.
 func (s *service) wakeUp() {
@@ -340,7 +331,9 @@ func (s *service) refresh(ctx context.Context) error {
 			return err
 		}
 		if s.publisher != nil && s.publisher.due(seen, now) {
-			if err := s.publisher.publish(desk, seen, now); err != nil {
+			if wait := s.publisher.soonest().Sub(now); wait > 0 {
+				time.AfterFunc(wait, s.wakeUp)
+			} else if err := s.publisher.publish(desk, seen, now); err != nil {
 				return err
 			}
 		}
