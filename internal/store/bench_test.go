@@ -52,6 +52,7 @@ func BenchmarkDurable(b *testing.B) {
 	b.Run("sqlite-unsealed", func(b *testing.B) { benchmarkIssue(b, Config{sealEvery: time.Hour}) })
 	b.Run("sqlite-nosync", func(b *testing.B) { benchmarkIssue(b, Config{NoSync: true}) })
 	b.Run("postgres-bare", benchmarkBare)
+	b.Run("postgres-rows", benchmarkRows)
 	b.Run("postgres", func(b *testing.B) {
 		dsn, _ := storetest.Postgres(b)
 		benchmarkIssue(b, Config{Postgres: dsn})
@@ -92,6 +93,34 @@ func benchmarkIssue(b *testing.B, c Config) {
 		o := storetest.Order(fmt.Sprint(n), storetest.Dose(n))
 		o.Wanted = o.Wanted[:1]
 		if _, err := k.Registry.Issue(ctx, o); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// benchmarkRows inserts the rows that an issue writes, bare: five statements a
+// transaction in one message, and nothing signed or sealed.
+func benchmarkRows(b *testing.B) {
+	dsn, _ := storetest.Postgres(b)
+	c := Config{Dir: b.TempDir(), Master: newMaster(b), Postgres: fmt.Sprintf("%s pool_max_conns=%d", dsn, clients)}
+	d := create(b, c).db.(*postgresDB)
+	content := make([]byte, 600)
+	_, _ = rand.Read(content)
+	parallel(b, func(n int) {
+		id, err := issuer.NewID(time.Now(), nil)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		key := func(kind byte) []byte { return append(append([]byte{}, id[:15]...), kind) }
+		err = d.sendCall([]stmt{
+			{sql: `INSERT INTO record (id, slot, version, state, reason, issued, changed, asked, request, terms, content) VALUES ($1, $2, 1, 'valid', '', 0, 0, $3, $3, $3, $4)`, args: []any{id[:], int64(n), id[:], content}},
+			{sql: `INSERT INTO artefact (record, n, format, kid, scheme, mark, expires, current, content) VALUES ($1, 0, 'eu-dcc', $1, '', $1, 0, 1, $2)`, args: []any{id[:], content}},
+			{sql: `INSERT INTO term (mac, record) VALUES ($2, $1), ($3, $1), ($4, $1), ($5, $1), ($6, $1)`, args: []any{id[:], key(1), key(2), key(3), key(4), key(5)}},
+			{sql: `INSERT INTO audit (id, at, actor, action, record, reason, mac) VALUES ($1, 0, 'u-1', 'issue', $1, '', $1)`, args: []any{id[:]}},
+			{sql: `SELECT DISTINCT record FROM term WHERE mac IN ($1, $2, $3)`, args: []any{key(3), key(4), key(5)}, each: func(s scan) error { var r []byte; return s(&r) }},
+		})
+		if err != nil {
 			b.Error(err)
 		}
 	})
