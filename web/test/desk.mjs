@@ -26,15 +26,25 @@ export async function service() {
   }
   const url = new URL(await found(/^open: +(\S+)\/setup$/m)).origin
   const token = await found(/^token: +(\S+)$/m)
-  const post = (path, fields, cookie) =>
-    fetch(url + path, { method: 'POST', redirect: 'manual', headers: { 'content-type': 'application/x-www-form-urlencoded', ...(cookie ? { cookie } : {}) }, body: new URLSearchParams(fields) })
-  const cookieOf = (r) => r.headers.getSetCookie()[0]?.split(';')[0] ?? assert.fail(`no session: ${r.status}`)
-
   for (let i = 0; ; i++) {
     if (await fetch(url + '/healthz').then((r) => r.ok, () => false)) break
     assert.ok(i < 200, said)
     await new Promise((r) => setTimeout(r, 50))
   }
+  return {
+    ...await setUp(url, token),
+    stop() {
+      child.kill('SIGKILL')
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** setUp is the first run of a service, by its token, and the people who work there: how to log in, and to ask the API as one of them. */
+export async function setUp(url, token) {
+  const post = (path, fields, cookie) =>
+    fetch(url + path, { method: 'POST', redirect: 'manual', headers: { 'content-type': 'application/x-www-form-urlencoded', ...(cookie ? { cookie } : {}) }, body: new URLSearchParams(fields) })
+  const cookieOf = (r) => r.headers.getSetCookie()[0]?.split(';')[0] ?? assert.fail(`no session: ${r.status}`)
   const cookies = {
     admin: cookieOf(await post('/setup', {
       token, organisation: 'clinic', name: 'Specimen Clinic', participant: 'XXA', country: 'CH', language: 'en', zone: 'UTC', login: 'admin', password: passwords.admin,
@@ -54,10 +64,6 @@ export async function service() {
       const r = await fetch(url + path, { method, headers: { cookie: cookies[who], ...(body ? { 'content-type': 'application/json' } : {}), ...header }, body: body && JSON.stringify(body) })
       const text = await r.text()
       return { status: r.status, body: text ? JSON.parse(text) : undefined }
-    },
-    stop() {
-      child.kill('SIGKILL')
-      rmSync(dir, { recursive: true, force: true })
     },
   }
 }

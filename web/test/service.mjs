@@ -55,8 +55,8 @@ export class Postgres {
 
 /** Service is one server and the commands of its operator. */
 export class Service {
-  constructor(dir, postgres) {
-    Object.assign(this, { dir, postgres, log: '', out: '' })
+  constructor(dir, postgres, more = {}) {
+    Object.assign(this, { dir, postgres, more, log: '', out: '' })
   }
 
   async settings() {
@@ -68,7 +68,7 @@ export class Service {
     }
     return Object.entries({
       listen: `127.0.0.1:${this.port}`, 'http.rate': 0, 'verifier.refresh': '1s', 'store.dir': join(this.dir, 'store'),
-      'store.postgres': this.postgres?.dsn ?? '', 'cards.address': 'https://issuer.example/cards', 'log.level': 'debug',
+      'store.postgres': this.postgres?.dsn ?? '', 'cards.address': 'https://issuer.example/cards', 'log.level': 'debug', ...this.more,
     }).flatMap(([name, value]) => ['--set', `${name}=${value}`])
   }
 
