@@ -215,7 +215,7 @@ func (s *server) describeJobs(api huma.API) {
 		move              func(*issuer.Bulk) move
 	}{
 		{"jobStart", "start", "Issue the rows that passed the check", func(b *issuer.Bulk) move { return b.Start }},
-		{"jobPause", "pause", "Stop issuing for now; what is in hand is finished", func(b *issuer.Bulk) move { return b.Pause }},
+		{"jobPause", "pause", "Stop issuing until it is resumed; what is in hand is finished", func(b *issuer.Bulk) move { return b.Pause }},
 		{"jobResume", "resume", "Go on issuing", func(b *issuer.Bulk) move { return b.Resume }},
 		{"jobCancel", "cancel", "End a job. What was issued stays; of the rest only the rows that failed are kept", func(b *issuer.Bulk) move { return b.Cancel }},
 	} {

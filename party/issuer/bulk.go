@@ -33,7 +33,7 @@ type Bulk struct {
 	// Retention is how long failed rows are kept after the end of their job, and how
 	// long a job that nobody goes on with is left alone; 0: seven days.
 	Retention time.Duration
-	// Trouble is told of what stopped a job for now; it is tried again. Nil: nobody is.
+	// Trouble is told of what stopped a job, which is tried again. Nil: nobody is.
 	Trouble func(job ID, err error)
 
 	once  sync.Once
