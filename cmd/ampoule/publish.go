@@ -109,7 +109,7 @@ func (p *publisher) publish(d *desk, of string, now time.Time) error {
 	// A key of ours that is on a list besides is no news.
 	drops = slices.DeleteFunc(append(drops, dropped...), func(d bundle.Drop) bool { return d.Reason == string(bundle.ErrDuplicate) })
 	if len(drops) > 0 {
-		d.log.Warn("left out of the bundle", "count", len(drops), "reason", drops[0].Reason)
+		d.log.Info("left out of the bundle", "count", len(drops), "reason", drops[0].Reason)
 	}
 	if err := keep.Replace(p.file, data, 0o644); err != nil {
 		return err
