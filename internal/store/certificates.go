@@ -468,21 +468,27 @@ func (s *Store) Change(ctx context.Context, c issuer.Change) error {
 	return s.db.write(ctx, func(t tx) error { return t.all(stmts...) })
 }
 
-// OfKey implements [issuer.Book].
-func (s *Store) OfKey(ctx context.Context, kid []byte, within issuer.Place, after issuer.ID, limit int, line issuer.Line) ([]issuer.Held, error) {
+// InForce implements [issuer.Book].
+func (s *Store) InForce(ctx context.Context, kid []byte, within issuer.Place, after issuer.ID, limit int, line issuer.Line) ([]issuer.Held, error) {
 	var sealed []sealedRecord
 	err := s.db.write(ctx, func(t tx) error {
 		sealed = nil
 		var ids []issuer.ID
-		err := t.rows(`SELECT DISTINCT r.id FROM artefact a JOIN record r ON r.id = a.record
-			WHERE r.id > $1 AND a.kid = $2 AND a.current = 1 AND r.state = $3
-			AND ($4 = '' OR r.organisation = $4) AND ($5 = '' OR r.facility = $5) ORDER BY r.id LIMIT $6`,
-			[]any{after[:], kid, string(issuer.Valid), within.Organisation, within.Facility, int64(limit)}, func(s scan) error {
-				var id []byte
-				err := s(&id)
-				ids = append(ids, issuer.ID(id))
-				return err
-			})
+		query := `SELECT r.id FROM record r WHERE r.id > $1 AND r.state = $2
+			AND ($3 = '' OR r.organisation = $3) AND ($4 = '' OR r.facility = $4) ORDER BY r.id LIMIT $5`
+		args := []any{after[:], string(issuer.Valid), within.Organisation, within.Facility, int64(limit)}
+		if kid != nil {
+			query = `SELECT DISTINCT r.id FROM artefact a JOIN record r ON r.id = a.record
+			WHERE r.id > $1 AND r.state = $2 AND ($3 = '' OR r.organisation = $3) AND ($4 = '' OR r.facility = $4)
+			AND a.kid = $6 AND a.current = 1 ORDER BY r.id LIMIT $5`
+			args = append(args, kid)
+		}
+		err := t.rows(query, args, func(s scan) error {
+			var id []byte
+			err := s(&id)
+			ids = append(ids, issuer.ID(id))
+			return err
+		})
 		if err != nil || len(ids) == 0 {
 			return err
 		}

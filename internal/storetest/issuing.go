@@ -34,6 +34,8 @@ func Issuing(t *testing.T, open func(*testing.T) issuer.Book) {
 		{"correct", testCorrect},
 		{"correct at once", testCorrectAtOnce},
 		{"reissue", testReissue},
+		{"revoke many", testRevokeMany},
+		{"revoke a list", testRevokeListed},
 		{"erase", testErase},
 		{"places", testPlaces},
 		{"a further format", testAdd},
