@@ -21,6 +21,7 @@ const (
 	ErrSnapshotField   = format.Defect("bad-field")
 	ErrSnapshotForm    = format.Defect("not-deterministic") // the same content, in other bytes than ours
 	ErrSnapshotSize    = format.Defect("snapshot-too-large")
+	ErrTimedEntry      = format.Defect("timed-entry") // a card list that revokes what was issued before some time
 )
 
 // The bounds of a snapshot. Two million hashes are what is revoked of 10^9
@@ -295,15 +296,28 @@ func (s *Status) AddSnapshot(source string, data []byte) error {
 	return nil
 }
 
-// Snapshot returns the hashes and filters that are loaded in the form of a
-// snapshot. The revocation lists of cards and the status lists stay documents of
-// their own: the ones have times, the others are small already.
+// Snapshot returns what is loaded in the form of a snapshot: hashes, filters and
+// the revocation identifiers of cards. Status lists stay documents of their own,
+// for they are small already. A card list whose entries have times cannot stand in
+// a snapshot, and fails with ErrTimedEntry: half of a list must not look like one.
 func (s *Status) Snapshot() (*Snapshot, error) {
 	out := new(Snapshot)
 	for key, groups := range s.groups {
 		for _, g := range groups {
 			out.Add(SnapshotGroup{key.scheme, key.country, key.kid, g.purpose, g.hashes})
 		}
+	}
+	for kid, lists := range s.cards {
+		var hashes []dccrevocation.Hash128
+		for _, l := range lists {
+			for rid, before := range l.crl.Entries() {
+				if !before.IsZero() {
+					return nil, fmt.Errorf("card revocation list %s: %w", l.source, ErrTimedEntry)
+				}
+				hashes = append(hashes, HashRID(rid))
+			}
+		}
+		out.Add(SnapshotGroup{SchemeRID, "", kid, PurposeRevoked, hashes})
 	}
 	for _, f := range s.filters {
 		if err := out.AddFilter(SnapshotFilter{f.country, f.kid, f.filter}); err != nil {
