@@ -5,8 +5,11 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -415,4 +418,39 @@ func FuzzParseSnapshot(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+var update = flag.Bool("update", false, "write the example of docs/spec again")
+
+// TestSnapshotExample: the example of docs/spec is what is written there, and is
+// read.
+func TestSnapshotExample(t *testing.T) {
+	s := new(Snapshot)
+	kid := KeyID("\x01\x02\x03\x04\x05\x06\x07\x08")
+	s.Add(SnapshotGroup{SchemeSignature, "XA", kid, PurposeRevoked, many("specimen", 2)})
+	s.Add(SnapshotGroup{SchemeSignature, "XA", kid, PurposeSuperseded, many("corrected", 1)})
+	s.Add(SnapshotGroup{SchemeUCI, "XA", "", PurposeDose, []dccrevocation.Hash128{dccrevocation.UCI(someUCI)}})
+	want := encoded(t, s)
+	const file = "../docs/spec/examples/status.snapshot"
+	if *update {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%x", want)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../docs/spec/status-snapshot.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.Join(strings.Fields(string(text)), "")
+	if !bytes.Equal(got, want) || !strings.Contains(plain, fmt.Sprintf("%x", want)) {
+		t.Error("the example is another one: go test ./trust -run SnapshotExample -update -v")
+	}
+	if _, err := ParseSnapshot(got); err != nil {
+		t.Error(err)
+	}
 }

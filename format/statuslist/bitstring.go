@@ -2,11 +2,13 @@ package statuslist
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +17,7 @@ import (
 	"ampoule/format/deflate"
 	"ampoule/format/strictjson"
 
-	"github.com/klauspost/compress/gzip"
+	fastgzip "github.com/klauspost/compress/gzip"
 )
 
 // MinBitstring is the fewest bits of a Bitstring Status List (section 2.2 and
@@ -186,16 +188,19 @@ func (b *Bitmap) EncodeBitstring() (string, error) {
 	if len(b.data)*8 < MinBitstring {
 		return "", fmt.Errorf("bitstring: %d bits, at least %d: %w", len(b.data)*8, MinBitstring, ErrShort)
 	}
+	// Without a name and a time: the same list, the same bytes.
 	var out bytes.Buffer
-	data := b.reversed()
-	w, err := gzip.NewWriterLevel(&out, level(data)) // without a name and a time: the same list, the same bytes
+	var w io.WriteCloser
+	var err error
+	if len(b.data) < fast {
+		w, err = gzip.NewWriterLevel(&out, gzip.BestCompression)
+	} else {
+		w, err = fastgzip.NewWriterLevel(&out, fastgzip.BestCompression)
+	}
+	if err == nil {
+		err = writeAll(w, b.reversed())
+	}
 	if err != nil {
-		return "", fmt.Errorf("bitstring: %w", err)
-	}
-	if _, err := w.Write(data); err != nil {
-		return "", fmt.Errorf("bitstring: %w", err)
-	}
-	if err := w.Close(); err != nil {
 		return "", fmt.Errorf("bitstring: %w", err)
 	}
 	return "u" + base64.RawURLEncoding.EncodeToString(out.Bytes()), nil
