@@ -3,7 +3,8 @@
 // asked.
 //
 //	go run ./bench/status            sizes up to 10^8 certificates, and the look-ups
-//	go run ./bench/status -large     up to 10^9: some minutes more, and 1 GB of memory
+//	go run ./bench/status -large     up to 10^9: some minutes more
+//	go run ./bench/status -lookups   the look-ups alone
 //
 // Hashes and indices are drawn from a seed, so that sizes are the same each time.
 package main
@@ -30,25 +31,21 @@ import (
 
 func main() {
 	large := flag.Bool("large", false, "up to 10^9 certificates")
+	only := flag.Bool("lookups", false, "no sizes")
 	flag.Parse()
-	if err := run(*large); err != nil {
+	if err := run(*large, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "status:", err)
 		os.Exit(1)
 	}
 }
 
-func run(large bool) error {
-	fmt.Println("| issued | revoked | list of 1 bit | of 2 bits | snapshot | EU batches | Bloom 1e-6 / 1e-12 | prefixes 1e-6 | fuse16 / fuse32 |\n|---|---|---|---|---|---|---|---|---|")
-	rows := []struct{ issued, revoked int }{{1e6, 1e3}, {1e7, 1e4}, {1e8, 1e4}, {1e8, 1e5}, {1e8, 1e6}}
-	if large {
-		rows = append(rows, []struct{ issued, revoked int }{{1e9, 1e6}}...)
-	}
-	for _, r := range rows {
-		if err := sizes(r.issued, r.revoked); err != nil {
+func run(large, only bool) error {
+	if !only {
+		if err := allSizes(large); err != nil {
 			return err
 		}
 	}
-	fmt.Println("\n| hashes | snapshot | load | memory | of it filter | not listed | listed | map of the same | search alone | SHA-256 of 32 bytes |\n|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| hashes | snapshot | load | memory | of it filter | not listed | listed | map of the same | search alone | filter alone | SHA-256 of 32 bytes |\n|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, n := range []int{1e3, 1e5, 1e6} {
 		if err := lookups(n); err != nil {
 			return err
@@ -58,6 +55,21 @@ func run(large bool) error {
 	for _, n := range []int{1e5, 1e6} {
 		carried(n)
 	}
+	return nil
+}
+
+func allSizes(large bool) error {
+	fmt.Println("| issued | revoked | list of 1 bit | of 2 bits | snapshot | EU batches | Bloom 1e-6 / 1e-12 | prefixes 1e-6 | fuse16 / fuse32 |\n|---|---|---|---|---|---|---|---|---|")
+	rows := []struct{ issued, revoked int }{{1e6, 1e3}, {1e7, 1e4}, {1e8, 1e4}, {1e8, 1e5}, {1e8, 1e6}}
+	if large {
+		rows = append(rows, struct{ issued, revoked int }{1e9, 1e6})
+	}
+	for _, r := range rows {
+		if err := sizes(r.issued, r.revoked); err != nil {
+			return err
+		}
+	}
+	fmt.Println()
 	return nil
 }
 
@@ -257,12 +269,19 @@ func lookups(n int) error {
 			found++
 		}
 	})
+	filter, keys := fuse[uint16](hashes), filterKeys(others)
+	through := 0
+	alone := nanoseconds(func(i int) {
+		if filter.Contains(keys[i%asked]) {
+			through++
+		}
+	})
 	if found > 0 {
 		return fmt.Errorf("%d hashes of 128 bits collide", found)
 	}
 	sha := nanoseconds(func(i int) { sha256.Sum256(not[i%asked].Signature) })
-	fmt.Printf("| %.0e | %s | %.1f ms | %s | %s | %.0f ns | %.0f ns | %.0f ns | %.0f ns | %.0f ns |\n", float64(n), kb(float64(len(data))), load.Seconds()*1e3,
-		kb(float64(memory)), kb(float64(2*len(fuse[uint16](hashes).Fingerprints))), notListed, listed, inMap, search, sha)
+	fmt.Printf("| %.0e | %s | %.1f ms | %s | %s | %.0f ns | %.0f ns | %.0f ns | %.0f ns | %.0f ns | %.0f ns |\n", float64(n), kb(float64(len(data))), load.Seconds()*1e3,
+		kb(float64(memory)), kb(float64(2*len(filter.Fingerprints))), notListed, listed, inMap, search, alone, sha)
 	runtime.KeepAlive(status)
 	return nil
 }
