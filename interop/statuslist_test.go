@@ -9,10 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -263,9 +263,12 @@ func judgeStatusToken(t *testing.T, text, keys string) error {
 	if err != nil {
 		return err
 	}
-	pub := &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}
 	if jwk.Crv != "P-256" {
 		return fmt.Errorf("the key is of %s", jwk.Crv)
+	}
+	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
+	if err != nil {
+		return err
 	}
 	if err := tok.Verify(pub); err != nil {
 		return err

@@ -297,14 +297,21 @@ func (s *Status) AddSnapshot(source string, data []byte) error {
 }
 
 // Snapshot returns what is loaded in the form of a snapshot: hashes, filters and
-// the revocation identifiers of cards. Status lists stay documents of their own,
-// for they are small already. A card list whose entries have times cannot stand in
-// a snapshot, and fails with ErrTimedEntry: half of a list must not look like one.
+// the revocation identifiers of cards. What a batch or a card list calls revoked,
+// since it has no other word, and another source superseded, is superseded there.
+//
+// Status lists stay documents of their own, for they are small already. A card
+// list whose entries have times cannot stand in a snapshot, and fails with
+// ErrTimedEntry: half of a list must not look like one.
 func (s *Status) Snapshot() (*Snapshot, error) {
 	out := new(Snapshot)
 	for key, groups := range s.groups {
 		for _, g := range groups {
-			out.Add(SnapshotGroup{key.scheme, key.country, key.kid, g.purpose, g.hashes})
+			hashes := g.hashes
+			if g.guessed {
+				hashes = s.notSuperseded(key, hashes)
+			}
+			out.Add(SnapshotGroup{key.scheme, key.country, key.kid, g.purpose, hashes})
 		}
 	}
 	for kid, lists := range s.cards {
@@ -317,7 +324,8 @@ func (s *Status) Snapshot() (*Snapshot, error) {
 				hashes = append(hashes, HashRID(rid))
 			}
 		}
-		out.Add(SnapshotGroup{SchemeRID, "", kid, PurposeRevoked, hashes})
+		key := groupKey{SchemeRID, "", kid}
+		out.Add(SnapshotGroup{key.scheme, key.country, key.kid, PurposeRevoked, s.notSuperseded(key, hashes)})
 	}
 	for _, f := range s.filters {
 		if err := out.AddFilter(SnapshotFilter{f.country, f.kid, f.filter}); err != nil {
@@ -325,4 +333,11 @@ func (s *Status) Snapshot() (*Snapshot, error) {
 		}
 	}
 	return out, nil
+}
+
+// notSuperseded returns the hashes that nobody calls superseded.
+func (s *Status) notSuperseded(key groupKey, hashes []dccrevocation.Hash128) []dccrevocation.Hash128 {
+	return slices.DeleteFunc(slices.Clone(hashes), func(h dccrevocation.Hash128) bool {
+		return slices.ContainsFunc(s.groups[key], func(g *group) bool { return g.purpose == PurposeSuperseded && g.has(h) })
+	})
 }

@@ -248,6 +248,32 @@ func TestPurposeOfAnotherHash(t *testing.T) {
 	}
 }
 
+// What only a batch calls revoked is superseded in a snapshot where another source
+// says so; what a snapshot calls revoked stays so.
+func TestSnapshotOfSeveralSources(t *testing.T) {
+	h := many("x", 3)
+	s := new(Status)
+	for _, hash := range h[:2] {
+		s.Revoke("batch", "XA", "kid", dccrevocation.TypeUCI, hash)
+	}
+	said := new(Snapshot)
+	said.Add(SnapshotGroup{SchemeUCI, "XA", "kid", PurposeSuperseded, h[1:]})
+	said.Add(SnapshotGroup{SchemeUCI, "XA", "kid", PurposeRevoked, h[2:]})
+	if err := s.Add("snapshot", encoded(t, said)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := new(Snapshot)
+	want.Add(SnapshotGroup{SchemeUCI, "XA", "kid", PurposeRevoked, []dccrevocation.Hash128{h[0], h[2]}})
+	want.Add(SnapshotGroup{SchemeUCI, "XA", "kid", PurposeSuperseded, h[1:]})
+	if diff := cmp.Diff(want.Groups, got.Groups); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestCardsInSnapshots(t *testing.T) {
 	k := &Key{ID: "thumbprint"}
 	s := new(Status)

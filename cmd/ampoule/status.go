@@ -39,44 +39,32 @@ type statusMakeCmd struct {
 
 // Run makes a snapshot, and reads it as a verifier would before it is written.
 func (c *statusMakeCmd) Run(t terminal) error {
-	out := new(trust.Snapshot)
+	all := new(trust.Status)
+	for _, path := range c.File {
+		data, err := readInput(path, t.in)
+		if err != nil {
+			return exitError{exitUsage, err}
+		}
+		if err := all.Add(path, data); err != nil {
+			return exitError{exitUsage, err}
+		}
+		if all.Pointed() > 0 {
+			return usageError("%s: a status list stays a file of its own: give it to --status as it is", path)
+		}
+	}
 	for _, in := range []struct {
 		files   []string
-		purpose trust.Purpose // of batches; "" leaves each its own
-	}{{c.File, ""}, {c.Superseded, trust.PurposeSuperseded}, {c.Dose, trust.PurposeDose}} {
+		purpose trust.Purpose
+	}{{c.Superseded, trust.PurposeSuperseded}, {c.Dose, trust.PurposeDose}} {
 		for _, path := range in.files {
-			data, err := readInput(path, t.in)
-			if err != nil {
+			if err := addBatchesFor(all, path, in.purpose); err != nil {
 				return exitError{exitUsage, err}
-			}
-			s := new(trust.Status)
-			if in.purpose != "" {
-				err = s.AddBatches(path, data)
-			} else {
-				err = s.Add(path, data)
-			}
-			if err != nil {
-				return exitError{exitUsage, err}
-			}
-			if s.Pointed() > 0 {
-				return usageError("%s: a status list stays a file of its own: give it to --status as it is", path)
-			}
-			snapshot, err := s.Snapshot()
-			if err != nil {
-				return usageError("%s: %w", path, err)
-			}
-			for _, g := range snapshot.Groups {
-				if in.purpose != "" {
-					g.Purpose = in.purpose
-				}
-				out.Add(g)
-			}
-			for _, f := range snapshot.Filters {
-				if err := out.AddFilter(f); err != nil {
-					return usageError("%s: %w", path, err)
-				}
 			}
 		}
+	}
+	out, err := all.Snapshot()
+	if err != nil {
+		return exitError{exitUsage, err}
 	}
 	for _, text := range c.Filter {
 		f, err := readFilter(text)
@@ -100,6 +88,29 @@ func (c *statusMakeCmd) Run(t terminal) error {
 	fmt.Fprintf(t.out, "%s: %d bytes\n", c.Out, len(data))
 	printSnapshot(t, out)
 	return nil
+}
+
+// addBatchesFor lists what is in batches for another purpose than to be revoked.
+func addBatchesFor(all *trust.Status, path string, purpose trust.Purpose) error {
+	data, err := readInput(path, nil)
+	if err != nil {
+		return err
+	}
+	batches := new(trust.Status)
+	if err := batches.AddBatches(path, data); err != nil {
+		return err
+	}
+	s, err := batches.Snapshot()
+	if err != nil {
+		return err
+	}
+	for i := range s.Groups {
+		s.Groups[i].Purpose = purpose
+	}
+	if data, err = s.Encode(); err != nil {
+		return err
+	}
+	return all.AddSnapshot(path, data)
 }
 
 // readFilter reads CC:KID:TYPE=FILE.
