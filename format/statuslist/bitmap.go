@@ -9,12 +9,12 @@ import (
 // The kinds of defect of a list, whichever its form. Those of a compressed
 // stream are format/deflate's, those of JSON strictjson's, of CBOR cbor's.
 const (
-	ErrBits     = format.Defect("bad-status-size")       // bits per entry: 1, 2, 4 or 8
-	ErrEntries  = format.Defect("bad-list-length")       // none, too many, or not whole bytes
-	ErrIndex    = format.Defect("index-out-of-range")    // MUST be refused, never taken for valid
-	ErrValue    = format.Defect("bad-status-value")      // more than fits an entry
-	ErrZlib     = format.Defect("bad-zlib")              // a raw stream, or one with a dictionary
-	ErrGzip     = format.Defect("bad-gzip")              //
+	ErrBits     = format.Defect("bad-status-size")    // bits per entry: 1, 2, 4 or 8
+	ErrEntries  = format.Defect("bad-list-length")    // none, too many, or not whole bytes
+	ErrIndex    = format.Defect("index-out-of-range") // MUST be refused, never taken for valid
+	ErrValue    = format.Defect("bad-status-value")   // more than fits an entry
+	ErrZlib     = format.Defect("bad-zlib")           // a raw stream, or one with a dictionary
+	ErrGzip     = format.Defect("bad-gzip")
 	ErrChecksum = format.Defect("bad-checksum")          // Adler-32 or CRC-32 of what was inflated
 	ErrEncoding = format.Defect("invalid-character")     // of base64url, or no multibase u
 	ErrShape    = format.Defect("not-a-status-list")     // a member missing or of a wrong type

@@ -170,10 +170,9 @@ func ParseReference(data []byte) (Reference, error) {
 	return Reference{idx, uri}.check()
 }
 
-// ReferenceFromCBOR reads the claim status of a CWT, which stands under label
-// 65535.
-func ReferenceFromCBOR(status cbor.Value) (Reference, error) {
-	list := status.Get("status_list")
+// ReferenceFromCWT reads the claim status among the claims of a CWT.
+func ReferenceFromCWT(claims cbor.Value) (Reference, error) {
+	list := claims.GetInt(labelStatus).Get("status_list")
 	if !list.Exists() {
 		return Reference{}, fmt.Errorf("status: %w", ErrNoReference)
 	}

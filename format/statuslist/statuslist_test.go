@@ -560,16 +560,16 @@ func TestReferences(t *testing.T) {
 			t.Errorf("%s: %v, %v", tc.in, got, err)
 		}
 	}
-	// Section 6.3: {"status_list": {"idx": 0, "uri": "https://example.com/statuslists/1"}}
-	data, _ := hex.DecodeString("a16b7374617475735f6c697374a2636964780063757269782168747470733a2f2f6578616d706c652e636f6d2f7374617475736c697374732f31")
+	// Section 6.3: 65535: {"status_list": {"idx": 0, "uri": "https://example.com/statuslists/1"}}
+	data, _ := hex.DecodeString("a119ffffa16b7374617475735f6c697374a2636964780063757269782168747470733a2f2f6578616d706c652e636f6d2f7374617475736c697374732f31")
 	v, err := cbor.Parse(data, cbor.DefaultLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ReferenceFromCBOR(v); err != nil || got != (Reference{0, "https://example.com/statuslists/1"}) {
+	if got, err := ReferenceFromCWT(v); err != nil || got != (Reference{0, "https://example.com/statuslists/1"}) {
 		t.Errorf("%v, %v", got, err)
 	}
-	if _, err := ReferenceFromCBOR(cbor.Value{}); !errors.Is(err, ErrNoReference) {
+	if _, err := ReferenceFromCWT(cbor.Value{}); !errors.Is(err, ErrNoReference) {
 		t.Error(err)
 	}
 }

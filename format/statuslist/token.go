@@ -58,10 +58,8 @@ const (
 	labelIssued     = 6
 	labelTTL        = 65534
 	labelStatusList = 65533
+	labelStatus     = 65535 // of a referenced token
 	headerType      = 16
-
-	// LabelStatus is where a referenced CWT has its Reference.
-	LabelStatus = 65535
 )
 
 // Token is a Status List Token, signed by the issuer or by whom it lets publish
