@@ -135,7 +135,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 	}
-	operated, err := operate(settings, measures, s.store, signing, front, log)
+	operated, err := operate(settings, measures, s.store, s, signing, front, log)
 	if err != nil {
 		return err
 	}
