@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ampoule/format"
+	"ampoule/trust"
 )
 
 // Defects of an order for a certificate.
@@ -28,15 +29,15 @@ const (
 	ErrNotCA       format.Defect = "not-an-authority" // the key's certificate cannot issue others
 )
 
-// Role is what a certificate is for: a code of the GDHCN's KeyUsage code system.
-type Role string
+// Role is what a certificate is for.
+type Role = trust.Role
 
 // The roles of a participant's certificates.
 const (
-	RoleSCA Role = "SCA" // signing certificate authority: issues document signers
-	RoleDSC Role = "DSC" // document signer: signs health certificates
-	RoleUP  Role = "UP"  // upload: signs what is sent to the gateway
-	RoleTLS Role = "TLS" // connects to the gateway
+	RoleSCA = trust.RoleSCA
+	RoleDSC = trust.RoleDSC
+	RoleUP  = trust.RoleUP
+	RoleTLS = trust.RoleTLS
 )
 
 // Participant is who a certificate names as its subject.
