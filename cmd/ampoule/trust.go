@@ -10,6 +10,7 @@ import (
 )
 
 type trustCmd struct {
+	Publish trustPublishCmd `cmd:"" help:"Sign the tree of DID trust lists, as the WHO's network publishes it, and replace it whole."`
 	Explain trustExplainCmd `cmd:"" help:"List every key and every entry that did not become one, with the reason."`
 }
 
