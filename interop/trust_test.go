@@ -19,6 +19,7 @@ import (
 	"ampoule/format/dccrevocation"
 	"ampoule/format/didlist"
 	"ampoule/format/masterlist"
+	"ampoule/format/pkix"
 	"ampoule/trust"
 )
 
@@ -27,13 +28,16 @@ func runTrust(t *testing.T, b *board, dir string) {
 	judgeRevocationHashes(t, b, dir)
 	judgeVCI(t, b, dir)
 	judgeMasterLists(t, b, dir)
+	judgeSignedMessages(t, b, dir)
+	judgeOnboarding(t, b, dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	built := []string{"did-trustlist", "eu-revocation", "vci", "icao-master-list", "cms", "tng-onboarding"}
 	var unbuilt []string
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != "did-trustlist" && e.Name() != "eu-revocation" && e.Name() != "vci" && e.Name() != "icao-master-list" {
+		if e.IsDir() && !slices.Contains(built, e.Name()) {
 			unbuilt = append(unbuilt, e.Name())
 		}
 	}
@@ -169,7 +173,7 @@ func judgeMasterLists(t *testing.T, b *board, dir string) {
 			if e.Err != nil {
 				continue
 			}
-			issued := func(c *masterlist.Certificate) bool {
+			issued := func(c *pkix.Certificate) bool {
 				return c.Issuer.Equal(e.Certificate.Subject) && c.CheckSignature(e.Certificate.PublicKey) == nil
 			}
 			if slices.ContainsFunc(doc.Carried, issued) {
