@@ -98,9 +98,8 @@ func (o *Operator) UploadRule(ctx context.Context, p *Participant, message []byt
 		return refuse(Bad, codeRuleVersion, "Invalid Version", "want three numbers with dots")
 	case err1 != nil || err2 != nil || !to.After(from):
 		return refuse(Bad, codeRulePeriod, "Invalid Timestamp(s)", "ValidFrom and ValidTo are no period")
-	case r.Type == "Acceptance" && from.Before(now.Add(48*time.Hour)), from.Before(now):
-		// Who travels must be able to read what will hold.
-		return refuse(Bad, codeRulePeriod, "Invalid Timestamp(s)", "an acceptance rule is uploaded 48 hours before it holds, an invalidation rule before")
+	case r.Type == "Acceptance" && from.Before(now.Add(ruleNotice)):
+		return refuse(Bad, codeRulePeriod, "Invalid Timestamp(s)", "an acceptance rule is uploaded %s before it holds", ruleNotice)
 	}
 	// Step 3: newer than the versions that are there.
 	before, err := o.Book.Items(ctx, Query{Kind: KindRule, Country: p.Country})
@@ -124,6 +123,10 @@ func (o *Operator) UploadRule(ctx context.Context, p *Participant, message []byt
 		Line: Line{At: now, By: p.Thumbprint, Country: p.Country, Action: ActionUpload, Subject: i.Name, Reason: string(KindRule)},
 	}, now))
 }
+
+// ruleNotice is how long before it holds an acceptance rule is uploaded: who
+// travels must be able to read what will hold.
+const ruleNotice = 48 * time.Hour
 
 func parseVersion(text string) (v [3]int, ok bool) {
 	parts := strings.Split(text, ".")
