@@ -29,16 +29,18 @@ func (b gatewayBook) Change(ctx context.Context, c gateway.Changes, now time.Tim
 	return b.db.write(ctx, func(t tx) error {
 		// Step 1: the time of the change. Nobody else gets one before this is done.
 		var at, number int64
-		err := t.row(`UPDATE gateway_clock SET
-				changed = CASE WHEN changed >= $1 THEN changed + $2 ELSE $1 + $2 END,
-				number = number + $3
-			WHERE id = 1 RETURNING changed, number`,
-			[]any{now.UnixMicro(), int64(len(c.Insert) + len(c.Delete) + len(c.Resign)), int64(len(c.Insert))}, &at, &number)
+		n := int64(len(c.Insert) + len(c.Delete) + len(c.Resign))
+		err := t.row(`INSERT INTO gateway_clock (id, changed, number) VALUES (1, $4, $3)
+			ON CONFLICT (id) DO UPDATE SET
+				changed = $2 + CASE WHEN gateway_clock.changed >= $1 THEN gateway_clock.changed ELSE $1 END,
+				number = gateway_clock.number + $3
+			RETURNING changed, number`,
+			[]any{now.UnixMicro(), n, int64(len(c.Insert)), now.UnixMicro() + n}, &at, &number)
 		if err != nil {
 			return err
 		}
 		// The clock has the last of the times and numbers.
-		at -= int64(len(c.Insert) + len(c.Delete) + len(c.Resign))
+		at -= n
 		number -= int64(len(c.Insert))
 
 		// Step 2: what must be living.
@@ -157,7 +159,10 @@ func scanItem(s scan) (i gateway.Item, err error) {
 // Newest implements [gateway.Book].
 func (b gatewayBook) Newest(ctx context.Context) (time.Time, error) {
 	var at int64
-	if err := b.db.readRow(ctx, `SELECT changed FROM gateway_clock WHERE id = 1`, nil, &at); err != nil || at == 0 {
+	err := b.db.readRow(ctx, `SELECT changed FROM gateway_clock WHERE id = 1`, nil, &at)
+	if errors.Is(err, errNoRow) {
+		return time.Time{}, nil
+	} else if err != nil {
 		return time.Time{}, err
 	}
 	return time.UnixMicro(at).UTC(), nil

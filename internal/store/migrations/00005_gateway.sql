@@ -27,14 +27,13 @@ CREATE UNIQUE INDEX gateway_item_claim ON gateway_item (claim) WHERE deleted = 0
 CREATE INDEX gateway_item_kind ON gateway_item (kind, changed);
 CREATE INDEX gateway_item_country ON gateway_item (country, changed);
 
--- The row of which whoever changes something takes the next time and number.
+-- The one row, from the first change on, of which whoever changes something takes the next time and number.
 -- Writers wait for each other at it, so that times become visible in their order.
 CREATE TABLE gateway_clock (
     id      BIGINT NOT NULL PRIMARY KEY,
     changed BIGINT NOT NULL,
     number  BIGINT NOT NULL
 );
-INSERT INTO gateway_clock (id, changed, number) VALUES (1, 0, 0);
 
 -- Proposals that were applied, so that none is applied again.
 CREATE TABLE gateway_applied (
