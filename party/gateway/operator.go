@@ -1,8 +1,7 @@
-// Package gateway is the two sides of a trust network's gateway: the [Operator],
-// who keeps the list of participants' certificates and answers them, and the
-// participant, who uploads its own and believes others' by their signatures.
+// Package gateway is who runs the gateway of a trust network: the [Operator] keeps
+// the list of participants' certificates and answers them.
 //
-// The operator's flows are those of the EU's Digital COVID Certificate Gateway,
+// Its flows are those of the EU's Digital COVID Certificate Gateway,
 // which the WHO's network took over: who connects is known by its certificate,
 // what is uploaded is signed by the participant's uploader, and a signer of
 // documents is listed when an authority of the same country issued it. What the
