@@ -104,7 +104,7 @@ func (o *Operator) Certificates(p *Participant, q CertificateQuery) []tng.Certif
 		}
 		properties := map[string]string{}
 		if e.Claims { // of those that the trust anchor took in it is ours
-			properties = maps.Clone(e.About)
+			maps.Copy(properties, e.About)
 			delete(properties, aboutSource)
 		}
 		list = append(list, tng.CertificateEntry{
