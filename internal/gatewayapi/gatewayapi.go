@@ -352,7 +352,17 @@ func fromHeaders(h http.Header) (c gateway.Caller, err error) {
 		if err != nil || block == nil || block.Type != "CERTIFICATE" {
 			return bad(headerCert + " is no certificate in PEM")
 		}
-		return fromCertificate(block.Bytes), nil
+		c = fromCertificate(block.Bytes)
+		if len(h[headerSHA])+len(h[headerDN]) == 0 {
+			return c, nil
+		}
+		// A proxy that sets one form may pass on another that the client has sent.
+		h = h.Clone()
+		h.Del(headerCert)
+		if other, err := fromHeaders(h); err != nil || other != c {
+			return bad("the headers tell of different certificates")
+		}
+		return c, nil
 	}
 	sum := h.Get(headerSHA)
 	if text, err := url.PathUnescape(sum); err == nil {
