@@ -30,11 +30,13 @@ func runTrust(t *testing.T, b *board, dir string) {
 	judgeMasterLists(t, b, dir)
 	judgeSignedMessages(t, b, dir)
 	judgeOnboarding(t, b, dir)
+	judgeUploads(t, b, dir)
+	judgeGatewayCases(t, b, dir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	built := []string{"did-trustlist", "eu-revocation", "vci", "icao-master-list", "cms", "tng-onboarding"}
+	built := []string{"did-trustlist", "eu-revocation", "vci", "icao-master-list", "cms", "tng-onboarding", "api-cases"}
 	var unbuilt []string
 	for _, e := range entries {
 		if e.IsDir() && !slices.Contains(built, e.Name()) {

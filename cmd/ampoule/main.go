@@ -34,6 +34,7 @@ type commands struct {
 	Rules    rulesCmd       `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
 	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`
+	Gateway  gatewayCmd     `cmd:"" help:"Run the gateway of a trust network: who is taken in, by whom."`
 	Serve    serveCmd       `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
 	Cfg      configCmd      `cmd:"" name:"config" help:"Show the configuration of a server."`
 	Migrate  migrateCmd     `cmd:"" help:"Bring the schema of a store up to date."`

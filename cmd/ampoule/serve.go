@@ -21,6 +21,7 @@ import (
 	"ampoule/format"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
+	"ampoule/internal/control"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/internal/messages"
@@ -133,7 +134,16 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 	}
-	operated, err := operate(settings, measures, s.store, signing, front, log)
+	door, named, err := newGatewayDoor(settings, s.store, log)
+	if err != nil {
+		return err
+	}
+	var controlled control.Gateway
+	if named != nil {
+		controlled = named
+		front.Register(door.Collectors()...)
+	}
+	operated, err := operate(settings, measures, s.store, signing, controlled, front, log)
 	if err != nil {
 		return err
 	}
@@ -181,7 +191,15 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		listener.Close()
 		return err
 	}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	if door != nil {
+		end, err := serveGateway(ctx, settings, door, failed, log)
+		if err != nil {
+			listener.Close()
+			return err
+		}
+		defer end()
+	}
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
 	if h.serving != nil {

@@ -243,8 +243,22 @@ func TestOpen(t *testing.T) {
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("got %v, want %v", err, tc.want)
 			}
-			if err == nil && !bytes.Equal(o.Content, m.content) {
-				t.Errorf("content %q", o.Content)
+			if err != nil {
+				return
+			}
+			detached, err := Detach(m.encode(t))
+			if err != nil || bytes.Contains(detached, m.content) {
+				t.Fatalf("detached with its content: %v", err)
+			}
+			if _, err := Open(detached, m.content); err != nil || !bytes.Equal(o.Content, m.content) {
+				t.Errorf("content %q; detached: %v", o.Content, err)
+			}
+			attached, err := Attach(detached, m.content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(attached, nil); err != nil {
+				t.Errorf("attached again: %v", err)
 			}
 		})
 	}

@@ -72,6 +72,36 @@ func Sign(random io.Reader, content []byte, certificate *pkix.Certificate, signe
 		der.Encode(der.TagSet, info)))), nil
 }
 
+// Detach takes the content out of a message: what is left is DER, and verifies
+// beside the content as before.
+func Detach(message []byte) ([]byte, error) { return replaceContent(message, nil) }
+
+// Attach puts the content into a message that was without it.
+func Attach(message, content []byte) ([]byte, error) {
+	return replaceContent(message, der.Encode(der.TagContext0, der.Encode(der.TagOctetString, content)))
+}
+
+func replaceContent(message, tagged []byte) ([]byte, error) {
+	data, err := der.Definite(message)
+	if err != nil {
+		return nil, fmt.Errorf("signed message: %w", err)
+	}
+	r := &der.Reader{Rest: data}
+	info := r.Sequence("ContentInfo")
+	kind := info.Take(der.TagOID, "contentType")
+	explicit := info.Enter(der.TagContext0, "content")
+	signed := explicit.Sequence("SignedData")
+	version := signed.Take(der.TagInteger, "version")
+	digests := signed.Take(der.TagSet, "digestAlgorithms")
+	encap := signed.Sequence("encapContentInfo")
+	content := encap.Take(der.TagOID, "eContentType")
+	if err := der.First(r, info, explicit, signed, encap).Err; err != nil {
+		return nil, fmt.Errorf("signed message: %w", err)
+	}
+	return der.Encode(der.TagSequence, kind.Raw, der.Encode(der.TagContext0, der.Encode(der.TagSequence,
+		version.Raw, digests.Raw, der.Encode(der.TagSequence, content.Raw, tagged), signed.Rest))), nil
+}
+
 func attribute(oid string, value []byte) []byte {
 	return der.Encode(der.TagSequence, der.EncodeOID(oid), der.Encode(der.TagSet, value))
 }

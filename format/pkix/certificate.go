@@ -95,8 +95,10 @@ const (
 type Name struct {
 	Raw     []byte
 	Country string // C, in capitals: some authorities write "de"
-	text    string
-	folded  string
+	// Countries are all of C, as they are written.
+	Countries []string
+	text      string
+	folded    string
 }
 
 // String returns the attributes in their order, for people.
@@ -453,6 +455,7 @@ func readName(r *der.Reader, what string) Name {
 				label = oid
 			case "C":
 				n.Country = strings.ToUpper(text)
+				n.Countries = append(n.Countries, text)
 			}
 			shown = append(shown, label+"="+format.Visible(text))
 			folded = append(folded, oid+"="+strings.ToLower(strings.Join(strings.Fields(text), " ")))

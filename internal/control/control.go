@@ -14,12 +14,15 @@
 //	GET /audit       what a check of the audit log finds, in JSON
 //	GET /audit/lines the lines of the audit log and their seals, as JSON, one a line;
 //	                 ?from= and ?to= bound them (RFC 3339)
+//	GET  /gateway    who takes part in the gateway, in JSON
+//	POST /gateway    applies a proposal, {"proposal", "approvals"} in base64
 //
 // Every answer that is no JSON object is followed by the trailer Ampoule-End: whole. A
 // stream that ends without it was cut off.
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,11 +37,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"ampoule/format"
 	"ampoule/internal/store"
+	"ampoule/party/gateway"
 )
 
 // ErrNoServer says that no server has the store of a folder open.
@@ -65,10 +70,17 @@ type Store interface {
 	ExportAudit(ctx context.Context, w io.Writer, organisation string, from, to time.Time) error
 }
 
-// Serve answers on the socket of a folder until stop is called. The caller has the
+// Gateway is what the socket gives away of a gateway.
+type Gateway interface {
+	ApplyProposal(ctx context.Context, proposal []byte, approvals [][]byte) (*gateway.Applied, error)
+	GatewayStatus(context.Context) (*gateway.Status, error)
+}
+
+// Serve answers on the socket of a folder until stop is called. g is nil where
+// there is no gateway. The caller has the
 // store of that folder open, so that a socket that is there already is of a server
 // that is gone.
-func Serve(dir string, s Store, log *slog.Logger) (stop func() error, err error) {
+func Serve(dir string, s Store, g Gateway, log *slog.Logger) (stop func() error, err error) {
 	path, release, err := address(dir)
 	if err != nil {
 		return nil, err
@@ -87,7 +99,7 @@ func Serve(dir string, s Store, log *slog.Logger) (stop func() error, err error)
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	server := &http.Server{Handler: handler(s, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: handler(s, g, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the control socket has ended", "error", err.Error())
@@ -98,7 +110,7 @@ func Serve(dir string, s Store, log *slog.Logger) (stop func() error, err error)
 	}, nil
 }
 
-func handler(s Store, log *slog.Logger) http.Handler {
+func handler(s Store, g Gateway, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	object := func(what string, get func(context.Context) (any, error)) {
 		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
@@ -114,6 +126,24 @@ func handler(s Store, log *slog.Logger) http.Handler {
 	}
 	object("health", func(ctx context.Context) (any, error) { return s.Health(ctx) })
 	object("audit", func(ctx context.Context) (any, error) { return s.VerifyAudit(ctx) })
+	if g != nil {
+		object("gateway", func(ctx context.Context) (any, error) { return g.GatewayStatus(ctx) })
+		mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
+			var order gatewayOrder
+			err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&order)
+			var applied *gateway.Applied
+			if err == nil {
+				applied, err = g.ApplyProposal(r.Context(), order.Proposal, order.Approvals)
+			}
+			if err != nil {
+				log.Warn("a proposal was not applied", "error", err.Error())
+				http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+				return
+			}
+			log.Info("a proposal was applied", "count", applied.Added+applied.Removed)
+			_ = json.NewEncoder(w).Encode(applied) // who asked has gone
+		})
+	}
 	stream := func(what string, copy func(*http.Request, io.Writer) error) {
 		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", endTrailer)
@@ -244,6 +274,50 @@ func (c *Client) Health(ctx context.Context) (*store.Health, error) {
 func (c *Client) VerifyAudit(ctx context.Context) (*store.AuditReport, error) {
 	r := new(store.AuditReport)
 	return r, c.object(ctx, "audit", r)
+}
+
+// gatewayOrder is the body of POST /gateway.
+type gatewayOrder struct {
+	Proposal  []byte   `json:"proposal"`
+	Approvals [][]byte `json:"approvals"`
+}
+
+// maxOrder bounds it: a proposal in base64, and a few approvals.
+const maxOrder = 2 * gateway.MaxProposal
+
+// GatewayStatus asks who takes part in the gateway.
+func (c *Client) GatewayStatus(ctx context.Context) (*gateway.Status, error) {
+	s := new(gateway.Status)
+	return s, c.object(ctx, "gateway", s)
+}
+
+// ApplyProposal has the server apply a proposal.
+func (c *Client) ApplyProposal(ctx context.Context, proposal []byte, approvals [][]byte) (*gateway.Applied, error) {
+	body, err := json.Marshal(gatewayOrder{proposal, approvals})
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/gateway", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("control: the server: %w", err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("control: the server says: %s", format.Visible(strings.TrimSpace(string(answer))))
+	}
+	a := new(gateway.Applied)
+	if err := json.Unmarshal(answer, a); err != nil {
+		return nil, fmt.Errorf("control: gateway: %w", err)
+	}
+	return a, nil
 }
 
 func (c *Client) object(ctx context.Context, what string, v any) error {

@@ -112,6 +112,8 @@ const (
 	scaYears = 4
 	dscYears = 2
 	upYears  = 1
+
+	anchorYears = 10
 )
 
 // NewSCA makes a self-signed certificate authority: P-256, valid for 4 years
@@ -240,6 +242,20 @@ func makeUP(p Participant, validYears int, now time.Time, random io.Reader) (*Ke
 		Subject:   p.subject(p.Name + " UP"),
 		NotBefore: now.UTC().Truncate(time.Second),
 		NotAfter:  years(now, validYears),
+		KeyUsage:  x509.KeyUsageDigitalSignature,
+	}, random)
+}
+
+// NewAnchor makes the self-signed certificate of a gateway's trust anchor, P-256,
+// valid for ten years from now: participants pin it, and it is renewed by hand.
+func NewAnchor(p Participant, now time.Time, random io.Reader) (*Key, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return selfSigned(&x509.Certificate{
+		Subject:   p.subject(p.Name),
+		NotBefore: now.UTC().Truncate(time.Second),
+		NotAfter:  years(now, anchorYears),
 		KeyUsage:  x509.KeyUsageDigitalSignature,
 	}, random)
 }
