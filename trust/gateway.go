@@ -27,7 +27,7 @@ const (
 
 // Listed is an entry of a gateway's lists that passed every check.
 type Listed struct {
-	Type        string // CSCA, UPLOAD or DSC
+	Type        string // CSCA, UPLOAD, AUTHENTICATION, DECA or DSC
 	Country     string // of the certificate and of the list alike
 	Domain      Domain
 	KID         KeyID
@@ -39,12 +39,15 @@ type Listed struct {
 	Notes       []string
 }
 
+// anchored are the types that the trust anchor takes in itself.
+var anchored = []string{tng.CSCA, tng.UploadType, tng.Authentication, tng.DECA}
+
 // noteCustomKID marks an identifier that its owner chose.
 const noteCustomKID = "kid-not-derived"
 
 // CheckGateway makes every check that a client of a gateway must make:
 //
-//	CSCA, UPLOAD    signed by a pinned trust anchor
+//	CSCA, UPLOAD    signed by a pinned trust anchor; AUTHENTICATION and DECA, too
 //	DSC             signed by a trusted UPLOAD of its country, issued by a trusted CSCA of its country,
 //	                under the identifier that it derives or one that no other certificate derives
 //	all             the thumbprint is right, and the country is that of the certificate
@@ -59,14 +62,14 @@ func CheckGateway(source string, d *tng.Download, anchors []crypto.PublicKey) ([
 	entries := g.gather(d)
 	// Those by whom others are judged come first.
 	for _, e := range entries {
-		if e.kind == tng.CSCA || e.kind == tng.UploadType {
+		if slices.Contains(anchored, e.kind) {
 			g.add(e, g.checkAnchored)
 		}
 	}
 	for _, e := range entries {
-		switch e.kind {
-		case tng.CSCA, tng.UploadType:
-		case tng.DSC:
+		switch {
+		case slices.Contains(anchored, e.kind):
+		case e.kind == tng.DSC:
 			g.add(e, g.checkSigner)
 		default:
 			g.drop(e, fmt.Errorf("its type is %.40q: %w", e.kind, ErrNotSigner))

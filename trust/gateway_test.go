@@ -124,7 +124,8 @@ func TestCheckGateway(t *testing.T) {
 		{"no certificate", func(d *tng.Download) {
 			d.TrustList[2] = listEntry(t, tng.DSC, "XA", a.up, []byte("0\x03\x02\x01\x07"), true)
 		}, 2, []string{"unreadable-certificate"}},
-		{"authority as a signer", func(d *tng.Download) { d.TrustList[2].Type = "AUTHENTICATION" }, 2, []string{"not-a-signer"}},
+		{"a client that its owner alone signed", func(d *tng.Download) { d.TrustList[2].Type = tng.Authentication }, 2, []string{"not-by-the-anchor"}},
+		{"of another use", func(d *tng.Download) { d.TrustList[2].Type = tng.DESC }, 2, []string{"not-a-signer"}},
 		{"an uploader's own signer", func(d *tng.Download) { d.TrustList[0].Type = tng.DSC }, 1, []string{"not-by-its-uploader", "issuer-not-trusted", "issuer-not-trusted"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
