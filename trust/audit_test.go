@@ -241,3 +241,37 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// FuzzLook: whatever a source is, it can be looked at and judged, and a verifier
+// believes nothing of it without a pin that signed it.
+func FuzzLook(f *testing.F) {
+	a := newMember(f, "XA")
+	raw := a.dsc.Certificate().Raw
+	list, err := tng.EncodeTrustList([]tng.TrustListEntry{listEntry(f, tng.DSC, "XA", a.up, raw, true)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	download, err := (&tng.Download{TrustList: []tng.TrustListEntry{listEntry(f, tng.DSC, "XA", a.up, raw, true)}}).Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add(pemOf(raw))
+	f.Add(list)
+	f.Add(download)
+	f.Add([]byte(`{"verificationMethod":[{"id":"a#b","publicKeyJwk":{"kid":"AA==","x5c":["` + base64.StdEncoding.EncodeToString(raw) + `"]}}]}`))
+	f.Add([]byte(`{"keys":[]}`))
+	f.Add([]byte(`{"issuerInfo":[]}`))
+	pins := []crypto.PublicKey{a.up.Signer.Public()}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := trust.Look(trust.Source{Name: "source", Data: data, Pins: pins})
+		if err != nil {
+			return
+		}
+		trust.Audit(v, gatewayNow)
+		v.Keys("")
+		if v.Verified && v.Kind != "gateway download" {
+			t.Errorf("%s: nobody signed it", v.Kind)
+		}
+	})
+}

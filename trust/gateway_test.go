@@ -175,3 +175,62 @@ func TestCheckGateway(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkCheckGateway checks a list of 60 signers, beside the bare signature
+// checks that it cannot do without: two of each signer, one of each authority and
+// uploader.
+func BenchmarkCheckGateway(b *testing.B) {
+	const countries, signers = 6, 10
+	anchor, err := keys.NewUP(keys.Participant{Country: "XW", Organization: "SPECIMEN gateway", Name: "SPECIMEN anchor"}, gatewayNow, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := &tng.Download{}
+	var one *keys.Key
+	for n := range countries {
+		m := newMember(b, "X"+string(rune('A'+n)))
+		d.TrustList = append(d.TrustList,
+			listEntry(b, tng.CSCA, m.country, anchor, m.sca.Key.Certificate().Raw, true),
+			listEntry(b, tng.UploadType, m.country, anchor, m.up.Certificate().Raw, true))
+		for range signers {
+			if one, err = m.sca.IssueDSC(keys.DSCProfile{}, gatewayNow, nil); err != nil {
+				b.Fatal(err)
+			}
+			d.TrustList = append(d.TrustList, listEntry(b, tng.DSC, m.country, m.up, one.Certificate().Raw, true))
+		}
+	}
+	data, err := d.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	pins := []crypto.PublicKey{anchor.Signer.Public()}
+	const checks = 2*countries + 2*countries*signers
+	b.Run("list", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			list := new(trust.List)
+			if err := list.Add(trust.Source{Name: "list", Data: data, Pins: pins}); err != nil || len(list.All()) != countries*signers {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/checks, "ns/signature")
+	})
+	c, err := pkix.ParseCertificate(one.Certificate().Raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	issuer, err := pkix.ParseCertificate(one.Chain[1].Raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("bare", func(b *testing.B) {
+		for b.Loop() {
+			for range checks {
+				if err := c.CheckSignature(issuer.PublicKey); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/checks, "ns/signature")
+	})
+}

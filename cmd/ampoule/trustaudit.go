@@ -256,6 +256,7 @@ func (c *trustWatchCmd) remember(surveys []*trust.Survey) (events []trust.WatchE
 	case err != nil:
 		return nil, err
 	default:
+		state.Version = 0
 		if err := strictjson.UnmarshalKnown(data, &state, strictjson.Limits{Bytes: 256 << 20}); err != nil || state.Version != 1 {
 			return nil, usageError("%s is damaged, or of another version; without it nothing is known of what was there: %w", path, err)
 		}

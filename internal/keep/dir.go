@@ -32,6 +32,7 @@ func ReplaceTree(path string, files map[string][]byte) error {
 	if err != nil {
 		return err
 	}
+	dir = filepath.Clean(dir)
 	if err := writeTree(dir, files); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
@@ -72,7 +73,7 @@ func writeTree(dir string, files map[string][]byte) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		for folder := filepath.Dir(path); folder != dir; folder = filepath.Dir(folder) {
+		for folder := filepath.Dir(path); len(folder) > len(dir); folder = filepath.Dir(folder) {
 			folders[folder] = true
 		}
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

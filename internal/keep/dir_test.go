@@ -59,6 +59,16 @@ func TestReplaceTree(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 
+	t.Run("of this folder", func(t *testing.T) {
+		t.Chdir(t.TempDir())
+		if err := ReplaceTree("lists", tree(0)); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile("lists/a/b/did.json"); err != nil || string(data) != "0" {
+			t.Errorf("%q, %v", data, err)
+		}
+	})
+
 	real := filepath.Join(parent, "real")
 	if err := os.Mkdir(real, 0o755); err != nil {
 		t.Fatal(err)
