@@ -30,6 +30,7 @@ func runTrust(t *testing.T, b *board, dir string) {
 	judgeMasterLists(t, b, dir)
 	judgeSignedMessages(t, b, dir)
 	judgeOnboarding(t, b, dir)
+	judgeProfiles(t, b, dir)
 	judgeUploads(t, b, dir)
 	judgeGatewayCases(t, b, dir)
 	entries, err := os.ReadDir(dir)

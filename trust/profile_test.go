@@ -141,7 +141,7 @@ func newDSC(t *testing.T, m *member) []byte {
 }
 
 func TestParticipantCountry(t *testing.T) {
-	for participant, country := range map[string]string{"XXA": "XA", "AUT": "AT", "XA": "", "AT": "", "XYA": "", "xxa": "", "": ""} {
+	for participant, country := range map[string]string{"XXA": "XA", "XCL": "XL", "XJA": "JA", "AUT": "AT", "XA": "", "AT": "", "XYA": "", "xxa": "", "": ""} {
 		got, ok := trust.ParticipantCountry(participant)
 		if got != country || ok != (country != "") {
 			t.Errorf("%q: %q, %v", participant, got, ok)

@@ -60,19 +60,19 @@ type pendingJSON struct {
 }
 
 type stateJSON struct {
-	Version    int                         `json:"participantState"`
-	List       json.RawMessage             `json:"list,omitempty"`
-	Digest     string                      `json:"digest,omitempty"`
-	Accepted   time.Time                   `json:"accepted"`
-	Polled     time.Time                   `json:"polled"`
-	Changed    time.Time                   `json:"changed"`
-	Full       time.Time                   `json:"full"`
-	Gone       map[string]participant.Mark `json:"gone,omitempty"`
-	Pending    *pendingJSON                `json:"pending,omitempty"`
-	Own        []string                    `json:"own,omitempty"`
-	References []tng.Reference             `json:"references,omitempty"`
-	Batches    []participant.Batch         `json:"batches,omitempty"`
-	BatchSince time.Time                   `json:"batchSince"`
+	Version    int                           `json:"participantState"`
+	List       json.RawMessage               `json:"list,omitempty"`
+	Digest     string                        `json:"digest,omitempty"`
+	Accepted   time.Time                     `json:"accepted"`
+	Polled     time.Time                     `json:"polled"`
+	Changed    time.Time                     `json:"changed"`
+	Full       time.Time                     `json:"full"`
+	Gone       map[string]participant.Intake `json:"gone,omitempty"`
+	Pending    *pendingJSON                  `json:"pending,omitempty"`
+	Own        []string                      `json:"own,omitempty"`
+	References []tng.Reference               `json:"references,omitempty"`
+	Batches    []participant.Batch           `json:"batches,omitempty"`
+	BatchSince time.Time                     `json:"batchSince"`
 }
 
 // Load reads what was saved last.

@@ -69,7 +69,7 @@ func (g Guard) refuse(kept *Kept, before, after []trust.Listed, changes []Change
 	}
 	for _, l := range after {
 		m, wasGone := kept.Gone[name(l)]
-		if wasGone && !newer(mark(l), m) {
+		if wasGone && !newer(intake(l), m) {
 			alarm(AlarmRolledBack, "%s %s %x was gone and is back as it was", l.Type, trust.CountryParticipant(l.Country), string(l.KID))
 		}
 	}
@@ -78,7 +78,7 @@ func (g Guard) refuse(kept *Kept, before, after []trust.Listed, changes []Change
 
 // newer reports whether an entry was uploaded again: the gateway gave it a later
 // time, a higher version, or another name. Kept times have no fractions.
-func newer(m, before Mark) bool {
+func newer(m, before Intake) bool {
 	return m.Timestamp.Truncate(time.Second).After(before.Timestamp) || m.UUID != before.UUID || m.Version > before.Version
 }
 

@@ -26,10 +26,10 @@ type Kept struct {
 	Changed  time.Time // when it last listed something else
 	Full     time.Time // when the list was last taken whole
 
-	// Gone are entries that were taken from the list, by name, with the mark that the
-	// gateway had given them. One that comes back under the same mark was not
+	// Gone are entries that were taken from the list, by name, with what the
+	// gateway had said of when it took them in. One that comes back with the same was not
 	// uploaded again: an old list was.
-	Gone map[string]Mark
+	Gone map[string]Intake
 	// Pending is a list that a person must accept before it is used; nil for none.
 	Pending *Pending
 	// Own are the thumbprints of the signers that we uploaded.
@@ -41,8 +41,8 @@ type Kept struct {
 	BatchSince time.Time // date of the newest change of a batch that was seen
 }
 
-// Mark is what the gateway says of when it took an entry in.
-type Mark struct {
+// Intake is what the gateway says of when it took an entry in.
+type Intake struct {
 	Timestamp time.Time `json:"timestamp"`
 	Version   int64     `json:"version"`
 	UUID      string    `json:"uuid,omitempty"`

@@ -175,9 +175,9 @@ type memory struct{ kept participant.Kept }
 func (m *memory) Load(context.Context) (*participant.Kept, error) {
 	k := m.kept
 	k.Own, k.Batches = slices.Clone(k.Own), slices.Clone(k.Batches)
-	gone := map[string]participant.Mark{}
-	for name, mark := range k.Gone {
-		gone[name] = mark
+	gone := map[string]participant.Intake{}
+	for name, intake := range k.Gone {
+		gone[name] = intake
 	}
 	k.Gone = gone
 	return &k, nil

@@ -149,7 +149,7 @@ func (p *Participant) Accept(ctx context.Context, wanted string) error {
 // apply puts a list in use and remembers what is gone by it.
 func (k *Kept) apply(d *tng.Download, digest string, before, after []trust.Listed, now time.Time) {
 	if k.Gone == nil {
-		k.Gone = map[string]Mark{}
+		k.Gone = map[string]Intake{}
 	}
 	there := map[string]bool{}
 	for _, l := range after {
@@ -158,7 +158,7 @@ func (k *Kept) apply(d *tng.Download, digest string, before, after []trust.Liste
 	}
 	for _, l := range before {
 		if !there[name(l)] {
-			k.Gone[name(l)] = mark(l)
+			k.Gone[name(l)] = intake(l)
 		}
 	}
 	k.List, k.Digest, k.Accepted, k.Pending = d, digest, now, nil
@@ -345,7 +345,7 @@ func name(l trust.Listed) string {
 	return strings.Join([]string{l.Type, l.Country, string(l.Domain), hex.EncodeToString([]byte(l.KID)), tng.Thumbprint(l.Certificate.Raw)}, " ")
 }
 
-func mark(l trust.Listed) Mark { return Mark{l.Timestamp, l.Version, l.UUID} }
+func intake(l trust.Listed) Intake { return Intake{l.Timestamp, l.Version, l.UUID} }
 
 // digest is of the names of all entries: the order in which a gateway lists them
 // does not matter.
