@@ -134,7 +134,9 @@ func TestUploadAndDelete(t *testing.T) {
 // The first ones are what other gateways let pass.
 func TestRefusedUploads(t *testing.T) {
 	b := newBed(t)
-	of := func(c *gatewaytest.Pair) gateway.Certificate { return gateway.Certificate{CMS: b.a.Upload(t, c.Cert.Raw)} }
+	of := func(c *gatewaytest.Pair) gateway.Certificate {
+		return gateway.Certificate{CMS: b.a.Upload(t, c.Cert.Raw)}
+	}
 	subject := func(countries ...string) name.Name { return name.Name{Country: countries, CommonName: "signer"} }
 	theirs := b.b.Signer(t, x509.Certificate{}, nil)
 	if _, err := b.Operator.Upload(t.Context(), b.b.Participant(t), gateway.Certificate{CMS: b.b.Upload(t, theirs.Cert.Raw)}); err != nil {

@@ -128,10 +128,10 @@ func (o *Operator) upload(ctx context.Context, p *Participant, u Certificate, de
 	// Step 6: it is new, and so is its key identifier: nobody's is like it, be it
 	// derived or chosen.
 	thumbprint := tng.Thumbprint(content)
-	if len(p.view.byThumb[thumbprint]) > 0 {
+	if len(p.view.byThumb.find(thumbprint)) > 0 {
 		return nil, refuse(Exists, tng.CodeExists, "Certificate exists", "it is on the list")
 	}
-	if len(p.view.byKID[claimOf(kid)]) > 0 {
+	if len(p.view.byClaim.find(claimOf(kid))) > 0 {
 		return fails("the key identifier is that of another certificate")
 	}
 	signed := u.CMS
@@ -176,7 +176,7 @@ func (o *Operator) DeleteCertificate(ctx context.Context, p *Participant, messag
 	}
 	thumbprint := tng.Thumbprint(content)
 	var found *entry
-	for _, e := range p.view.byThumb[thumbprint] {
+	for _, e := range p.view.byThumb.find(thumbprint) {
 		if e.Claims && e.Country == p.Country { // those that the trust anchor took in are not the participant's to delete
 			found = e
 		}
@@ -200,7 +200,7 @@ func (o *Operator) authorityOf(p *Participant, c *pkix.Certificate, group string
 		kind = tng.DECA
 	}
 	late := false
-	for _, e := range p.view.sorted {
+	for _, e := range p.view.byKID.entries {
 		if e.Group != kind || e.Country != p.Country || e.Claims || c.CheckSignature(e.cert.PublicKey) != nil {
 			continue
 		}
