@@ -33,7 +33,7 @@ const (
 // them.
 const (
 	ErrProfileCountry     = format.Defect("country")             // not one C of two upper-case letters
-	ErrProfileOther       = format.Defect("country-mismatch")    // C is another's than the folder's
+	ErrCountryMismatch    = format.Defect("country-mismatch")    // C is another's than the folder's
 	ErrProfileKey         = format.Defect("weak-key")            // EC below 256 bits, RSA below 3072 (2048 for a DSC), or of another kind
 	ErrProfileAlgorithm   = format.Defect("signature-algorithm") // of the certificate
 	ErrProfileValidity    = format.Defect("validity")            // longer or shorter than the role allows
@@ -340,7 +340,7 @@ func (m *materialCheck) file(f Material, role Role, issuer []byte) bool {
 		m.object(f.Path, o.Reason, "%s", o.Detail)
 	}
 	if len(c.Subject.Country) == 1 && m.country != "" && c.Subject.Country[0] != m.country {
-		m.object(f.Path, ErrProfileOther, "the country is %q, and %s is %q", c.Subject.Country[0], m.participant, m.country)
+		m.object(f.Path, ErrCountryMismatch, "the country is %q, and %s is %q", c.Subject.Country[0], m.participant, m.country)
 	}
 	if m.now.Before(c.NotBefore) || m.now.After(c.NotAfter) {
 		m.object(f.Path, ErrMaterialPeriod, "it is valid from %s to %s", c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))

@@ -59,24 +59,26 @@ func (e Issuer) SignedText() string {
 
 // ParseIssuers reads the answer of GET /trustList/issuers.
 func ParseIssuers(data []byte) ([]Issuer, error) {
-	return parseList(data, func(m *members) Issuer {
-		e := Issuer{
-			URL: m.text("url"), Type: m.text("type"), Country: m.country("country"), Thumbprint: m.text("thumbprint"),
-			SSLPublicKey: m.text("sslPublicKey"), KeyStorageType: m.text("keyStorageType"), Signature: m.bytes("signature"),
-			Timestamp: m.time("timestamp"), Name: m.text("name"), Domain: m.text("domain"), UUID: m.text("uuid"),
-			Version: m.number("version"), SourceGateway: m.text("sourceGateway"),
-		}
-		switch {
-		case e.URL == "":
-			m.fail("url", ErrMember)
-		case e.Type != IssuerHTTP && e.Type != IssuerDID:
-			m.fail("type", ErrMember)
-		case strings.Contains(e.Name, ";"):
-			m.fail("name", ErrSeparator)
-		}
-		e.Err = m.err
-		return e
-	})
+	return parseList(data, readIssuer)
+}
+
+func readIssuer(m *members) Issuer {
+	e := Issuer{
+		URL: m.text("url"), Type: m.text("type"), Country: m.country("country"), Thumbprint: m.text("thumbprint"),
+		SSLPublicKey: m.text("sslPublicKey"), KeyStorageType: m.text("keyStorageType"), Signature: m.bytes("signature"),
+		Timestamp: m.time("timestamp"), Name: m.text("name"), Domain: m.text("domain"), UUID: m.text("uuid"),
+		Version: m.number("version"), SourceGateway: m.text("sourceGateway"),
+	}
+	switch {
+	case e.URL == "":
+		m.fail("url", ErrMember)
+	case e.Type != IssuerHTTP && e.Type != IssuerDID:
+		m.fail("type", ErrMember)
+	case strings.Contains(e.Name, ";"):
+		m.fail("name", ErrSeparator)
+	}
+	e.Err = m.err
+	return e
 }
 
 // EncodeIssuers writes the answer of GET /trustList/issuers.

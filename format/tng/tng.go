@@ -127,26 +127,27 @@ type trustListJSON struct {
 
 // ParseTrustList reads the answer of GET /trustList.
 func ParseTrustList(data []byte) ([]TrustListEntry, error) {
-	return parseList(data, func(m *members) (e TrustListEntry) {
-		e.KID = m.text("kid")
-		e.Timestamp = m.time("timestamp")
-		e.Country = m.country("country")
-		e.Type = m.text("certificateType")
-		e.Thumbprint = strings.ToLower(m.text("thumbprint"))
+	return parseList(data, readTrustListEntry)
+}
+
+func readTrustListEntry(m *members) TrustListEntry {
+	e := TrustListEntry{
+		KID: m.text("kid"), Timestamp: m.time("timestamp"), Country: m.country("country"), Type: m.text("certificateType"),
+		Thumbprint: strings.ToLower(m.text("thumbprint")),
 		// A delta keeps the entry of what was deleted, without its signature.
-		e.Deleted = m.object.Get("signature").Kind() == strictjson.Null
-		if !e.Deleted {
-			e.Signature = m.bytes("signature")
-		}
-		if raw := m.object.Get("rawData"); !e.Deleted || raw.Exists() && raw.Kind() != strictjson.Null {
-			e.Raw = m.bytes("rawData")
-		}
-		if e.Raw != nil && e.Thumbprint != "" && e.Thumbprint != Thumbprint(e.Raw) {
-			m.fail("thumbprint", ErrThumbprint)
-		}
-		e.Err = m.err
-		return e
-	})
+		Deleted: m.object.Get("signature").Kind() == strictjson.Null,
+	}
+	if !e.Deleted {
+		e.Signature = m.bytes("signature")
+	}
+	if raw := m.object.Get("rawData"); !e.Deleted || raw.Exists() && raw.Kind() != strictjson.Null {
+		e.Raw = m.bytes("rawData")
+	}
+	if e.Raw != nil && e.Thumbprint != "" && e.Thumbprint != Thumbprint(e.Raw) {
+		m.fail("thumbprint", ErrThumbprint)
+	}
+	e.Err = m.err
+	return e
 }
 
 // EncodeTrustList writes the answer of GET /trustList. The thumbprint is made
@@ -202,15 +203,17 @@ type certificateJSON struct {
 
 // ParseCertificates reads the answer of GET /trustList/certificate.
 func ParseCertificates(data []byte) ([]CertificateEntry, error) {
-	return parseList(data, func(m *members) CertificateEntry {
-		e := CertificateEntry{
-			Raw: m.bytes("certificate"), Signature: m.bytes("signature"), KID: m.text("kid"), Group: m.text("group"),
-			Country: m.country("country"), Domain: m.text("domain"), UUID: m.text("uuid"), Version: m.number("version"),
-			SourceGateway: m.text("sourceGateway"), Properties: m.properties("properties"),
-		}
-		e.Err = m.err
-		return e
-	})
+	return parseList(data, readCertificateEntry)
+}
+
+func readCertificateEntry(m *members) CertificateEntry {
+	e := CertificateEntry{
+		Raw: m.bytes("certificate"), Signature: m.bytes("signature"), KID: m.text("kid"), Group: m.text("group"),
+		Country: m.country("country"), Domain: m.text("domain"), UUID: m.text("uuid"), Version: m.number("version"),
+		SourceGateway: m.text("sourceGateway"), Properties: m.properties("properties"),
+	}
+	e.Err = m.err
+	return e
 }
 
 // EncodeCertificates writes the answer of GET /trustList/certificate.
@@ -568,6 +571,10 @@ func parseList[T any](data []byte, read func(*members) T) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readList(v, read)
+}
+
+func readList[T any](v strictjson.Value, read func(*members) T) ([]T, error) {
 	switch {
 	case v.Kind() != strictjson.Array:
 		return nil, ErrShape

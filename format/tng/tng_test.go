@@ -55,6 +55,10 @@ func references() []Reference {
 	}}
 }
 
+func download() *Download {
+	return &Download{"https://gateway.example", when, trustList(), certificates(), issuers()}
+}
+
 // TestBodies writes every body, reads it back, and writes it again.
 func TestBodies(t *testing.T) {
 	for _, tc := range []struct {
@@ -83,6 +87,7 @@ func TestBodies(t *testing.T) {
 		{"countries", []string{"XA", "XB"}, func() ([]byte, error) { return EncodeCountries([]string{"XA", "XB"}) }, func(b []byte) (any, error) { return ParseCountries(b) }},
 		{"no countries", []string{}, func() ([]byte, error) { return EncodeCountries(nil) }, func(b []byte) (any, error) { return ParseCountries(b) }},
 		{"onboarding", Onboarding{cms, der, Thumbprint(der), "XA"}, Onboarding{cms, der, "", "XA"}.Encode, func(b []byte) (any, error) { return ParseOnboarding(b) }},
+		{"download", download(), download().Encode, func(b []byte) (any, error) { return ParseDownload(b) }},
 		{"CMS", cms, func() ([]byte, error) { return EncodeCMS(cms), nil }, func(b []byte) (any, error) { return ParseCMS(b) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -243,6 +248,9 @@ func TestRefused(t *testing.T) {
 		{"countries", errOf(ParseCountries), []byte(`["XA",1]`), ErrCountry},
 		{"countries that are none", errOf(ParseCountries), []byte(`{}`), ErrShape},
 		{"onboarding of another certificate", errOf(ParseOnboarding), []byte(`{"trustAnchorSignature":"MIAGAAAA","certificateRawData":"MAMCAQc=","certificateThumbprint":"00","country":"XA"}`), ErrThumbprint},
+		{"download that is none", errOf(ParseDownload), []byte(`{"trustList":[],"certificates":[],"issuers":[]}`), ErrDownload},
+		{"download of a newer form", errOf(ParseDownload), []byte(`{"gatewayDownload":2,"trustList":[],"certificates":[],"issuers":[]}`), ErrDownload},
+		{"download without a list", errOf(ParseDownload), []byte(`{"gatewayDownload":1,"certificates":[],"issuers":[]}`), ErrShape},
 		{"CMS of two lines", errOf(ParseCMS), []byte("MIAG\nAAAA"), ErrBase64},
 		{"no CMS", errOf(ParseCMS), []byte("\n"), ErrEmpty},
 	} {
@@ -355,6 +363,9 @@ func FuzzBodies(f *testing.F) {
 			}
 			return true
 		})
+		if d, err := ParseDownload(body); err == nil && len(d.TrustList) > MaxEntries {
+			t.Error("too many")
+		}
 		again(t, body, ParseUpload, Upload.Encode, nil)
 		again(t, body, ParseProblem, Problem.Encode, nil)
 		again(t, body, ParsePackage, Package.Encode, nil)
