@@ -220,6 +220,9 @@ func TestOpen(t *testing.T) {
 		{"SHA-1", func(m *message) {
 			m.hash, m.options, m.hashOID, m.algorithm = crypto.SHA1, crypto.SHA1, pkix.OIDSHA1, ecdsaWith("1.2.840.10045.4.1")
 		}, pkix.ErrWeakAlgorithm},
+		{"SHA-224", func(m *message) {
+			m.hash, m.options, m.hashOID, m.algorithm = crypto.SHA224, crypto.SHA224, pkix.OIDSHA224, ecdsaWith("1.2.840.10045.4.3.1")
+		}, pkix.ErrAlgorithm},
 		{"two hash functions", func(m *message) { m.algorithm = ecdsaWith("1.2.840.10045.4.3.3") }, pkix.ErrAlgorithm},
 		{"RSA with an EC key", func(m *message) { m.algorithm = ecdsaWith(oidRSA) }, pkix.ErrAlgorithm},
 		{"another digest", func(m *message) { m.digest = make([]byte, 32) }, ErrDigest},

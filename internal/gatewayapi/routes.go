@@ -60,7 +60,7 @@ func (s *Server) uploadTrusted(q *request, body []byte) error {
 	if err != nil {
 		return &fault{http.StatusBadRequest, tng.Problem{Code: "n/a", Problem: "Not a body of this address", Details: err.Error()}}
 	}
-	if _, err := s.Operator.Upload(q.Context(), q.participant, gateway.Certificate(u)); err != nil {
+	if _, err := s.Operator.Upload(q.Context(), q.participant, u); err != nil {
 		return err
 	}
 	return q.done(http.StatusCreated)

@@ -39,29 +39,20 @@ func (o *Operator) signedBy(p *Participant, message []byte, say codes) (content 
 	return opened.Content, uploader, nil
 }
 
-// Certificate is what POST /trustedCertificate says about a certificate.
-// [Operator.UploadSigner] is it without all but the message.
-type Certificate struct {
-	CMS        []byte
-	KID        string // "" for the derived one
-	Group      string // "" for DSC
-	Domain     string // "" for the default
-	Properties map[string]string
-}
-
-// UploadSigner lists a document signer: POST /signerCertificate. The signature is
-// listed detached.
+// UploadSigner lists a document signer, in the default domain and under its
+// derived key identifier: POST /signerCertificate. The signature is listed
+// detached.
 func (o *Operator) UploadSigner(ctx context.Context, p *Participant, message []byte) (*Item, error) {
-	return o.upload(ctx, p, Certificate{CMS: message}, true)
+	return o.upload(ctx, p, tng.Upload{CMS: message}, true)
 }
 
 // Upload lists a certificate with a domain and more: POST /trustedCertificate.
 // The signature is listed as it was sent, with the certificate in it.
-func (o *Operator) Upload(ctx context.Context, p *Participant, c Certificate) (*Item, error) {
-	return o.upload(ctx, p, c, false)
+func (o *Operator) Upload(ctx context.Context, p *Participant, u tng.Upload) (*Item, error) {
+	return o.upload(ctx, p, u, false)
 }
 
-func (o *Operator) upload(ctx context.Context, p *Participant, u Certificate, detach bool) (*Item, error) {
+func (o *Operator) upload(ctx context.Context, p *Participant, u tng.Upload, detach bool) (*Item, error) {
 	// Step 1: who signed it.
 	say := ofTrusted
 	if detach {
