@@ -93,7 +93,7 @@ func newCases() ([]bench, error) {
 			return nil
 		}
 	}
-	echo, served, err := httpCases(v, icvp.Text)
+	echo, plain, served, err := httpCases(v, icvp.Text)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +116,8 @@ func newCases() ([]bench, error) {
 		{name: "issue-dcc", base: "ecdsa-sign", goal: 1.25, run: func() error { _, err := i.Issue(dccRequest); return err }},
 		{name: "http-echo", run: echo},
 		{name: "http-verify", base: "http-echo", less: "verify-icvp", goal: 1.50, run: served},
+		{name: "http-plain", run: plain},
+		{name: "http-verify-plain", base: "http-plain", less: "verify-icvp", goal: 1.50, run: served},
 		{name: "png", run: func() error {
 			s, err := qr.Encode(icvp.Text, qr.Q)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ const (
 	ErrRoot         = format.Defect("bad-root")
 	ErrNoRoot       = format.Defect("no-root")      // nobody is pinned
 	ErrUnknownRoot  = format.Defect("unknown-root") // nobody who is pinned has signed it
+	ErrRootWindow   = format.Defect("root-window")  // the root that signed it does not count yet, or no more
 	ErrNotYetIssued = format.Defect("not-yet-issued")
 	ErrOlder        = format.Defect("older-bundle")
 	ErrSameSerial   = format.Defect("same-serial")  // other content under the serial that is kept
@@ -67,7 +69,7 @@ const clockSkew = 5 * time.Minute
 
 const (
 	payloadType    = "ampoule bundle"
-	payloadVersion = 1
+	payloadVersion = 2
 )
 
 // payloadLimits hold the largest bundle; its bytes are bounded before.
@@ -94,8 +96,11 @@ var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Concepts, Lots}
 // Document is one document as its publisher made it.
 type Document struct {
 	Kind Kind
-	Name string // for explanations
-	Data []byte
+	// Optional documents may be of a kind that their reader does not know, and are
+	// passed over then. None of the Kinds is optional.
+	Optional bool
+	Name     string // for explanations
+	Data     []byte
 	// Issuer is the address of the issuer that a JWK set is of; "" for other kinds.
 	Issuer string
 	// Pins are the keys that must have signed a trust list, each in a form that
@@ -121,7 +126,7 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 //
 //	bundle = COSE_Sign<[
 //	    kind:        "ampoule bundle",
-//	    version:     1,
+//	    version:     2,
 //	    serial:      1..9007199254740991,    ;; one more than that of the bundle before
 //	    previous:    bstr .size (0 / 32),    ;; digest of the bundle before; empty in the first
 //	    issued:      uint,                   ;; seconds since 1970-01-01T00:00:00Z
@@ -130,7 +135,8 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 //	    roots:       [1*4 root],             ;; to pin from now on
 //	    documents:   [0*4096 [
 //	        kind:    "trust" / "status" / "catalogue" / "rules" / "value-sets" /
-//	                 "concept-maps" / "lots",
+//	                 "concept-maps" / "lots" / tstr,
+//	        must:    bool,                   ;; refuse the bundle where the kind is not known
 //	        name:    tstr,
 //	        data:    bstr,
 //	        issuer:  tstr,                   ;; address, or ""
@@ -143,7 +149,13 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 //	        certificate: bstr                ;; DER
 //	    ]]
 //	]>
-//	root = [COSE_Key, COSE_Key]              ;; P-256 or Ed25519; ML-DSA-65
+//	root = [
+//	    COSE_Key, COSE_Key,                  ;; P-256 or Ed25519; ML-DSA-65
+//	    from: uint / null, until: uint / null
+//	]
+//
+// A document whose kind is not known and that need not be is carried and not read.
+// All kinds named here must be: what they revoke or forbid would be missed.
 //
 // It is signed by both keys of at least one root, see [cose.MultiSign]. Every
 // encoding is the deterministic one, and taken in no other.
@@ -186,6 +198,9 @@ func (b *Bundle) Check() error {
 		return bad("maker", why)
 	}
 	for i, r := range b.Roots {
+		if err := r.check(); err != nil {
+			return err
+		}
 		for _, other := range b.Roots[:i] {
 			if r.Equal(other) {
 				return bad("roots", "are not all different")
@@ -195,7 +210,7 @@ func (b *Bundle) Check() error {
 	for i, d := range b.Documents {
 		field := fmt.Sprintf("document %d", i)
 		switch why := badText(d.Name) + badText(d.Issuer); {
-		case !knownKind(d.Kind):
+		case knownKind(d.Kind) == d.Optional || !kindForm(d.Kind):
 			return bad(field, "is of an unknown kind")
 		case why != "" || d.Name == "":
 			return bad(field, "has a name or issuer that "+why)
@@ -238,13 +253,11 @@ func badText(s string) string {
 	return ""
 }
 
-func knownKind(k Kind) bool {
-	for _, known := range Kinds {
-		if k == known {
-			return true
-		}
-	}
-	return false
+func knownKind(k Kind) bool { return slices.Contains(Kinds, k) }
+
+// kindForm reports whether a kind is a word.
+func kindForm(k Kind) bool {
+	return len(k) > 0 && len(k) <= 64 && strings.Trim(string(k), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // Encode returns the payload.
@@ -277,7 +290,8 @@ func (b *Bundle) Encode() ([]byte, error) {
 	}
 	dst = cbor.AppendArray(dst, len(b.Documents))
 	for _, d := range b.Documents {
-		dst = cbor.AppendText(cbor.AppendText(cbor.AppendArray(dst, 5), string(d.Kind)), d.Name)
+		dst = cbor.AppendBool(cbor.AppendText(cbor.AppendArray(dst, 6), string(d.Kind)), !d.Optional)
+		dst = cbor.AppendText(dst, d.Name)
 		dst = cbor.AppendText(cbor.AppendBytes(dst, d.Data), d.Issuer)
 		dst = cbor.AppendArray(dst, len(d.Pins))
 		for _, pin := range d.Pins {
@@ -320,9 +334,9 @@ func decode(payload string) (*Bundle, error) {
 		b.Roots = append(b.Roots, root)
 	}
 	for e := range r.list(v.Index(8), maxDocuments) {
-		r.array(e, 5)
-		d := Document{Kind: Kind(r.text(e.Index(0))), Name: r.text(e.Index(1)), Data: r.bytes(e.Index(2)), Issuer: r.text(e.Index(3))}
-		for pin := range r.list(e.Index(4), maxPins) {
+		r.array(e, 6)
+		d := Document{Kind: Kind(r.text(e.Index(0))), Optional: !r.bool(e.Index(1)), Name: r.text(e.Index(2)), Data: r.bytes(e.Index(3)), Issuer: r.text(e.Index(4))}
+		for pin := range r.list(e.Index(5), maxPins) {
 			d.Pins = append(d.Pins, r.bytes(pin))
 		}
 		b.Documents = append(b.Documents, d)
@@ -373,6 +387,12 @@ func (r *reader) text(v cbor.Value) string {
 
 func (r *reader) bytes(v cbor.Value) []byte {
 	b, ok := v.Bytes()
+	r.failed = r.failed || !ok
+	return b
+}
+
+func (r *reader) bool(v cbor.Value) bool {
+	b, ok := v.Bool()
 	r.failed = r.failed || !ok
 	return b
 }

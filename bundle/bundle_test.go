@@ -90,7 +90,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"ML-DSA alone", resign(t, payload, first.PostQuantum), pinned, noon, cose.ErrMissingSignature},
 		{"twice classical", resign(t, payload, first.Classical, roots()[2].Classical), pinned, noon, cose.ErrMissingSignature},
 		{"a lot statement", resign(t, cbor.AppendText(cbor.AppendArray(nil, 1), "ampoule lot statement")), pinned, noon, ErrNotBundle},
-		{"a later version", resign(t, cbor.AppendInt(cbor.AppendText(cbor.AppendArray(nil, 2), payloadType), 2)), pinned, noon, ErrVersion},
+		{"a later version", resign(t, cbor.AppendInt(cbor.AppendText(cbor.AppendArray(nil, 2), payloadType), payloadVersion+1)), pinned, noon, ErrVersion},
 		{"dated ahead", good, pinned, noon.Add(-5*time.Minute - time.Second), ErrNotYetIssued},
 		{"a COSE_Sign1", []byte{0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40}, pinned, noon, cose.ErrWrongTag},
 		{"nothing", nil, pinned, noon, cbor.ErrMalformed},
@@ -233,7 +233,7 @@ func TestBadPayloads(t *testing.T) {
 		}
 		// The version in two bytes instead of one.
 		at := 1 + 1 + len(payloadType)
-		longer := slices.Concat(payload[:at], []byte{0x18, 1}, payload[at+1:])
+		longer := slices.Concat(payload[:at], []byte{0x18, payloadVersion}, payload[at+1:])
 		if _, err := Open(resign(t, longer), []Root{root(t, 0)}, noon); !errors.Is(err, ErrEncoding) {
 			t.Errorf("%v, want %v", err, ErrEncoding)
 		}
@@ -265,12 +265,12 @@ func TestAccept(t *testing.T) {
 	later := noon.AddDate(0, 0, 1)
 	pinned := []Root{root(t, 0)}
 	first := sealed(t, bare(t))
-	kept, err := Accept(nil, first, pinned, later)
+	kept, err := Accept(nil, first, pinned, DefaultShrink, later)
 	if err != nil {
 		t.Fatal(err)
 	}
 	second := sealed(t, bare(t, next(kept)))
-	opened2, err := Accept(kept, second, pinned, later)
+	opened2, err := Accept(kept, second, pinned, DefaultShrink, later)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestAccept(t *testing.T) {
 		{"damaged", kept, second[:len(second)-1], cbor.ErrMalformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := Accept(c.kept, c.data, pinned, later); !errors.Is(err, c.want) {
+			if _, err := Accept(c.kept, c.data, pinned, DefaultShrink, later); !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
@@ -339,7 +339,7 @@ func TestRotation(t *testing.T) {
 	later := noon.AddDate(0, 0, 1)
 	accept := func(kept *Opened, data []byte) *Opened {
 		t.Helper()
-		o, err := Accept(kept, data, []Root{root(t, 0)}, later)
+		o, err := Accept(kept, data, []Root{root(t, 0)}, DefaultShrink, later)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -364,7 +364,7 @@ func TestRotation(t *testing.T) {
 		t.Error("the third root does not stand")
 	}
 
-	if _, err := Accept(one, data3, []Root{root(t, 0)}, later); !errors.Is(err, ErrUnknownRoot) {
+	if _, err := Accept(one, data3, []Root{root(t, 0)}, DefaultShrink, later); !errors.Is(err, ErrUnknownRoot) {
 		t.Errorf("the step that announces was left out: %v", err)
 	}
 	// A root that was taken off signs no more, although it was pinned once.
@@ -374,7 +374,7 @@ func TestRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Accept(five, data, []Root{root(t, 0)}, later); !errors.Is(err, ErrUnknownRoot) {
+	if _, err := Accept(five, data, []Root{root(t, 0)}, DefaultShrink, later); !errors.Is(err, ErrUnknownRoot) {
 		t.Errorf("a root that was taken off: %v", err)
 	}
 
@@ -602,4 +602,130 @@ func BenchmarkOpen(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestRootWindow: a root counts for what is issued in its window, while it is open.
+func TestRootWindow(t *testing.T) {
+	good := sealed(t, bare(t))
+	day := 24 * time.Hour
+	for _, c := range []struct {
+		name        string
+		from, until time.Time
+		at          time.Time
+		want        error
+	}{
+		{"open", noon.Add(-day), noon.Add(30 * day), noon, nil},
+		{"from the moment of issue", noon, time.Time{}, noon, nil},
+		{"not yet", noon.Add(time.Second), time.Time{}, noon.Add(day), ErrRootWindow},
+		{"no more when it was issued", time.Time{}, noon, noon, ErrRootWindow},
+		{"no more now", time.Time{}, noon.Add(day), noon.Add(day), ErrRootWindow},
+		{"a second before its end", time.Time{}, noon.Add(day), noon.Add(day - time.Second), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pinned := root(t, 0).During(c.from, c.until)
+			if _, err := Open(good, []Root{pinned}, c.at); !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			// The file that is pinned keeps the window.
+			file, err := EncodeRoots(pinned)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read, err := ParseRoots(file)
+			if err != nil || len(read) != 1 || !read[0].From.Equal(c.from) || !read[0].Until.Equal(c.until) || read[0].Fingerprint() != root(t, 0).Fingerprint() {
+				t.Errorf("%+v %v", read, err)
+			}
+		})
+	}
+	t.Run("two, of which one ended", func(t *testing.T) {
+		ended, other := root(t, 0).During(time.Time{}, noon.Add(day)), root(t, 1)
+		both := sealed(t, bare(t, func(in *Input) {
+			in.Signers = []Root{root(t, 0), other}
+		}), roots()[0], roots()[1])
+		o, err := Open(both, []Root{ended, other}, noon.Add(2*day))
+		if err != nil || !o.Signer.Equal(other) {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("announced without a window that counts", func(t *testing.T) {
+		for name, window := range map[string]Root{
+			"it ends before the next is due": root(t, 0).During(time.Time{}, noon.AddDate(0, 0, 7).Add(-time.Second)),
+			"it begins later":                root(t, 0).During(noon.Add(time.Second), time.Time{}),
+		} {
+			if _, _, err := Make(bare(t, func(in *Input) { in.Roots = []Root{window} })); !errors.Is(err, ErrRootWindow) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		b, _, err := Make(bare(t, func(in *Input) { in.Roots = []Root{root(t, 0).During(noon.AddDate(0, 0, -9), time.Time{})} }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Roots[0] = b.Roots[0].During(noon.AddDate(0, 0, -9), noon.AddDate(0, 0, -8))
+		data, err := Sign(rand.Reader, b, roots()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(data, []Root{root(t, 0)}, noon); !errors.Is(err, ErrSigner) {
+			t.Errorf("%v", err)
+		}
+	})
+	for name, bad := range map[string]Root{
+		"backwards":  root(t, 0).During(noon, noon),
+		"before all": root(t, 0).During(time.Unix(-1, 0), noon),
+		"after all":  root(t, 0).During(noon, time.Unix(maxTime+1, 0)),
+	} {
+		if _, err := EncodeRoots(bad); !errors.Is(err, ErrRoot) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := Make(bare(t, func(in *Input) { in.Roots = []Root{bad} })); err == nil {
+			t.Errorf("%s: announced", name)
+		}
+	}
+}
+
+// TestOptionalDocuments: what a later maker adds is carried, and nothing that this
+// reader must know passes as optional.
+func TestOptionalDocuments(t *testing.T) {
+	landmarks := Document{Kind: "landmarks", Optional: true, Name: "landmarks.cbor", Data: []byte("specimen")}
+	in := input(t, func(in *Input) { in.Documents = append(in.Documents, landmarks) })
+	o := open(t, sealed(t, in), root(t, 0))
+	if got := o.Documents[len(o.Documents)-1]; got.Kind != landmarks.Kind || !got.Optional || string(got.Data) != "specimen" {
+		t.Errorf("%+v", got)
+	}
+	for name, bad := range map[string]Document{
+		"not known, and must be":     {Kind: "landmarks", Name: "x"},
+		"known, and called optional": {Kind: Status, Optional: true, Name: "x", Data: []byte(specimenCRL)},
+		"no word":                    {Kind: "Land marks", Optional: true, Name: "x"},
+		"no kind":                    {Optional: true, Name: "x"},
+		"pins":                       {Kind: "landmarks", Optional: true, Name: "x", Pins: [][]byte{{1}}},
+	} {
+		if _, _, err := Make(bare(t, func(in *Input) { in.Documents = []Document{bad} })); !errors.Is(err, ErrField) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestAcceptShrunk: a bundle that has lost much is no newer one, until a person says
+// so.
+func TestAcceptShrunk(t *testing.T) {
+	later := noon.AddDate(0, 0, 1)
+	listed := func(n int) func(*Input) {
+		return func(in *Input) {
+			list, pin := didList(t, n)
+			in.Documents, in.Pins = []Document{{Kind: Trust, Name: "did.json", Data: list}}, []Pin{{"pin.pem", pin}}
+			in.Shrink = 1
+		}
+	}
+	kept := open(t, sealed(t, bare(t, listed(40))), root(t, 0))
+	for _, c := range []struct {
+		keys   int
+		shrink float64
+		want   error
+	}{
+		{40, 0, nil}, {24, 0, nil}, {23, 0, ErrShrunk}, {20, 0.5, nil}, {19, 0.5, ErrShrunk}, {1, 0.9, ErrShrunk}, {1, 1, nil}, {80, 0, nil},
+	} {
+		if _, err := Accept(kept, sealed(t, bare(t, next(kept, listed(c.keys)))), nil, c.shrink, later); !errors.Is(err, c.want) {
+			t.Errorf("%d of 40 keys, share %g: %v, want %v", c.keys, c.shrink, err, c.want)
+		}
+	}
 }

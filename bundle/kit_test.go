@@ -145,16 +145,22 @@ func (r regulator) authority() LotAuthority { return LotAuthority{"regulator", "
 func (r regulator) recalls(t testing.TB, n int) (file []byte) {
 	t.Helper()
 	for i := range n {
-		message, err := thing.SignLotStatement(rand.Reader, r.key, []byte(trust.DeriveKeyID(r.der)), &thing.LotStatement{
-			Role: thing.Regulator, Authority: "XXA", Issued: noon.Add(-time.Hour), Lot: fmt.Sprintf("LOT-%d", i),
-			Product: thing.Product{Code: "YF-1", System: cert.SystemICVPProduct}, Part: thing.All, Value: thing.Recalled,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		file = thing.AppendLine(file, message)
+		product := thing.Product{Code: "YF-1", System: cert.SystemICVPProduct}
+		file = thing.AppendLine(file, r.recall(t, fmt.Sprintf("LOT-%d", i), product, noon.Add(-time.Hour)))
 	}
 	return file
+}
+
+// recall is one signed recall.
+func (r regulator) recall(t testing.TB, lot string, product thing.Product, issued time.Time) []byte {
+	t.Helper()
+	message, err := thing.SignLotStatement(rand.Reader, r.key, []byte(trust.DeriveKeyID(r.der)), &thing.LotStatement{
+		Role: thing.Regulator, Authority: "XXA", Issued: issued, Lot: lot, Product: product, Part: thing.All, Value: thing.Recalled,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
 }
 
 const (

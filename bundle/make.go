@@ -36,8 +36,7 @@ type Input struct {
 	Pins        []Pin
 	Authorities []LotAuthority
 	// Shrink is the largest share of anything counted that may be gone since the
-	// previous bundle; above it a person must look. The guard stands here and not at
-	// the verifier, which must not keep trusting what was removed.
+	// previous bundle; above it a person must look.
 	Shrink float64
 }
 
@@ -85,6 +84,11 @@ func Make(in Input) (*Bundle, []Drop, error) {
 	if !announced(b.Roots) {
 		return nil, nil, fmt.Errorf("bundle: none of the roots to pin signs it: %w", ErrSigner)
 	}
+	// A verifier must be able to rely on it until the next one is due.
+	last := b.Next.Add(-time.Second)
+	if _, err := counting(slices.DeleteFunc(slices.Clone(b.Roots), func(r Root) bool { return !contains(in.Signers, r) }), b.Issued, last); err != nil {
+		return nil, nil, fmt.Errorf("the next one is due %s; announce a root that counts as long: %w", stamp(b.Next), err)
+	}
 	if p := in.Previous; p != nil {
 		b.Serial, b.Previous = p.Serial+1, p.Digest
 		switch {
@@ -118,17 +122,18 @@ func Make(in Input) (*Bundle, []Drop, error) {
 		m.drops = append(m.drops, Drop{Trust, d.Source, d.Entry, d.Reason, d.Detail})
 	}
 	if in.Previous != nil {
-		if err := checkShrink(in.Previous.Counts(), contents.Counts(), in.Shrink); err != nil {
-			return nil, m.drops, err
+		if err := checkShrink(in.Previous.Counts(), contents.Counts(), in.Shrink, 0); err != nil {
+			return nil, m.drops, fmt.Errorf("bundle: %w", err)
 		}
 	}
 	return b, m.drops, b.Check()
 }
 
-func checkShrink(previous, next []Count, share float64) error {
+// checkShrink refuses a loss of more than the share, and of more than a handful.
+func checkShrink(previous, next []Count, share float64, handful int) error {
 	for i, p := range previous {
-		if n := next[i].N; float64(n) < (1-share)*float64(p.N) {
-			return fmt.Errorf("bundle: %d %s, and the previous one has %d: %w", n, p.Name, p.N, ErrShrunk)
+		if n := next[i].N; float64(n) < (1-share)*float64(p.N) && p.N-n > handful {
+			return fmt.Errorf("%d %s, and the one before has %d: %w", n, p.Name, p.N, ErrShrunk)
 		}
 	}
 	return nil
@@ -170,14 +175,16 @@ func (m *maker) add(d Document) error {
 		m.drop(d.Kind, d.Name, "", ErrDuplicate)
 		return nil
 	}
-	switch d.Kind {
-	case Trust:
+	switch {
+	case d.Optional && knownKind(d.Kind):
+		return fmt.Errorf("a kind that is known, carried as %s: %w", d.Kind, ErrField)
+	case d.Kind == Trust:
 		pins, err := m.findPin(d)
 		if err != nil {
 			return err
 		}
 		d.Pins = pins
-	case Lots:
+	case d.Kind == Lots:
 		data, err := m.believedLots(d)
 		if err != nil {
 			return err

@@ -74,18 +74,23 @@ func Open(data []byte, roots []Root, now time.Time) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := new(Opened)
-	if o.Signer, err = verify(m, roots); err != nil {
+	signed, err := verify(m, roots)
+	if err != nil {
 		return nil, err
 	}
+	o := new(Opened)
 	if o.Bundle, err = decode(m.Payload); err != nil {
 		return nil, err
 	}
-	if !contains(o.Roots, o.Signer) {
-		// Who pins what it announces must be able to open it again.
-		if _, err := verify(m, o.Roots); err != nil {
-			return nil, fmt.Errorf("bundle: no root that it announces has signed it: %w", ErrSigner)
-		}
+	if o.Signer, err = counting(signed, o.Issued, now); err != nil {
+		return nil, err
+	}
+	// Who pins what it announces must be able to open it again.
+	if signed, err = verify(m, o.Roots); err == nil {
+		_, err = counting(signed, o.Issued, o.Issued)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bundle: no root that it announces, and that counts, has signed it: %w", ErrSigner)
 	}
 	o.Digest = digest(m.Payload)
 	if o.Issued.After(now.Add(clockSkew)) {
@@ -112,13 +117,14 @@ func parse(data []byte) (*cose.MultiSign, error) {
 	return m, nil
 }
 
-// verify finds the root that signed.
-func verify(m *cose.MultiSign, roots []Root) (Root, error) {
+// verify finds the roots that signed: one at least.
+func verify(m *cose.MultiSign, roots []Root) (signed []Root, err error) {
 	refused := error(ErrUnknownRoot)
 	for _, r := range roots {
 		err := m.Verify(r.Classical, r.PostQuantum)
 		if err == nil {
-			return r, nil
+			signed = append(signed, r)
+			continue
 		}
 		// A root of which one key signed says more than one that has nothing to do
 		// with the file.
@@ -126,7 +132,21 @@ func verify(m *cose.MultiSign, roots []Root) (Root, error) {
 			refused = err
 		}
 	}
-	return Root{}, fmt.Errorf("bundle: %w", refused)
+	if len(signed) == 0 {
+		return nil, fmt.Errorf("bundle: %w", refused)
+	}
+	return signed, nil
+}
+
+// counting returns the first of the roots whose window is open.
+func counting(roots []Root, issued, now time.Time) (Root, error) {
+	var err error
+	for _, r := range roots {
+		if err = r.Counts(issued, now); err == nil {
+			return r, nil
+		}
+	}
+	return Root{}, err
 }
 
 // Inspect reads a bundle that nobody has vouched for: what it says of itself, to
@@ -143,6 +163,12 @@ func Inspect(data []byte) (*Bundle, Digest, error) {
 	return b, digest(m.Payload), nil
 }
 
+// DefaultShrink is the share that [Accept] lets go where nobody has set another.
+const DefaultShrink = 0.5
+
+// smallLoss is of so little that it says nothing about a source.
+const smallLoss = 16
+
 // Accept opens a bundle that is to take the place of the one that is kept, or to
 // be the first. It must be signed by a root that the kept one announces; the
 // pinned roots are for the first.
@@ -152,9 +178,15 @@ func Inspect(data []byte) (*Bundle, Digest, error) {
 // maker's keys, tells different verifiers different things. Between serials that
 // are further apart there is nothing to compare.
 //
+// Of nothing that is counted may more than the share shrink be gone at once, and
+// more than a handful: what lost its sources on the way to its maker looks like
+// that, and the maker's own guard is stricter. The kept one serves on,
+// until it is too old by itself, and a person asks the maker; with a share of 1
+// anything is taken.
+//
 // An error leaves the kept one where it is. ErrKept says that there is nothing to
 // replace.
-func Accept(kept *Opened, data []byte, pinned []Root, now time.Time) (*Opened, error) {
+func Accept(kept *Opened, data []byte, pinned []Root, shrink float64, now time.Time) (*Opened, error) {
 	if kept != nil {
 		pinned = kept.Roots
 	}
@@ -174,6 +206,9 @@ func Accept(kept *Opened, data []byte, pinned []Root, now time.Time) (*Opened, e
 		return refuse(ErrOlder)
 	case next.Serial == kept.Serial+1 && next.Previous != kept.Digest:
 		return refuse(ErrFork)
+	}
+	if err := checkShrink(kept.Counts(), next.Counts(), shrink, smallLoss); err != nil {
+		return refuse(err)
 	}
 	return next, nil
 }
@@ -248,7 +283,7 @@ func (c *Contents) add(d Document, now time.Time) error {
 		}
 		return c.Lots.Add(d.Name, d.Data, c.LotKeys, now)
 	}
-	return nil
+	return nil // an optional one that is not known
 }
 
 // ReadRules reads a document of one rule or an array of them. A rule that cannot

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"strings"
+	"time"
 
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
@@ -16,9 +17,13 @@ import (
 // Root is who may sign bundles: two keys, of which both must have signed. One is
 // of a kind that has stood for decades, the other of one that a quantum computer
 // does not break; whoever forges a bundle must break both.
+//
+// A root counts for bundles that are issued in its window, and for as long as the
+// window is open: a key that was stolen afterwards signs nothing back into it.
 type Root struct {
 	Classical   crypto.PublicKey // P-256 or Ed25519
 	PostQuantum crypto.PublicKey // ML-DSA-65
+	From, Until time.Time        // whole seconds; zero: no bound. Until is the first moment after
 }
 
 // NewRoot makes a root of its keys.
@@ -29,12 +34,64 @@ func NewRoot(classical, postQuantum crypto.PublicKey) (Root, error) {
 	if cose.SignerAlgorithm(postQuantum) != cose.MLDSA65 {
 		return Root{}, fmt.Errorf("bundle root: the quantum-safe key is not for ML-DSA-65: %w", ErrRoot)
 	}
-	return Root{classical, postQuantum}, nil
+	return Root{Classical: classical, PostQuantum: postQuantum}, nil
 }
 
-// append appends [COSE_Key, COSE_Key].
+// During returns the root with a window, in whole seconds.
+func (r Root) During(from, until time.Time) Root {
+	r.From, r.Until = wholeSecond(from), wholeSecond(until)
+	return r
+}
+
+func wholeSecond(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+// check says what is wrong with the window.
+func (r Root) check() error {
+	for _, t := range [...]time.Time{r.From, r.Until} {
+		if !t.IsZero() && (t.Unix() < 0 || t.Unix() > maxTime) {
+			return fmt.Errorf("bundle root: a window out of range: %w", ErrRoot)
+		}
+	}
+	if !r.From.IsZero() && !r.Until.IsZero() && !r.From.Before(r.Until) {
+		return fmt.Errorf("bundle root: a window that ends before it begins: %w", ErrRoot)
+	}
+	return nil
+}
+
+// Counts says why a root does not count for a bundle of that issue now.
+func (r Root) Counts(issued, now time.Time) error {
+	switch {
+	case !r.From.IsZero() && issued.Before(r.From):
+		return fmt.Errorf("bundle: issued %s, and its root counts from %s: %w", stamp(issued), stamp(r.From), ErrRootWindow)
+	case !r.Until.IsZero() && (!issued.Before(r.Until) || !now.Before(r.Until)):
+		return fmt.Errorf("bundle: its root counted until %s: %w", stamp(r.Until), ErrRootWindow)
+	}
+	return nil
+}
+
+// append appends [COSE_Key, COSE_Key, from, until].
 func (r Root) append(dst []byte) ([]byte, error) {
-	dst, err := cose.AppendKey(cbor.AppendArray(dst, 2), r.Classical)
+	dst, err := r.appendKeys(cbor.AppendArray(dst, 4))
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range [...]time.Time{r.From, r.Until} {
+		if t.IsZero() {
+			dst = cbor.AppendNull(dst)
+		} else {
+			dst = cbor.AppendInt(dst, t.Unix())
+		}
+	}
+	return dst, nil
+}
+
+func (r Root) appendKeys(dst []byte) ([]byte, error) {
+	dst, err := cose.AppendKey(dst, r.Classical)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +99,8 @@ func (r Root) append(dst []byte) ([]byte, error) {
 }
 
 func readRoot(v cbor.Value) (Root, error) {
-	if v.Kind() != cbor.Array || v.Len() != 2 {
-		return Root{}, fmt.Errorf("bundle root: %s of %d keys: %w", v.Kind(), v.Len(), ErrRoot)
+	if v.Kind() != cbor.Array || v.Len() != 4 {
+		return Root{}, fmt.Errorf("bundle root: %s of %d elements: %w", v.Kind(), v.Len(), ErrRoot)
 	}
 	classical, err := cose.ReadKey(v.Index(0))
 	if err != nil {
@@ -53,13 +110,28 @@ func readRoot(v cbor.Value) (Root, error) {
 	if err != nil {
 		return Root{}, fmt.Errorf("bundle root: %w", err)
 	}
-	return NewRoot(classical, postQuantum)
+	root, err := NewRoot(classical, postQuantum)
+	if err != nil {
+		return Root{}, err
+	}
+	for i, t := range [...]*time.Time{&root.From, &root.Until} {
+		e := v.Index(2 + i)
+		if e.Kind() == cbor.Null {
+			continue
+		}
+		n, ok := e.Int()
+		if !ok || n < 0 || n > maxTime {
+			return Root{}, fmt.Errorf("bundle root: a window out of range: %w", ErrRoot)
+		}
+		*t = time.Unix(n, 0).UTC()
+	}
+	return root, root.check()
 }
 
-// Fingerprint is the SHA-256 of the root in hexadecimal: what two people compare
-// before one of them pins it.
+// Fingerprint is the SHA-256 of the root's two keys in hexadecimal: what two
+// people compare before one of them pins it.
 func (r Root) Fingerprint() string {
-	encoded, err := r.append(nil)
+	encoded, err := r.appendKeys(cbor.AppendArray(nil, 2))
 	if err != nil {
 		return "" // no root at all
 	}
@@ -67,10 +139,10 @@ func (r Root) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Equal reports whether two roots have the same keys.
+// Equal reports whether two roots have the same keys, whatever their windows.
 func (r Root) Equal(other Root) bool {
-	mine, err := r.append(nil)
-	theirs, err2 := other.append(nil)
+	mine, err := r.appendKeys(nil)
+	theirs, err2 := other.appendKeys(nil)
 	return err == nil && err2 == nil && bytes.Equal(mine, theirs)
 }
 
@@ -81,6 +153,9 @@ const rootBlock = "AMPOULE BUNDLE ROOT"
 func EncodeRoots(roots ...Root) ([]byte, error) {
 	var out []byte
 	for _, r := range roots {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
 		encoded, err := r.append(nil)
 		if err != nil {
 			return nil, err
@@ -120,11 +195,21 @@ func ParseRoots(data []byte) ([]Root, error) {
 	return roots, nil
 }
 
-// Signer is the private side of a root.
-type Signer struct{ Classical, PostQuantum crypto.Signer }
+// Signer is the private side of a root, with its window.
+type Signer struct {
+	Classical, PostQuantum crypto.Signer
+	From, Until            time.Time
+}
 
 // Root returns the public side.
-func (s Signer) Root() (Root, error) { return NewRoot(s.Classical.Public(), s.PostQuantum.Public()) }
+func (s Signer) Root() (Root, error) {
+	r, err := NewRoot(s.Classical.Public(), s.PostQuantum.Public())
+	if err != nil {
+		return Root{}, err
+	}
+	r = r.During(s.From, s.Until)
+	return r, r.check()
+}
 
 // contains reports whether a root is among others.
 func contains(roots []Root, r Root) bool {

@@ -207,7 +207,7 @@ func TestEngine(t *testing.T) {
 // bundle writes one with every certificate, and returns its root.
 func (h *harvest) bundle(t *testing.T, dir string) []byte {
 	t.Helper()
-	signer, err := keys.NewBundleRoot(cose.ES256, rand.Reader)
+	signer, err := keys.NewBundleRoot(cose.ES256, time.Time{}, time.Time{}, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -259,8 +259,7 @@ func (g *gatewayBed) expect(expect, path string, status int, body []byte) error 
 			return nil
 		}
 	}
-	raw := string(g.signer.Cert.Raw)
-	kid, listed := kids[raw]
+	kid, listed := kids[string(g.signer.Cert.Raw)]
 	switch strings.ToLower(expect) {
 	case "listed", "certificate listed":
 	case "listed with kid = base64(sha-256(cert)[:8])":

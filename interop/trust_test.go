@@ -40,7 +40,8 @@ func runTrust(t *testing.T, b *board, dir string) {
 	built := []string{"did-trustlist", "eu-revocation", "vci", "icao-master-list", "cms", "tng-onboarding", "api-cases"}
 	var unbuilt []string
 	for _, e := range entries {
-		if e.IsDir() && !slices.Contains(built, e.Name()) {
+		// ETSI lists are XML: docs/interop.md says why they are not read.
+		if e.IsDir() && e.Name() != "etsi-119612" && !slices.Contains(built, e.Name()) {
 			unbuilt = append(unbuilt, e.Name())
 		}
 	}

@@ -24,6 +24,7 @@ type bundleCmd struct {
 	Make   bundleMakeCmd   `cmd:"" help:"Make a bundle: trust, revocations, rules and lots in one signed file."`
 	Show   bundleShowCmd   `cmd:"" help:"Show what a bundle is and what it carries."`
 	Accept bundleAcceptCmd `cmd:"" help:"Put a bundle in the place of the one that is kept, if it is an authentic newer one."`
+	Delta  bundleDeltaCmd  `cmd:"" help:"Write what makes a newer bundle from an older one, for verifiers that keep that."`
 }
 
 // readRoots reads a file of public roots.
@@ -72,6 +73,10 @@ func bundleHint(err error) string {
 		return "; is the clock of this machine right?"
 	case errors.Is(err, bundle.ErrFork):
 		return "; its maker tells different verifiers different things: ask before anything is replaced"
+	case errors.Is(err, bundle.ErrShrunk):
+		return "; ask its maker where that went, and take it with --shrink 1 if it is meant so"
+	case errors.Is(err, bundle.ErrRootWindow):
+		return "; its maker must sign under a root that counts"
 	}
 	return ""
 }
@@ -101,25 +106,34 @@ func span(d time.Duration) string {
 	return "less than a minute"
 }
 
+// shrinkFlag is a share from 0 to 1.
+type shrinkFlag float64
+
+// Validate is called by the command line.
+func (f shrinkFlag) Validate() error {
+	if !(f >= 0 && f <= 1) {
+		return fmt.Errorf("%g is no share from 0 to 1", float64(f))
+	}
+	return nil
+}
+
 type bundleMakeCmd struct {
 	secretFlags
 	sourceFlags
-	Key      []string `required:"" sep:"none" placeholder:"F" help:"Key file of the bundle root that signs; several sign side by side."`
-	Root     string   `placeholder:"R" help:"Roots that verifiers pin from now on; those of the previous bundle otherwise, or else the one that signs."`
-	Previous string   `placeholder:"F" help:"The bundle that this one follows."`
-	Maker    string   `required:"" placeholder:"A" help:"Participant code or organisation id of who makes it."`
-	Days     int      `default:"7" help:"Days until the next one is due; verifiers call nothing valid by an older one."`
-	Shrink   float64  `default:"0.2" placeholder:"SHARE" help:"Stop where more than this share of something is gone since the previous bundle (default: 0.2)."`
-	Out      string   `required:"" placeholder:"F" help:"File to write; an existing one only if it is the previous bundle."`
+	Carry    []string   `sep:"none" placeholder:"KIND=F" help:"A document of a kind that this version does not read, for those that do."`
+	Key      []string   `required:"" sep:"none" placeholder:"F" help:"Key file of the bundle root that signs; several sign side by side."`
+	Root     string     `placeholder:"R" help:"Roots that verifiers pin from now on; those of the previous bundle otherwise, or else the one that signs."`
+	Previous string     `placeholder:"F" help:"The bundle that this one follows."`
+	Maker    string     `required:"" placeholder:"A" help:"Participant code or organisation id of who makes it."`
+	Days     int        `default:"7" help:"Days until the next one is due; verifiers call nothing valid by an older one."`
+	Shrink   shrinkFlag `default:"0.2" placeholder:"SHARE" help:"Stop where more than this share of something is gone since the previous bundle (default: 0.2)."`
+	Out      string     `required:"" placeholder:"F" help:"File to write; an existing one only if it is the previous bundle."`
 }
 
 // Run makes a bundle, and opens it as a verifier would before it is written.
 func (c *bundleMakeCmd) Run(t terminal) error {
 	if most := int(bundle.MaxLife / (24 * time.Hour)); c.Days < 1 || c.Days > most {
 		return usageError("--days %d: from 1 to %d", c.Days, most)
-	}
-	if c.Shrink < 0 || c.Shrink > 1 {
-		return usageError("--shrink %g: a share from 0 to 1", c.Shrink)
 	}
 	if _, err := os.Lstat(c.Out); err == nil && c.Out != c.Previous {
 		return usageError("%s exists; give it as --previous, or choose another name", c.Out)
@@ -135,7 +149,7 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 	}
 	defer unlock()
 	now := time.Now()
-	in := bundle.Input{Maker: c.Maker, Issued: now, Next: now.AddDate(0, 0, c.Days), Shrink: c.Shrink}
+	in := bundle.Input{Maker: c.Maker, Issued: now, Next: now.AddDate(0, 0, c.Days), Shrink: float64(c.Shrink)}
 	var signers []bundle.Signer
 	for _, path := range c.Key {
 		key, err := keys.LoadBundleRoot(path, lock)
@@ -162,6 +176,17 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 	drops, err := c.collect(&in)
 	if err != nil {
 		return err
+	}
+	for _, text := range c.Carry {
+		kind, name, ok := strings.Cut(text, "=")
+		if !ok {
+			return usageError("--carry %s: KIND=FILE", text)
+		}
+		data, err := readInput(name, nil)
+		if err != nil {
+			return usageError("--carry: %w", err)
+		}
+		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Kind(kind), Optional: true, Name: filepath.Base(name), Data: data})
 	}
 	data, opened, dropped, err := signBundle(in, signers, now)
 	if err != nil {
@@ -197,7 +222,7 @@ func signBundle(in bundle.Input, signers []bundle.Signer, now time.Time) ([]byte
 	if err != nil {
 		return nil, nil, nil, usageError("nothing was signed: %w", err)
 	}
-	opened, err := bundle.Accept(in.Previous, data, in.Signers, now)
+	opened, err := bundle.Accept(in.Previous, data, in.Signers, 1, now) // its own guard has spoken
 	if err != nil {
 		return nil, nil, nil, usageError("no verifier would accept it: %w", err)
 	}
@@ -327,9 +352,39 @@ type shownBundle struct {
 	Issued    string          `json:"issued"`
 	Next      string          `json:"next"`
 	TooOld    bool            `json:"too_old"`
-	Roots     []string        `json:"roots"` // fingerprints
+	Roots     []shownRoot     `json:"roots"`
 	Documents []shownDocument `json:"documents"`
 	Contents  map[string]int  `json:"contents,omitempty"` // only where it is verified
+}
+
+type shownRoot struct {
+	Fingerprint string `json:"fingerprint"`
+	From        string `json:"from,omitempty"`
+	Until       string `json:"until,omitempty"`
+}
+
+func newShownRoot(r bundle.Root) shownRoot {
+	s := shownRoot{Fingerprint: r.Fingerprint()}
+	if !r.From.IsZero() {
+		s.From = r.From.Format(time.RFC3339)
+	}
+	if !r.Until.IsZero() {
+		s.Until = r.Until.Format(time.RFC3339)
+	}
+	return s
+}
+
+// rootLine is a root for people.
+func rootLine(r bundle.Root) string {
+	s := newShownRoot(r)
+	line := s.Fingerprint
+	if s.From != "" {
+		line += " from " + s.From
+	}
+	if s.Until != "" {
+		line += " until " + s.Until
+	}
+	return line
 }
 
 type shownDocument struct {
@@ -382,8 +437,8 @@ func (c *bundleShowCmd) Run(t terminal) error {
 	if shown.Previous != "" {
 		line("previous", shown.Previous)
 	}
-	for _, r := range shown.Roots {
-		line("root", r)
+	for _, r := range b.Roots {
+		line("root", rootLine(r))
 	}
 	if opened == nil {
 		printDocuments(t, b)
@@ -402,7 +457,7 @@ func newShownBundle(file string, data []byte, b *bundle.Bundle, digest bundle.Di
 		s.Previous = b.Previous.String()
 	}
 	for _, r := range b.Roots {
-		s.Roots = append(s.Roots, r.Fingerprint())
+		s.Roots = append(s.Roots, newShownRoot(r))
 	}
 	for _, d := range b.Documents {
 		s.Documents = append(s.Documents, shownDocument{string(d.Kind), d.Name, len(d.Data), len(d.Pins), d.Issuer})
@@ -417,9 +472,10 @@ func newShownBundle(file string, data []byte, b *bundle.Bundle, digest bundle.Di
 }
 
 type bundleAcceptCmd struct {
-	Root string `required:"" placeholder:"R" help:"Root that was pinned at set-up. Where an accepted bundle announces others, the file is replaced by them."`
-	Into string `required:"" placeholder:"F" help:"The bundle that is kept; it need not exist yet."`
-	File string `arg:"" name:"new" help:"The bundle to take its place."`
+	Root   string     `required:"" placeholder:"R" help:"Root that was pinned at set-up. Where an accepted bundle announces others, the file is replaced by them."`
+	Into   string     `required:"" placeholder:"F" help:"The bundle that is kept; it need not exist yet."`
+	Shrink shrinkFlag `default:"0.5" placeholder:"SHARE" help:"Refuse where more than this share of something is gone (default: 0.5); 1 takes anything."`
+	File   string     `arg:"" name:"new" help:"The bundle to take its place, or a delta that makes it from the one that is kept."`
 }
 
 // Run exits 1 where the new one is refused; the kept one then stays.
@@ -453,7 +509,16 @@ func (c *bundleAcceptCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	next, err := bundle.Accept(kept, data, pinned, now)
+	if bundle.IsDelta(data) {
+		from, err := readKept(c.Into)
+		if err != nil {
+			return exitError{exitUsage, err}
+		}
+		if data, err = bundle.Apply(from, data); err != nil {
+			return exitError{exitNotValid, fmt.Errorf("%s cannot be used: %w; fetch the whole bundle", c.File, err)}
+		}
+	}
+	next, err := bundle.Accept(kept, data, pinned, float64(c.Shrink), now)
 	switch {
 	case errors.Is(err, bundle.ErrKept):
 		fmt.Fprintf(t.out, "%s: serial %d is kept already\n", c.Into, next.Serial)
@@ -466,6 +531,47 @@ func (c *bundleAcceptCmd) Run(t terminal) error {
 		fmt.Fprintln(t.out, bundleAge(c.Into, next.Bundle, now))
 	}
 	return c.follow(t, pinned, next.Roots)
+}
+
+// readKept reads a bundle that need not exist.
+func readKept(path string) ([]byte, error) {
+	data, err := readBounded(path, nil, bundle.MaxSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+type bundleDeltaCmd struct {
+	From string `arg:"" help:"The bundle that verifiers keep."`
+	To   string `arg:"" help:"The newer one."`
+	Out  string `required:"" placeholder:"F" help:"File to write."`
+}
+
+// Run writes a delta, and tries it.
+func (c *bundleDeltaCmd) Run(t terminal) error {
+	var files [2][]byte
+	for i, path := range []string{c.From, c.To} {
+		var err error
+		if files[i], err = readBounded(path, nil, bundle.MaxSize); err != nil {
+			return exitError{exitUsage, err}
+		}
+		if _, _, err := bundle.Inspect(files[i]); err != nil {
+			return usageError("%s: %w", path, err)
+		}
+	}
+	delta, err := bundle.Delta(files[0], files[1])
+	if err != nil {
+		return usageError("%w", err)
+	}
+	if made, err := bundle.Apply(files[0], delta); err != nil || !bytes.Equal(made, files[1]) {
+		return fmt.Errorf("the delta does not make %s: %w", c.To, err)
+	}
+	if err := keep.Replace(c.Out, delta, 0o644); err != nil {
+		return exitError{exitUsage, err}
+	}
+	fmt.Fprintf(t.out, "%s: %d bytes for %d\n", c.Out, len(delta), len(files[1]))
+	return nil
 }
 
 // follow pins the roots that the kept bundle announces. It comes after the
@@ -485,7 +591,7 @@ func (c *bundleAcceptCmd) follow(t terminal, pinned, announced []bundle.Root) er
 		return exitError{exitUsage, fmt.Errorf("the bundle is kept, and its roots could not be pinned: %w", err)}
 	}
 	for _, r := range announced {
-		fmt.Fprintf(t.out, "%s: pinned %s\n", c.Root, r.Fingerprint())
+		fmt.Fprintf(t.out, "%s: pinned %s\n", c.Root, rootLine(r))
 	}
 	return nil
 }

@@ -205,7 +205,7 @@ func (d *demo) addBundle(dir string, f sourceFlags) error {
 	root := filepath.Join(dir, "bundle-root.pem")
 	unencrypted := secretFlags{Unencrypted: true}
 	key := filepath.Join(dir, "private", "bundle-root.key")
-	if err := makeBundleRoot(key, root, cose.ES256, keys.Unencrypted()); err != nil {
+	if err := makeBundleRoot(key, root, cose.ES256, time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0), keys.Unencrypted()); err != nil {
 		return err
 	}
 	f.Status, f.Catalogue = []string{filepath.Join(dir, "revoked.json")}, []string{"demo"}

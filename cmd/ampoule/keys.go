@@ -38,6 +38,7 @@ type keysMakeCmd struct {
 	Algorithm    string   `enum:"ES256,Ed25519" default:"ES256" help:"Classical half of a bundle root: ${enum}; the other is ML-DSA-65."`
 	Country      string   `default:"XA" help:"Two letters; XA to XZ are for demonstrations."`
 	Participant  string   `default:"XXA" help:"Code of the participant in the trust network."`
+	Years        int      `default:"5" help:"How long a bundle root counts, from 1 to 20 years."`
 	Organization string   `default:"Demonstration Health Authority" help:"Name in the certificates."`
 	Domain       []string `default:"DCC,DDCC,ICVP,PH4H" help:"Domains of the trust network to list the signers in."`
 }
@@ -51,6 +52,9 @@ func (c *keysMakeCmd) Run(t terminal) error {
 	}
 	if _, err := os.Lstat(c.Dir); err == nil {
 		return usageError("%s exists, and keys are never overwritten", c.Dir)
+	}
+	if c.Years < 1 || c.Years > 20 {
+		return usageError("--years %d: from 1 to 20", c.Years)
 	}
 	if c.Kind == "bundle-root" {
 		return c.makeBundleRoot(t, lock)
@@ -85,7 +89,9 @@ func (c *keysMakeCmd) makeBundleRoot(t terminal, lock keys.Lock) error {
 		algorithm = cose.Ed25519
 	}
 	key, public := filepath.Join(private, "bundle-root.key"), filepath.Join(c.Dir, "bundle-root.pem")
-	if err := makeBundleRoot(key, public, algorithm, lock); err != nil {
+	// An hour back, for verifiers whose clocks are behind.
+	from := time.Now().Add(-time.Hour)
+	if err := makeBundleRoot(key, public, algorithm, from, from.AddDate(c.Years, 0, 0), lock); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.out, `%[1]s   private key, both halves
@@ -97,9 +103,10 @@ verify:  ampoule verify --bundle bundle.cbor --root %[2]s FILE
 	return nil
 }
 
-// makeBundleRoot makes a root, and writes its private and its public file.
-func makeBundleRoot(key, public string, classical cose.Algorithm, lock keys.Lock) error {
-	made, err := keys.NewBundleRoot(classical, rand.Reader)
+// makeBundleRoot makes a root with its window, and writes its private and its
+// public file.
+func makeBundleRoot(key, public string, classical cose.Algorithm, from, until time.Time, lock keys.Lock) error {
+	made, err := keys.NewBundleRoot(classical, from, until, rand.Reader)
 	if err != nil {
 		return err
 	}
@@ -369,7 +376,7 @@ func (c *keysShowCmd) showRoots(t terminal, roots []bundle.Root) error {
 		return err
 	}
 	for _, r := range roots {
-		fmt.Fprintf(t.out, "%-10s %s\n", "root", r.Fingerprint())
+		fmt.Fprintf(t.out, "%-10s %s\n", "root", rootLine(r))
 		for _, pub := range []crypto.PublicKey{r.Classical, r.PostQuantum} {
 			kid, err := cose.Thumbprint(pub)
 			if err != nil {

@@ -254,10 +254,11 @@ type policyFile struct {
 	ClockSkew      *string           `json:"clock-skew"`
 	Require        []string          `json:"require"`
 	Waive          []string          `json:"waive"`
+	MaxAge         *string           `json:"max-age"`
 	StatusSchemes  map[string]string `json:"status-schemes"`
 }
 
-var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "require", "waive", "status-schemes"}
+var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "max-age", "require", "waive", "status-schemes"}
 
 // loadPolicies reads {"ICVP": {"accept-issued-at": true, …}, …}.
 func loadPolicies(path string) (map[trust.Domain]verifier.Policy, error) {
@@ -323,6 +324,13 @@ func (f policyFile) apply(p *verifier.Policy) error {
 			return fmt.Errorf("clock-skew %q: a time such as 60s, up to 1h", *f.ClockSkew)
 		}
 		p.ClockSkew = skew
+	}
+	if f.MaxAge != nil {
+		age, err := time.ParseDuration(*f.MaxAge)
+		if err != nil || age < time.Minute || age > bundle.MaxLife {
+			return fmt.Errorf("max-age %q: a time such as 72h, from 1m to %s", *f.MaxAge, bundle.MaxLife)
+		}
+		p.MaxAge = age
 	}
 	for _, change := range []struct {
 		names []string

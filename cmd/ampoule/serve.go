@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -278,11 +280,12 @@ type service struct {
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
 
-	mu   sync.Mutex // held for a refresh; what follows is guarded by it
-	hot  *hotkeys.Cache
-	keys keyCache
-	kept *bundle.Opened
-	seen string // what was gone by when it was looked at last
+	mu      sync.Mutex // held for a refresh; what follows is guarded by it
+	hot     *hotkeys.Cache
+	keys    keyCache
+	kept    *bundle.Opened
+	earlier [][]byte // files of bundles that were served, the newest last
+	seen    string   // what was gone by when it was looked at last
 }
 
 func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
@@ -329,7 +332,7 @@ func (s *service) refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if opened, err = bundle.Accept(s.kept, page.Bundle, roots, time.Now()); err != nil && !errors.Is(err, bundle.ErrKept) {
+		if opened, err = bundle.Accept(s.kept, page.Bundle, roots, float64(s.settings.Verifier.Shrink)/100, time.Now()); err != nil && !errors.Is(err, bundle.ErrKept) {
 			return usageError("verifier.bundle: %w%s", err, bundleHint(err))
 		}
 		if page.BundleRoot, err = bundle.EncodeRoots(opened.Roots...); err != nil {
@@ -361,6 +364,9 @@ func (s *service) refresh(ctx context.Context) error {
 		if page.BundleRoot, err = bundle.EncodeRoots(opened.Roots...); err != nil {
 			return err
 		}
+	}
+	if page.Deltas, err = s.deltas(page.Bundle); err != nil {
+		return err
 	}
 	if s.accounts != nil {
 		page.Access = &httpapi.Access{Accounts: s.accounts, SetUp: s.settled, Audit: s.store, Changed: s.wakeUp}
@@ -411,6 +417,35 @@ func verifierFlags(c *config.Config) trustFlags {
 		},
 		Policy: v.Policy, HotKeys: v.HotKeys,
 	}
+}
+
+// earlierBundles is from how many a delta is offered.
+const earlierBundles = 8
+
+// deltas makes what leads to a bundle from each of those that were served before,
+// by their SHA-256.
+func (s *service) deltas(data []byte) (map[string][]byte, error) {
+	if data == nil {
+		return nil, nil
+	}
+	s.earlier = slices.DeleteFunc(s.earlier, func(e []byte) bool { return bytes.Equal(e, data) })
+	made, size := make(map[string][]byte), 0
+	for i := len(s.earlier) - 1; i >= 0; i-- {
+		from := s.earlier[i]
+		if size += len(from); size > bundle.MaxSize || len(made) == earlierBundles {
+			s.earlier = s.earlier[i+1:]
+			break
+		}
+		delta, err := bundle.Delta(from, data)
+		if err != nil {
+			return nil, err
+		}
+		if len(delta) < len(data)/2 { // or the whole is the simpler
+			made[fmt.Sprintf("%x", sha256.Sum256(from))] = delta
+		}
+	}
+	s.earlier = append(s.earlier, data)
+	return made, nil
 }
 
 func serialOf(b *bundle.Opened) int64 {

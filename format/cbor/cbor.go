@@ -683,5 +683,13 @@ func AppendMap(dst []byte, n int) []byte { return appendHead(dst, 5, uint64(n)) 
 // AppendTag appends a tag number; its content follows.
 func AppendTag(dst []byte, n uint64) []byte { return appendHead(dst, 6, n) }
 
+// AppendBool appends a truth value.
+func AppendBool(dst []byte, b bool) []byte {
+	if b {
+		return append(dst, 0xf5)
+	}
+	return append(dst, 0xf4)
+}
+
 // AppendNull appends null.
 func AppendNull(dst []byte) []byte { return append(dst, 0xf6) }

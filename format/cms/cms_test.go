@@ -13,6 +13,7 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,13 +54,13 @@ func ec(t testing.TB, curve elliptic.Curve) crypto.Signer {
 	return k
 }
 
-var rsaKey = func() *rsa.PrivateKey {
+var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
 	return k
-}()
+})
 
 func TestSign(t *testing.T) {
 	content := []byte("what is signed")
@@ -70,7 +71,7 @@ func TestSign(t *testing.T) {
 		{"P-256", ec(t, elliptic.P256())},
 		{"P-384", ec(t, elliptic.P384())},
 		{"P-521", ec(t, elliptic.P521())},
-		{"RSA", rsaKey},
+		{"RSA", rsaKey()},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newSigner(t, tc.key)
@@ -188,7 +189,7 @@ func TestOpen(t *testing.T) {
 			der.Encode(der.TagContext1, der.Encode(der.TagSequence, der.EncodeOID("1.2.840.113549.1.1.8"), sha)),
 			der.Encode(der.TagContext2, der.Encode(der.TagInteger, []byte{salt}))))
 	}
-	rsaSigner := newSigner(t, rsaKey)
+	rsaSigner := newSigner(t, rsaKey())
 	for _, tc := range []struct {
 		name   string
 		change func(*message)
@@ -219,6 +220,9 @@ func TestOpen(t *testing.T) {
 		{"SHA-1", func(m *message) {
 			m.hash, m.options, m.hashOID, m.algorithm = crypto.SHA1, crypto.SHA1, pkix.OIDSHA1, ecdsaWith("1.2.840.10045.4.1")
 		}, pkix.ErrWeakAlgorithm},
+		{"SHA-224", func(m *message) {
+			m.hash, m.options, m.hashOID, m.algorithm = crypto.SHA224, crypto.SHA224, pkix.OIDSHA224, ecdsaWith("1.2.840.10045.4.3.1")
+		}, pkix.ErrAlgorithm},
 		{"two hash functions", func(m *message) { m.algorithm = ecdsaWith("1.2.840.10045.4.3.3") }, pkix.ErrAlgorithm},
 		{"RSA with an EC key", func(m *message) { m.algorithm = ecdsaWith(oidRSA) }, pkix.ErrAlgorithm},
 		{"another digest", func(m *message) { m.digest = make([]byte, 32) }, ErrDigest},

@@ -67,14 +67,6 @@ func authority(t testing.TB, country string) party {
 	}, nil)
 }
 
-func listSigner(t testing.TB, parent party, usages ...asn1.ObjectIdentifier) party {
-	return issue(t, x509.Certificate{
-		Subject:            name.Name{Country: []string{"UT"}, CommonName: "signer"},
-		KeyUsage:           x509.KeyUsageDigitalSignature,
-		UnknownExtKeyUsage: usages, SubjectKeyId: []byte("list signer"),
-	}, &parent)
-}
-
 var listUsage = asn1.ObjectIdentifier{2, 23, 136, 1, 1, 3}
 
 func integer(n byte) []byte { return der.Encode(der.TagInteger, []byte{n}) }

@@ -69,6 +69,10 @@ type Config struct {
 		ValueSets string   `toml:"value_sets"`
 		// Policy is a file that says what is asked of the certificates of each domain.
 		Policy string `toml:"policy"`
+		// Shrink is how many percent of something that a newer bundle may have lost
+		// against the one that is gone by: above it the newer is refused, and a person
+		// must look.
+		Shrink int `toml:"shrink" default:"50"`
 		// HotKeys is how many issuer keys have a table of 260 KB each; 0: none.
 		HotKeys int `toml:"hot_keys" default:"64"`
 	} `toml:"verifier"`
@@ -295,6 +299,8 @@ func (c *Config) check() error {
 		return refuse("verifier.refresh", "a second at least")
 	case c.Verifier.HotKeys < 0 || c.Verifier.HotKeys > 4096:
 		return refuse("verifier.hot_keys", "from 0 to 4096, of 260 KB each")
+	case c.Verifier.Shrink < 0 || c.Verifier.Shrink > 100:
+		return refuse("verifier.shrink", "from 0 to 100")
 	case c.Access.SessionIdle < time.Minute || c.Access.SessionEnd < c.Access.SessionIdle || c.Access.SessionEnd > 31*24*time.Hour:
 		return refuse("access", "session_idle is a minute at least, and session_end no less than that and 31 days at most")
 	case (c.Access.OIDCIssuer == "") != (c.Access.OIDCClientID == ""):

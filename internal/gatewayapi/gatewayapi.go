@@ -54,6 +54,7 @@ type Server struct {
 	Public fs.FS
 
 	limits   httpapi.Limits[string]
+	kept     kept
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 }

@@ -2,9 +2,11 @@ package gatewayapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ampoule/format"
@@ -58,7 +60,7 @@ func (s *Server) uploadTrusted(q *request, body []byte) error {
 	if err != nil {
 		return &fault{http.StatusBadRequest, tng.Problem{Code: "n/a", Problem: "Not a body of this address", Details: err.Error()}}
 	}
-	if _, err := s.Operator.Upload(q.Context(), q.participant, gateway.Certificate(u)); err != nil {
+	if _, err := s.Operator.Upload(q.Context(), q.participant, u); err != nil {
 		return err
 	}
 	return q.done(http.StatusCreated)
@@ -116,12 +118,55 @@ func (s *Server) trustList(q *request, _ []byte) error {
 			return bad("If-Modified-Since is no time of ISO 8601 or RFC 2616")
 		}
 	}
-	list, err := s.Operator.TrustList(q.Context(), q.participant, l)
-	if err != nil {
-		return err
+	encode := func() ([]byte, error) {
+		list, err := s.Operator.TrustList(q.Context(), q.participant, l)
+		if err != nil {
+			return nil, err
+		}
+		return tng.EncodeTrustList(list)
 	}
-	body, err := tng.EncodeTrustList(list)
+	if !l.Since.IsZero() {
+		body, err := encode()
+		return q.send(http.StatusOK, typeJSON, body, err)
+	}
+	body, err := s.kept.body(q.participant.AsOf(), fmt.Sprintf("trustList %s %s %d %d", l.Type, l.Country, l.Page, l.Size), encode)
 	return q.send(http.StatusOK, typeJSON, body, err)
+}
+
+// kept are bodies of lists, as of one change: everybody asks for the same ones, and
+// most of an answer's time is writing it.
+type kept struct {
+	mu     sync.Mutex // held while one is looked up
+	asOf   time.Time
+	bodies map[string][]byte
+	size   int
+}
+
+// maxKept bounds the bytes that are kept. What has no room is written each time.
+const maxKept = 32 << 20
+
+func (k *kept) body(asOf time.Time, what string, write func() ([]byte, error)) ([]byte, error) {
+	k.mu.Lock()
+	if k.bodies == nil || asOf.After(k.asOf) {
+		k.asOf, k.bodies, k.size = asOf, make(map[string][]byte), 0
+	}
+	body, ok := k.bodies[what]
+	ok = ok && asOf.Equal(k.asOf) // and not of a request that began before the last change
+	k.mu.Unlock()
+	if ok {
+		return body, nil
+	}
+	body, err := write()
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.bodies[what] == nil && asOf.Equal(k.asOf) && k.size+len(what)+len(body) <= maxKept {
+		k.bodies[what] = body
+		k.size += len(what) + len(body)
+	}
+	return body, nil
 }
 
 // filter reads the filters of the new lists: each may be given more than once, or
@@ -154,7 +199,9 @@ func (s *Server) certificates(q *request, _ []byte) error {
 	if err != nil {
 		return err
 	}
-	body, err := tng.EncodeCertificates(s.Operator.Certificates(q.participant, f))
+	body, err := s.kept.body(q.participant.AsOf(), fmt.Sprintf("certificate %q %q %q %t", f.Groups, f.Countries, f.Domains, f.Federated), func() ([]byte, error) {
+		return tng.EncodeCertificates(s.Operator.Certificates(q.participant, f))
+	})
 	return q.send(http.StatusOK, typeJSON, body, err)
 }
 

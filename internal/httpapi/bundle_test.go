@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -49,5 +51,31 @@ func TestBundle(t *testing.T) {
 				t.Errorf("a page without a bundle: %d", res.StatusCode)
 			}
 		})
+	}
+}
+
+// TestBundleDelta: who says what it keeps gets what makes the newest from it, or
+// nothing where it is the newest, or the whole.
+func TestBundleDelta(t *testing.T) {
+	newest := []byte("the newest bundle")
+	hash := func(file string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(file))) }
+	page := &Page{Verifier: newBed(t).page.Verifier, Bundle: newest, BundleRoot: []byte("its root"), Deltas: map[string][]byte{hash("the one before"): []byte("a delta")}}
+	handler := page.Handler()
+	for _, c := range []struct {
+		from   string
+		status int
+		media  string
+		body   string
+	}{
+		{hash("the one before"), 200, mediaDelta, "a delta"},
+		{hash("one long ago"), 200, `application/cose; cose-type="cose-sign"`, string(newest)},
+		{"nonsense", 200, `application/cose; cose-type="cose-sign"`, string(newest)},
+		{hash(string(newest)), 204, "", ""},
+	} {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest("GET", "/bundle?from="+c.from, nil))
+		if w.Code != c.status || w.Header().Get("Content-Type") != c.media || w.Body.String() != c.body {
+			t.Errorf("%s: %d %q %q", c.from, w.Code, w.Header().Get("Content-Type"), w.Body)
+		}
 	}
 }

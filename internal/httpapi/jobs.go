@@ -24,9 +24,11 @@ import (
 )
 
 // The time that a file may take to arrive, 64 MiB at 2 Mbit/s, and that a reader
-// may take for the next piece of an answer that is made as it goes.
+// may take for the next piece of an answer that is made as it goes. The rest of a
+// file that is refused may take as long as that.
 const (
 	jobUploadTime = 5 * time.Minute
+	jobDrainTime  = 30 * time.Second
 	pieceTime     = 30 * time.Second
 )
 
@@ -138,6 +140,16 @@ func (f *JobFile) Resolve(c huma.Context) []error {
 	return nil
 }
 
+// drained lets a sender whose file is refused finish sending it. A proxy that
+// cannot send the rest to us tells its client that we are broken, and not what we
+// answered. Only who is signed in comes so far.
+func drained(c huma.Context, next func(huma.Context)) {
+	next(c)
+	// The error says that the connection has no deadline; then there is none to move.
+	_ = c.SetReadDeadline(time.Now().Add(jobDrainTime))
+	_, _ = io.CopyN(io.Discard, c.BodyReader(), issuer.MaxUpload)
+}
+
 // describeJobs registers the operations on jobs.
 func (s *server) describeJobs(api huma.API) {
 	i := s.Issuing
@@ -153,6 +165,7 @@ func (s *server) describeJobs(api huma.API) {
 			"Under a series, a row that was issued is not issued again, however often it comes.", 408, 413, 415, 422)
 	upload.DefaultStatus = http.StatusCreated
 	upload.MaxBodyBytes, upload.BodyReadTimeout = issuer.MaxUpload, jobUploadTime
+	upload.Middlewares = append(upload.Middlewares, drained)
 	binary := &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
 	upload.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		string(issuer.MediaCSV): binary, string(issuer.MediaFHIR): binary, string(issuer.MediaNDJSON): binary,

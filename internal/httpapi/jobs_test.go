@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -237,5 +239,38 @@ func TestSlowJob(t *testing.T) {
 	}
 	if body := readAll(t, res); res.StatusCode != 201 {
 		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
+// TestRefusedFileIsTakenIn: what a proxy sends before it reads the answer, it can
+// send to the end, also where the answer needs none of it.
+func TestRefusedFileIsTakenIn(t *testing.T) {
+	b := newIssuingBed(t)
+	b.who = clerk
+	b.serve(t)
+	server := httptest.NewServer(b.handler)
+	t.Cleanup(server.Close)
+	for target, status := range map[string]int{
+		"/v1/jobs": 422, // no format
+		upload:     422, // no header
+	} {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		const size = 16 << 20
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: desk.example\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n", target, size)
+		if n, err := c.Write(bytes.Repeat([]byte{'a'}, size)); err != nil {
+			t.Errorf("%s: %v after %d bytes", target, err, n)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		if body := readAll(t, res); res.StatusCode != status {
+			t.Errorf("%s: %d %s", target, res.StatusCode, body)
+		}
+		c.Close()
 	}
 }

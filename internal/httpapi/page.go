@@ -47,6 +47,9 @@ type Page struct {
 	// Bundle is a signed bundle that pages and other verifiers may fetch, and
 	// BundleRoot the public root that signed it; nil: there is none.
 	Bundle, BundleRoot []byte
+	// Deltas make Bundle from earlier ones, by the SHA-256 of their files in
+	// hexadecimal.
+	Deltas map[string][]byte
 	// API is what programs ask; nil: nothing but the pages is served.
 	API *API
 	// Issuing is the part of the API that issues; nil: there is none.

@@ -30,8 +30,7 @@ func (s *server) handler() http.Handler {
 	route("GET /style.css", s.asset("text/css; charset=utf-8", styleSheet))
 	route("GET /icon.svg", s.asset("image/svg+xml", icon))
 	if s.Bundle != nil {
-		// RFC 9052 section 11.3.1.
-		route("GET /bundle", s.fetched(`application/cose; cose-type="cose-sign"`, s.Bundle))
+		route("GET /bundle", s.fetchedBundle())
 		route("GET /bundle/root", s.fetched("application/x-pem-file", s.BundleRoot))
 	}
 	s.pages(route)
@@ -295,6 +294,32 @@ func (s *server) asset(contentType string, body []byte) func(*answer, *http.Requ
 		w.send(http.StatusOK, contentType, body)
 	}
 }
+
+// fetchedBundle answers GET /bundle. Who says which one it keeps (?from=, the
+// SHA-256 of the file, which is its tag too) gets a delta, where there is one, which
+// the media type tells, or nothing where there is nothing newer.
+func (s *server) fetchedBundle() func(*answer, *http.Request) {
+	whole := s.fetched(`application/cose; cose-type="cose-sign"`, s.Bundle) // RFC 9052 section 11.3.1
+	deltas := make(map[string]func(*answer, *http.Request))
+	for from, delta := range s.Deltas {
+		deltas[from] = s.fetched(mediaDelta, delta)
+	}
+	newest := fmt.Sprintf("%x", sha256.Sum256(s.Bundle))
+	return func(w *answer, r *http.Request) {
+		from := r.URL.Query().Get("from")
+		switch delta := deltas[from]; {
+		case delta != nil:
+			delta(w, r)
+		case from == newest:
+			w.Header().Set("Cache-Control", "no-cache")
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			whole(w, r)
+		}
+	}
+}
+
+const mediaDelta = "application/vnd.ampoule.bundle-delta+cbor"
 
 // fetched serves what others keep a copy of: they may hold it for a while, and
 // ask then whether it has changed.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
 
@@ -22,15 +23,18 @@ import (
 
 // BundleRoot is the private side of a root that signs bundles. Its file has both
 // halves in PKCS #8, the classical one first: one without the other is of no
-// use, and a thief of one would look for the other beside it.
+// use, and a thief of one would look for the other beside it. The public root
+// follows, with its window.
 type BundleRoot struct {
-	classical crypto.Signer
-	lattice   *mldsa65.PrivateKey
+	classical   crypto.Signer
+	lattice     *mldsa65.PrivateKey
+	from, until time.Time
 }
 
-// NewBundleRoot makes a root whose classical half is for ES256 or Ed25519.
-func NewBundleRoot(classical cose.Algorithm, random io.Reader) (*BundleRoot, error) {
-	r := new(BundleRoot)
+// NewBundleRoot makes a root whose classical half is for ES256 or Ed25519, and
+// which counts in the given window; a zero time is no bound.
+func NewBundleRoot(classical cose.Algorithm, from, until time.Time, random io.Reader) (*BundleRoot, error) {
+	r := &BundleRoot{from: from, until: until}
 	var err error
 	switch classical {
 	case cose.ES256:
@@ -51,7 +55,7 @@ func NewBundleRoot(classical cose.Algorithm, random io.Reader) (*BundleRoot, err
 
 // Signer returns what bundles are signed with.
 func (r *BundleRoot) Signer() bundle.Signer {
-	return bundle.Signer{Classical: r.classical, PostQuantum: hedged{r.lattice}}
+	return bundle.Signer{Classical: r.classical, PostQuantum: hedged{r.lattice}, From: r.from, Until: r.until}
 }
 
 // hedged signs with fresh randomness (FIPS 204 section 3.4): the key of a
@@ -126,14 +130,23 @@ func (r *BundleRoot) marshal() ([]byte, error) {
 	defer clear(first)
 	second := pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: lattice})
 	defer clear(second)
-	return slices.Concat(first, second), nil
+	root, err := r.Signer().Root()
+	if err != nil {
+		return nil, err
+	}
+	public, err := bundle.EncodeRoots(root)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(first, second, public), nil
 }
 
-// parseBundleRoot is strict: two private keys of the right kinds and nothing
-// else.
+// parseBundleRoot is strict: two private keys of the right kinds, their public
+// root and nothing else.
 func parseBundleRoot(data []byte) (*BundleRoot, error) {
 	var keys [][]byte
-	for rest := data; len(rest) > 0; {
+	rest := data
+	for len(keys) < 2 && len(rest) > 0 {
 		block, next := pem.Decode(rest)
 		if block == nil || block.Type != privateBlock || len(block.Headers) > 0 || rest[0] != '-' {
 			return nil, fmt.Errorf("a bundle root is two private keys, and here is something else: %w", ErrDamaged)
@@ -148,9 +161,13 @@ func parseBundleRoot(data []byte) (*BundleRoot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("classical key: %v: %w", err, ErrDamaged)
 	}
+	public, err := bundle.ParseRoots(rest)
+	if err != nil || len(public) != 1 {
+		return nil, fmt.Errorf("after the private keys there is no public root: %w", ErrDamaged)
+	}
 	var lattice pkcs8
-	rest, err := asn1.Unmarshal(keys[1], &lattice)
-	if err != nil || len(rest) > 0 || lattice.Version != 0 || !lattice.Algorithm.Algorithm.Equal(lattice65) || len(lattice.Algorithm.Parameters.FullBytes) > 0 {
+	trailing, err := asn1.Unmarshal(keys[1], &lattice)
+	if err != nil || len(trailing) > 0 || lattice.Version != 0 || !lattice.Algorithm.Algorithm.Equal(lattice65) || len(lattice.Algorithm.Parameters.FullBytes) > 0 {
 		return nil, fmt.Errorf("the second key is no ML-DSA-65 key: %w", ErrDamaged)
 	}
 	defer clear(lattice.PrivateKey)
@@ -158,13 +175,17 @@ func parseBundleRoot(data []byte) (*BundleRoot, error) {
 	if !ok || len(seed) != mldsa65.SeedSize {
 		return nil, fmt.Errorf("the ML-DSA key is not its seed: %w", ErrDamaged)
 	}
-	r := new(BundleRoot)
+	r := &BundleRoot{from: public[0].From, until: public[0].Until}
 	if r.classical, ok = classical.(crypto.Signer); !ok {
 		return nil, fmt.Errorf("%T cannot sign: %w", classical, ErrKeyType)
 	}
 	_, r.lattice = mldsa65.NewKeyFromSeed((*[mldsa65.SeedSize]byte)(seed))
-	if _, err := r.Signer().Root(); err != nil {
+	root, err := r.Signer().Root()
+	if err != nil {
 		return nil, fmt.Errorf("%v: %w", err, ErrKeyType)
+	}
+	if !root.Equal(public[0]) {
+		return nil, fmt.Errorf("the public root is of other keys: %w", ErrDamaged)
 	}
 	return r, nil
 }

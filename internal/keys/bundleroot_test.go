@@ -21,7 +21,7 @@ import (
 
 func newBundleRoot(t testing.TB, alg cose.Algorithm) *BundleRoot {
 	t.Helper()
-	r, err := NewBundleRoot(alg, rand.Reader)
+	r, err := NewBundleRoot(alg, time.Time{}, time.Time{}, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestBundleRoot(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewBundleRoot(cose.PS256, rand.Reader); !errors.Is(err, ErrKeyType) {
+	if _, err := NewBundleRoot(cose.PS256, time.Time{}, time.Time{}, rand.Reader); !errors.Is(err, ErrKeyType) {
 		t.Errorf("RSA: %v", err)
 	}
 }

@@ -112,9 +112,6 @@ func (b gatewayBook) Items(ctx context.Context, q gateway.Query) (items []gatewa
 	if q.Country != "" {
 		and("country = $%d", q.Country)
 	}
-	if q.Signer != "" {
-		and("signer = $%d", q.Signer)
-	}
 	if !q.Since.IsZero() {
 		and("changed >= $%d", q.Since.UnixMicro())
 	}

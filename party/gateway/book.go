@@ -59,7 +59,6 @@ type Query struct {
 	IDs     []string
 	Number  int64
 	Country string
-	Signer  string
 	Since   time.Time // changed then or later
 	Deleted bool      // those that were deleted, too
 	Limit   int       // the first of them by time of change
@@ -82,7 +81,6 @@ const (
 	ActionDelete Action = "gateway-delete"
 	ActionResign Action = "gateway-resign"
 	ActionApply  Action = "gateway-apply"
-	ActionRefuse Action = "gateway-refuse"
 )
 
 // Line is one line of the audit trail.

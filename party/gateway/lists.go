@@ -48,8 +48,8 @@ func (o *Operator) TrustList(ctx context.Context, p *Participant, q ListQuery) (
 
 // items are the living certificates by key identifier.
 func (v *view) items() []Item {
-	out := make([]Item, len(v.sorted))
-	for i, e := range v.sorted {
+	out := make([]Item, len(v.byKID.entries))
+	for i, e := range v.byKID.entries {
 		out[i] = e.Item
 	}
 	return out
@@ -98,7 +98,7 @@ const aboutSource = "sourceGateway"
 func (o *Operator) Certificates(p *Participant, q CertificateQuery) []tng.CertificateEntry {
 	wanted := o.wanted(q)
 	var list []tng.CertificateEntry
-	for _, e := range p.view.sorted {
+	for _, e := range p.view.byKID.entries {
 		if !wanted(e.Item) {
 			continue
 		}
@@ -165,7 +165,7 @@ func (o *Operator) References(ctx context.Context, q CertificateQuery) ([]tng.Re
 // Countries returns who takes part: GET /countrylist.
 func (o *Operator) Countries(p *Participant) []string {
 	seen := map[string]bool{}
-	for _, e := range p.view.sorted {
+	for _, e := range p.view.byKID.entries {
 		if !e.Claims {
 			seen[e.Country] = true
 		}

@@ -119,16 +119,60 @@ type Operator struct {
 // entry is a certificate of the view.
 type entry struct {
 	Item
-	cert *pkix.Certificate
+	claim string // what its key identifier claims, or would
+	cert  *pkix.Certificate
 }
 
 // view is every living certificate, as of a time. It is never changed.
 type view struct {
 	newest  time.Time
-	byID    map[string]*entry
-	byThumb map[string][]*entry
-	byKID   map[string][]*entry // by what each would claim
-	sorted  []*entry            // by key identifier
+	byKID   index // in the order of the lists
+	byClaim index // by what each would claim
+	byThumb index
+}
+
+// index is entries in the order of a key.
+type index struct {
+	key     func(*entry) string
+	entries []*entry
+}
+
+func newIndex(key func(*entry) string) index { return index{key: key} }
+
+func (x index) compare(a, b *entry) int {
+	return cmp.Or(cmp.Compare(x.key(a), x.key(b)), cmp.Compare(a.Number, b.Number))
+}
+
+// find returns the entries of a key.
+func (x index) find(key string) []*entry {
+	from, _ := slices.BinarySearchFunc(x.entries, key, func(e *entry, key string) int { return cmp.Compare(x.key(e), key) })
+	to := from
+	for to < len(x.entries) && x.key(x.entries[to]) == key {
+		to++
+	}
+	return x.entries[from:to]
+}
+
+// with returns an index without some entries, by their identifiers, and with
+// others. The old one stays as it is.
+func (x index) with(gone map[string]bool, added []*entry) index {
+	next := make([]*entry, 0, len(x.entries)+len(added))
+	for _, e := range x.entries {
+		if !gone[e.ID] {
+			next = append(next, e)
+		}
+	}
+	if len(added) > 16 {
+		x.entries = append(next, added...)
+		slices.SortFunc(x.entries, x.compare)
+		return x
+	}
+	for _, e := range added {
+		at, _ := slices.BinarySearchFunc(next, e, x.compare)
+		next = slices.Insert(next, at, e)
+	}
+	x.entries = next
+	return x
 }
 
 // view returns every living certificate as of now.
@@ -143,44 +187,41 @@ func (o *Operator) view(ctx context.Context) (*view, error) {
 		return o.seen, nil
 	}
 	q := Query{Kind: KindCertificate}
-	next := &view{newest: newest, byID: map[string]*entry{}, byThumb: map[string][]*entry{}, byKID: map[string][]*entry{}}
+	before := &view{
+		byKID:   newIndex(func(e *entry) string { return e.KID }),
+		byClaim: newIndex(func(e *entry) string { return e.claim }),
+		byThumb: newIndex(func(e *entry) string { return thumbprintOf(e.Name) }),
+	}
 	if o.seen != nil {
-		q.Since, q.Deleted = o.seen.newest, true
-		for id, e := range o.seen.byID {
-			next.byID[id] = e
-		}
+		before, q.Since, q.Deleted = o.seen, o.seen.newest, true
 	}
 	items, err := o.Book.Items(ctx, q)
 	if err != nil {
 		return nil, err
 	}
+	gone := make(map[string]bool, len(items)) // changed, or deleted
+	var added []*entry
 	for _, i := range items {
+		// What was written since the time was asked for is in it, too.
+		if gone[i.ID] = true; i.Changed.After(newest) {
+			newest = i.Changed
+		}
 		if i.Deleted {
-			delete(next.byID, i.ID)
 			continue
 		}
 		c, err := pkix.ParseCertificate(i.Content)
 		if err != nil {
 			return nil, fmt.Errorf("gateway: certificate %s of the book: %w", i.ID, err)
 		}
-		next.byID[i.ID] = &entry{i, c}
+		added = append(added, &entry{i, claimOf(i.KID), c})
 	}
-	for _, e := range next.byID {
-		next.sorted = append(next.sorted, e)
-	}
-	slices.SortFunc(next.sorted, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.KID, b.KID), cmp.Compare(a.Number, b.Number)) })
-	for _, e := range next.sorted {
-		thumb := thumbprintOf(e.Name)
-		next.byThumb[thumb] = append(next.byThumb[thumb], e)
-		next.byKID[claimOf(e.KID)] = append(next.byKID[claimOf(e.KID)], e)
-	}
-	o.seen = next
-	return next, nil
+	o.seen = &view{newest, before.byKID.with(gone, added), before.byClaim.with(gone, added), before.byThumb.with(gone, added)}
+	return o.seen, nil
 }
 
 // party finds a certificate that the trust anchor took in.
 func (v *view) party(thumbprint, country, group string) *entry {
-	for _, e := range v.byThumb[thumbprint] {
+	for _, e := range v.byThumb.find(thumbprint) {
 		if e.Group == group && e.Country == country && !e.Claims {
 			return e
 		}
@@ -242,6 +283,9 @@ func (o *Operator) Authenticate(ctx context.Context, c Caller) (*Participant, er
 	}
 	return p, nil
 }
+
+// AsOf is the time of the newest change that the participant is answered by.
+func (p *Participant) AsOf() time.Time { return p.view.newest }
 
 // aboutRights is the member of [Item.About] with a participant's rights.
 const aboutRights = "rights"

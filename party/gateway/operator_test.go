@@ -134,14 +134,16 @@ func TestUploadAndDelete(t *testing.T) {
 // The first ones are what other gateways let pass.
 func TestRefusedUploads(t *testing.T) {
 	b := newBed(t)
-	of := func(c *gatewaytest.Pair) gateway.Certificate { return gateway.Certificate{CMS: b.a.Upload(t, c.Cert.Raw)} }
+	of := func(c *gatewaytest.Pair) tng.Upload {
+		return tng.Upload{CMS: b.a.Upload(t, c.Cert.Raw)}
+	}
 	subject := func(countries ...string) name.Name { return name.Name{Country: countries, CommonName: "signer"} }
 	theirs := b.b.Signer(t, x509.Certificate{}, nil)
-	if _, err := b.Operator.Upload(t.Context(), b.b.Participant(t), gateway.Certificate{CMS: b.b.Upload(t, theirs.Cert.Raw)}); err != nil {
+	if _, err := b.Operator.Upload(t.Context(), b.b.Participant(t), tng.Upload{CMS: b.b.Upload(t, theirs.Cert.Raw)}); err != nil {
 		t.Fatal(err)
 	}
 	custom := b.b.Signer(t, x509.Certificate{}, nil)
-	if _, err := b.Operator.Upload(t.Context(), b.b.Participant(t), gateway.Certificate{CMS: b.b.Upload(t, custom.Cert.Raw), KID: "ABCDEFGH"}); err != nil {
+	if _, err := b.Operator.Upload(t.Context(), b.b.Participant(t), tng.Upload{CMS: b.b.Upload(t, custom.Cert.Raw), KID: "ABCDEFGH"}); err != nil {
 		t.Fatal(err)
 	}
 	// An authority that has the name of the participant's, and another key.
@@ -155,17 +157,17 @@ func TestRefusedUploads(t *testing.T) {
 
 	for _, tc := range []struct {
 		name string
-		c    gateway.Certificate
+		c    tng.Upload
 		kind gateway.RefusalKind
 		code string
 	}{
-		{"a signature that fails", gateway.Certificate{CMS: tampered}, gateway.Bad, "n/a"},
-		{"a custom key identifier that another's derived one is", gateway.Certificate{CMS: two, KID: tng.DerivedKID(theirs.Cert.Raw)}, gateway.Bad, "0x004"},
-		{"the same without padding", gateway.Certificate{CMS: two, KID: tng.DerivedKID(theirs.Cert.Raw)[:11]}, gateway.Bad, "0x004"},
-		{"a custom key identifier that is another's", gateway.Certificate{CMS: two, KID: "ABCDEFGH"}, gateway.Bad, "0x004"},
-		{"a key identifier of an authority", gateway.Certificate{CMS: two, KID: tng.DerivedKID(b.b.SCA.Cert.Raw)}, gateway.Bad, "0x004"},
+		{"a signature that fails", tng.Upload{CMS: tampered}, gateway.Bad, "n/a"},
+		{"a custom key identifier that another's derived one is", tng.Upload{CMS: two, KID: tng.DerivedKID(theirs.Cert.Raw)}, gateway.Bad, "0x004"},
+		{"the same without padding", tng.Upload{CMS: two, KID: tng.DerivedKID(theirs.Cert.Raw)[:11]}, gateway.Bad, "0x004"},
+		{"a custom key identifier that is another's", tng.Upload{CMS: two, KID: "ABCDEFGH"}, gateway.Bad, "0x004"},
+		{"a key identifier of an authority", tng.Upload{CMS: two, KID: tng.DerivedKID(b.b.SCA.Cert.Raw)}, gateway.Bad, "0x004"},
 		{"an authority found by its name only", of(namesake.Signer(t, x509.Certificate{}, nil)), gateway.Bad, "0x004"},
-		{"a country in a group that others do not look at", gateway.Certificate{CMS: b.a.Upload(t, b.a.Signer(t, x509.Certificate{Subject: subject("XB")}, nil).Cert.Raw), Group: "CUSTOM"}, gateway.Bad, "0x004"},
+		{"a country in a group that others do not look at", tng.Upload{CMS: b.a.Upload(t, b.a.Signer(t, x509.Certificate{Subject: subject("XB")}, nil).Cert.Raw), Group: "CUSTOM"}, gateway.Bad, "0x004"},
 		{"expired", of(b.a.Signer(t, old, nil)), gateway.Bad, "0x004"},
 		{"not in force yet", of(b.a.Signer(t, soon, nil)), gateway.Bad, "0x004"},
 		{"RSA of 1024 bits", of(b.a.Signer(t, x509.Certificate{}, weakRSA(t))), gateway.Bad, "0x004"},
@@ -177,16 +179,16 @@ func TestRefusedUploads(t *testing.T) {
 		{"another's country", of(b.a.Signer(t, x509.Certificate{Subject: subject("XB")}, nil)), gateway.Bad, "0x004"},
 		{"two countries", of(b.a.Signer(t, x509.Certificate{Subject: subject("XA", "XB")}, nil)), gateway.Bad, "0x004"},
 		{"no country", of(b.a.Signer(t, x509.Certificate{Subject: subject()}, nil)), gateway.Bad, "0x004"},
-		{"another's uploader", gateway.Certificate{CMS: b.b.Upload(t, good.Cert.Raw)}, gateway.Bad, "0x004"},
-		{"an uploader that is not onboarded", gateway.Certificate{CMS: namesake.Upload(t, good.Cert.Raw)}, gateway.Bad, "0x004"},
-		{"signed by who connects", gateway.Certificate{CMS: b.a.TLS.Sign(t, good.Cert.Raw, day)}, gateway.Bad, "0x004"},
-		{"no CMS", gateway.Certificate{CMS: good.Cert.Raw}, gateway.Bad, "n/a"},
-		{"no certificate in it", gateway.Certificate{CMS: b.a.Upload(t, []byte("text"))}, gateway.Bad, "n/a"},
-		{"a group of the trust anchor's", gateway.Certificate{CMS: two, Group: tng.Authentication}, gateway.Bad, "n/a"},
-		{"an unknown domain", gateway.Certificate{CMS: two, Domain: "DISNEY"}, gateway.Bad, "n/a"},
-		{"a property that is not allowed", gateway.Certificate{CMS: two, Properties: map[string]string{"colour": "blue"}}, gateway.Bad, "n/a"},
-		{"for data exchange, by the authority of documents", gateway.Certificate{CMS: two, Group: tng.DESC}, gateway.Bad, "0x004"},
-		{"a key identifier with a blank", gateway.Certificate{CMS: two, KID: "A B"}, gateway.Bad, "0x004"},
+		{"another's uploader", tng.Upload{CMS: b.b.Upload(t, good.Cert.Raw)}, gateway.Bad, "0x004"},
+		{"an uploader that is not onboarded", tng.Upload{CMS: namesake.Upload(t, good.Cert.Raw)}, gateway.Bad, "0x004"},
+		{"signed by who connects", tng.Upload{CMS: b.a.TLS.Sign(t, good.Cert.Raw, day)}, gateway.Bad, "0x004"},
+		{"no CMS", tng.Upload{CMS: good.Cert.Raw}, gateway.Bad, "n/a"},
+		{"no certificate in it", tng.Upload{CMS: b.a.Upload(t, []byte("text"))}, gateway.Bad, "n/a"},
+		{"a group of the trust anchor's", tng.Upload{CMS: two, Group: tng.Authentication}, gateway.Bad, "n/a"},
+		{"an unknown domain", tng.Upload{CMS: two, Domain: "DISNEY"}, gateway.Bad, "n/a"},
+		{"a property that is not allowed", tng.Upload{CMS: two, Properties: map[string]string{"colour": "blue"}}, gateway.Bad, "n/a"},
+		{"for data exchange, by the authority of documents", tng.Upload{CMS: two, Group: tng.DESC}, gateway.Bad, "0x004"},
+		{"a key identifier with a blank", tng.Upload{CMS: two, KID: "A B"}, gateway.Bad, "0x004"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := b.Operator.Upload(t.Context(), b.a.Participant(t), tc.c)
@@ -197,7 +199,7 @@ func TestRefusedUploads(t *testing.T) {
 		t.Fatal("one of them was listed")
 	}
 	// The same one is taken as it should be, with properties that are null.
-	i, err := b.Operator.Upload(t.Context(), b.a.Participant(t), gateway.Certificate{CMS: two, KID: "own", Domain: "dICVP", Properties: nil})
+	i, err := b.Operator.Upload(t.Context(), b.a.Participant(t), tng.Upload{CMS: two, KID: "own", Domain: "dICVP", Properties: nil})
 	if err != nil || i.Domain != "DICVP" {
 		t.Fatalf("%+v, %v", i, err)
 	}
@@ -517,7 +519,7 @@ func TestMigration(t *testing.T) {
 	if _, err := b.Operator.UploadSigner(t.Context(), b.a.Participant(t), b.a.Upload(t, dsc.Cert.Raw)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Operator.Upload(t.Context(), b.a.Participant(t), gateway.Certificate{CMS: b.a.Upload(t, trusted.Cert.Raw)}); err != nil {
+	if _, err := b.Operator.Upload(t.Context(), b.a.Participant(t), tng.Upload{CMS: b.a.Upload(t, trusted.Cert.Raw)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Operator.UploadBatch(t.Context(), b.a.Participant(t), b.a.Upload(t, batch(t, "XA", day.AddDate(0, 1, 0)))); err != nil {

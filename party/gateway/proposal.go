@@ -372,7 +372,7 @@ func (o *Operator) Apply(ctx context.Context, name string, proposal []byte, appr
 		return nil, err
 	}
 	a := &Applied{Digest: digest, Added: len(c.Insert), Removed: len(c.Delete), By: by, Country: p.Country, Action: p.Action}
-	for _, e := range v.sorted {
+	for _, e := range v.byKID.entries {
 		if slices.Contains(c.Delete, e.ID) || !e.Claims || e.Country != p.Country {
 			continue
 		}
@@ -401,7 +401,7 @@ func (o *Operator) add(p *Proposal, v *view, c *Changes) error {
 		if o.Strict.Dates && !inForce(cert, o.Now()) {
 			return fmt.Errorf("entry %s: valid from %s to %s: %w", thumbprint, day(cert.NotBefore), day(cert.NotAfter), ErrEntry)
 		}
-		for _, other := range v.sorted {
+		for _, other := range v.byKID.entries {
 			if !bytes.Equal(other.cert.RawPublicKey, cert.RawPublicKey) || !strings.Contains(strings.Join(onboarded, " "), other.Group) {
 				continue
 			}
@@ -473,12 +473,12 @@ func (o *Operator) remove(ctx context.Context, p *Proposal, v *view, c *Changes)
 	}
 	// What an authority issued goes with it, unless another one that stays issued it
 	// too (its certificate was renewed with the same key).
-	for _, e := range v.sorted {
+	for _, e := range v.byKID.entries {
 		if !e.Claims || e.Country != p.Country || gone[e.ID] {
 			continue
 		}
 		orphan := true
-		for _, a := range v.sorted {
+		for _, a := range v.byKID.entries {
 			if (a.Group == tng.CSCA || a.Group == tng.DECA) && a.Country == p.Country && !a.Claims && !gone[a.ID] &&
 				e.cert.CheckSignature(a.cert.PublicKey) == nil {
 				orphan = false

@@ -39,29 +39,20 @@ func (o *Operator) signedBy(p *Participant, message []byte, say codes) (content 
 	return opened.Content, uploader, nil
 }
 
-// Certificate is what POST /trustedCertificate says about a certificate.
-// [Operator.UploadSigner] is it without all but the message.
-type Certificate struct {
-	CMS        []byte
-	KID        string // "" for the derived one
-	Group      string // "" for DSC
-	Domain     string // "" for the default
-	Properties map[string]string
-}
-
-// UploadSigner lists a document signer: POST /signerCertificate. The signature is
-// listed detached.
+// UploadSigner lists a document signer, in the default domain and under its
+// derived key identifier: POST /signerCertificate. The signature is listed
+// detached.
 func (o *Operator) UploadSigner(ctx context.Context, p *Participant, message []byte) (*Item, error) {
-	return o.upload(ctx, p, Certificate{CMS: message}, true)
+	return o.upload(ctx, p, tng.Upload{CMS: message}, true)
 }
 
 // Upload lists a certificate with a domain and more: POST /trustedCertificate.
 // The signature is listed as it was sent, with the certificate in it.
-func (o *Operator) Upload(ctx context.Context, p *Participant, c Certificate) (*Item, error) {
-	return o.upload(ctx, p, c, false)
+func (o *Operator) Upload(ctx context.Context, p *Participant, u tng.Upload) (*Item, error) {
+	return o.upload(ctx, p, u, false)
 }
 
-func (o *Operator) upload(ctx context.Context, p *Participant, u Certificate, detach bool) (*Item, error) {
+func (o *Operator) upload(ctx context.Context, p *Participant, u tng.Upload, detach bool) (*Item, error) {
 	// Step 1: who signed it.
 	say := ofTrusted
 	if detach {
@@ -128,10 +119,10 @@ func (o *Operator) upload(ctx context.Context, p *Participant, u Certificate, de
 	// Step 6: it is new, and so is its key identifier: nobody's is like it, be it
 	// derived or chosen.
 	thumbprint := tng.Thumbprint(content)
-	if len(p.view.byThumb[thumbprint]) > 0 {
+	if len(p.view.byThumb.find(thumbprint)) > 0 {
 		return nil, refuse(Exists, tng.CodeExists, "Certificate exists", "it is on the list")
 	}
-	if len(p.view.byKID[claimOf(kid)]) > 0 {
+	if len(p.view.byClaim.find(claimOf(kid))) > 0 {
 		return fails("the key identifier is that of another certificate")
 	}
 	signed := u.CMS
@@ -176,7 +167,7 @@ func (o *Operator) DeleteCertificate(ctx context.Context, p *Participant, messag
 	}
 	thumbprint := tng.Thumbprint(content)
 	var found *entry
-	for _, e := range p.view.byThumb[thumbprint] {
+	for _, e := range p.view.byThumb.find(thumbprint) {
 		if e.Claims && e.Country == p.Country { // those that the trust anchor took in are not the participant's to delete
 			found = e
 		}
@@ -200,7 +191,7 @@ func (o *Operator) authorityOf(p *Participant, c *pkix.Certificate, group string
 		kind = tng.DECA
 	}
 	late := false
-	for _, e := range p.view.sorted {
+	for _, e := range p.view.byKID.entries {
 		if e.Group != kind || e.Country != p.Country || e.Claims || c.CheckSignature(e.cert.PublicKey) != nil {
 			continue
 		}

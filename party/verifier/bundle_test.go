@@ -115,3 +115,33 @@ func TestFromBundle(t *testing.T) {
 		})
 	}
 }
+
+// TestMaxAge: the policy of a domain may ask for newer data than the maker promises,
+// by the clock on the wall, whatever time is asked about.
+func TestMaxAge(t *testing.T) {
+	n := newNet(t)
+	text := n.text(code{})
+	n.IssuedAt = n.Now().Add(-48 * time.Hour)
+	n.FreshUntil = n.Now().Add(5 * 24 * time.Hour)
+	limit := func(domain trust.Domain, age time.Duration) {
+		n.alter(domain, func(p *Policy) { p.MaxAge = age })
+	}
+	check := func(name string, v *Verifier, want Outcome) {
+		t.Helper()
+		if got := v.Verify(text); got.Outcome != want || want == Unknown && got.Reason != reasonTooOld {
+			t.Errorf("%s: %s (%s), want %s", name, got.Outcome, got.Reason, want)
+		}
+	}
+	check("no limit", n.Verifier, Valid)
+	limit(trust.DCC, time.Hour)
+	check("that of another domain", n.Verifier, Valid)
+	limit(trust.ICVP, 49*time.Hour)
+	check("not yet", n.Verifier, Valid)
+	check("not yet, asked about later", n.With(Options{At: n.Now().Add(3 * time.Hour)}), Valid)
+	limit(trust.ICVP, 48*time.Hour)
+	check("to the second", n.Verifier, Unknown)
+	check("asked about earlier", n.With(Options{At: n.Now().Add(-3 * time.Hour)}), Unknown)
+	limit(trust.ICVP, 0)
+	n.FreshUntil = n.Now().Add(-time.Second)
+	check("the maker's own", n.Verifier, Unknown)
+}

@@ -21,13 +21,9 @@ func (v *Verifier) With(o Options) *Verifier {
 	}
 	// Who travels in three weeks is judged as of then, by what is known today: how
 	// old that is, the clock on the wall says.
-	now := v.Now()
-	w.Now = func() time.Time { return o.At }
-	switch {
-	case now.Before(w.FreshUntil):
-		w.FreshUntil = time.Time{}
-	case o.At.Before(w.FreshUntil):
-		w.FreshUntil = o.At
+	if w.wall.IsZero() {
+		w.wall = v.Now()
 	}
+	w.Now = func() time.Time { return o.At }
 	return &w
 }

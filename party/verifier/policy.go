@@ -33,6 +33,9 @@ type Policy struct {
 	RequireExpiry bool
 	// ClockSkew is how far in the future iat and nbf may lie.
 	ClockSkew time.Duration
+	// MaxAge is how old the bundle may be that the verifier goes by, counted from its
+	// issue; 0: as old as its maker says.
+	MaxAge time.Duration
 	// StatusSchemes names the revocation scheme of each participant, or of all
 	// under "*". Where one is named, the status check is required, loaded or not.
 	StatusSchemes map[string]string

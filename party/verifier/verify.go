@@ -45,14 +45,16 @@ type Verifier struct {
 	// product; nil: codes are compared as they are.
 	Concepts *cert.ConceptMaps
 	// FreshUntil is when all of this is too old to call anything valid or free of
-	// concern; zero: never.
-	FreshUntil time.Time
+	// concern, and IssuedAt when it was put together; zero: never, and nobody knows.
+	IssuedAt, FreshUntil time.Time
 	// HotKeys speeds up the check of signatures under keys that come again and
 	// again; nil: the standard library alone. The verdicts are the same.
 	HotKeys *hotkeys.Cache
 	// Policies overrides the default policy of a domain.
 	Policies map[trust.Domain]Policy
 	Now      func() time.Time
+
+	wall time.Time // what the clock says where Now says another time; zero: Now is the clock
 }
 
 func (v *Verifier) policy(d trust.Domain) Policy {
@@ -159,7 +161,7 @@ func (v *Verifier) judge(out *Verdict, c *certificate) {
 	v.checkDose(out, c)
 	out.set(StepProof, NotApplicable, "none-carried", "")
 	v.checkRules(out, c)
-	v.checkAge(out, c.now)
+	v.checkAge(out, &c.policy, c.now)
 	out.set(StepBinding, NotApplicable, "no-protocol", "")
 }
 

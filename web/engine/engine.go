@@ -55,7 +55,7 @@ func (e *Engine) Pin(file []byte) error {
 // Accept takes a bundle in the place of the one that is kept, if it is an
 // authentic newer one: see [bundle.Accept]. What was kept stays after an error.
 func (e *Engine) Accept(file []byte) (Info, error) {
-	opened, err := bundle.Accept(e.kept, file, e.pinned, e.Now())
+	opened, err := bundle.Accept(e.kept, file, e.pinned, bundle.DefaultShrink, e.Now())
 	if err != nil {
 		return Info{}, err
 	}

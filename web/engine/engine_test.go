@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	var err error
-	w.root, err = keys.NewBundleRoot(cose.ES256, rand.Reader)
+	w.root, err = keys.NewBundleRoot(cose.ES256, time.Time{}, time.Time{}, rand.Reader)
 	must(err)
 	root, err := w.root.Signer().Root()
 	must(err)

@@ -50,6 +50,15 @@ func main() {
 		}
 		return json.Marshal(info)
 	})
+	js.Global().Get("ampoule").Set("apply", js.FuncOf(func(_ js.Value, args []js.Value) any {
+		file, err := bundle.Apply(bytes(args[0]), bytes(args[1]))
+		if err != nil {
+			return js.Null()
+		}
+		array := js.Global().Get("Uint8Array").New(len(file))
+		js.CopyBytesToJS(array, file)
+		return array
+	}))
 	export("codes", func(args []js.Value) ([]byte, error) { return engine.Codes(bytes(args[0])) })
 	export("verify", func(args []js.Value) ([]byte, error) {
 		// Bytes, because the text of a DIVOC code is an archive and no UTF-8.

@@ -21,7 +21,7 @@ export type Trouble = 'file.no-code' | 'file.not-read' | 'file.too-large'
 const refusals: Partial<Record<string, Key>> = {
   'already-kept': 'data.fetched',
   'older-bundle': 'data.older', 'same-serial': 'data.older', fork: 'data.older',
-  'unknown-root': 'data.foreign', 'no-root': 'data.foreign',
+  'unknown-root': 'data.foreign', 'no-root': 'data.foreign', 'root-window': 'data.foreign',
   'not-yet-issued': 'data.clock',
   unreachable: 'data.unreachable',
 }

@@ -18,6 +18,7 @@ declare const Go: new () => { importObject: WebAssembly.Imports; run(instance: W
 declare const ampoule: {
   pin(file: Uint8Array): string
   accept(file: Uint8Array): string
+  apply(from: Uint8Array, delta: Uint8Array): Uint8Array | null
   codes(file: Uint8Array): string
   verify(texts: Uint8Array[], options: string): string
 }
@@ -27,6 +28,9 @@ let info: Info | undefined
 // Pages without https have no storage of this kind: they work until they are closed.
 const kept = 'caches' in self ? caches.open('ampoule-trust') : undefined
 const [bundleURL, rootURL] = ['/bundle', '/bundle/root']
+const deltaType = 'application/vnd.ampoule.bundle-delta+cbor'
+
+const hex = (digest: ArrayBuffer): string => Array.from(new Uint8Array(digest), (b) => b.toString(16).padStart(2, '0')).join('')
 
 async function recall(url: string): Promise<Uint8Array | undefined> {
   const answer = await (await kept)?.match(url)
@@ -66,7 +70,9 @@ serve({
   /** Asks the server that the page came from. */
   async fetch(): Promise<Loaded> {
     try {
-      const [bundle, root] = await Promise.all([fetch(bundleURL, { cache: 'no-cache' }), pinned ? undefined : fetch(rootURL, { cache: 'no-cache' })])
+      const from = pinned && info && self.isSecureContext ? await recall(bundleURL) : undefined
+      const url = from ? `${bundleURL}?from=${hex(await crypto.subtle.digest('SHA-256', from as BufferSource))}` : bundleURL
+      const [bundle, root] = await Promise.all([fetch(url, { cache: 'no-cache' }), pinned ? undefined : fetch(rootURL, { cache: 'no-cache' })])
       if (!bundle.ok || (root && !root.ok)) return { info, error: 'unreachable' }
       // The first root is believed as the page itself is, which comes from the same place.
       if (root) {
@@ -74,7 +80,11 @@ serve({
         if (failed) return { info, error: failed }
         pinned = true
       }
-      return accept(new Uint8Array(await bundle.arrayBuffer()), true)
+      if (bundle.status === 204) return { info } // nothing newer
+      const file = new Uint8Array(await bundle.arrayBuffer())
+      if (!from || bundle.headers.get('Content-Type') !== deltaType) return accept(file, true)
+      const made = ampoule.apply(from, file)
+      return made ? accept(made, true) : { info, error: 'bad-delta' }
     } catch {
       return { info, error: 'unreachable' }
     }
