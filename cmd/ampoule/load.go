@@ -401,6 +401,11 @@ type secretFlags struct {
 }
 
 func (f *secretFlags) lock() (keys.Lock, error) {
+	return f.lockOf("")
+}
+
+// lockOf is what opens one key file: nothing, where it names a key on hardware.
+func (f *secretFlags) lockOf(path string) (keys.Lock, error) {
 	switch {
 	case f.Unencrypted:
 		return keys.Unencrypted(), nil
@@ -423,6 +428,9 @@ func (f *secretFlags) lock() (keys.Lock, error) {
 		return passphrase(bytes.TrimRight(line, "\r"))
 	}
 	secret := os.Getenv("AMPOULE_PASSPHRASE")
+	if secret == "" && path != "" && keys.OnToken(path) {
+		return keys.Lock{}, nil
+	}
 	if secret == "" {
 		return keys.Lock{}, usageError("private keys are encrypted: give --passphrase-file, --identity or AMPOULE_PASSPHRASE (or --unencrypted, for keys that protect nothing)")
 	}
