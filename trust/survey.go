@@ -184,9 +184,8 @@ func (v *Survey) lookGateway(s Source, data []byte) error {
 	if err != nil {
 		return err
 	}
-	v.Kind, v.Created, v.Verified = "gateway download", d.At, len(s.Pins) > 0
 	listed, drops := CheckGateway(s.Name, d, s.Pins)
-	v.Drops = drops
+	v.Kind, v.Created, v.Verified, v.Drops = "gateway download", d.At, len(listed) > 0, drops
 	for _, l := range listed {
 		e := Surveyed{
 			Name: fmt.Sprintf("%s %x", l.Type, string(l.KID)), Domain: l.Domain, Participant: CountryParticipant(l.Country), Usage: usageName(l.Type),

@@ -46,7 +46,6 @@ type double struct {
 	batches  map[string][]byte
 	items    []tng.RevocationItem
 	package1 []byte
-	kid      string
 }
 
 func (d *double) problem(w http.ResponseWriter, status int, code string) {
