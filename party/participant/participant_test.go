@@ -419,9 +419,10 @@ func TestAnchors(t *testing.T) {
 	w.pull(t, true)
 	w.expect(t, "XB", "XC")
 	w.pass(2 * time.Hour)
-	// Nothing of the old anchor is believed any more, of the kept list either: the
-	// entries are signed again by the new one, and then everything is there.
+	// Nothing of the old anchor is believed any more, and that is told: the entries
+	// must be signed again by the new one.
 	w.expect(t)
+	w.pull(t, false, "list-shrunk", "participant-vanished", "participant-vanished")
 	for i, e := range w.list {
 		if e.Type != tng.DSC {
 			w.list[i].Signature = sign(t, next, e.Raw)

@@ -81,13 +81,10 @@ func (p *Participant) Pull(ctx context.Context) (*Pulled, error) {
 	d.Certificates = slices.DeleteFunc(d.Certificates, func(e tng.CertificateEntry) bool { return e.Err != nil })
 
 	// Step 3: compare with what is kept.
-	var before []trust.Listed
-	if kept.List != nil {
-		before, _ = trust.CheckGateway(p.Gateway, kept.List, anchors)
-	}
+	before := p.before(kept)
 	pulled.Changes = Compare(before, pulled.Listed)
 	kept.Polled = now
-	if pulled.Digest != kept.Digest {
+	if pulled.Digest != kept.Digest && (kept.Pending == nil || pulled.Digest != kept.Pending.Digest) {
 		kept.Changed = now
 	}
 	refused := p.Guard.refuse(kept, before, pulled.Listed, pulled.Changes)
@@ -134,16 +131,26 @@ func (p *Participant) Accept(ctx context.Context, wanted string) error {
 	if kept.Pending == nil || kept.Pending.Digest != wanted {
 		return ErrNotPending
 	}
-	var before []trust.Listed
-	if kept.List != nil {
-		before, _ = trust.CheckGateway(p.Gateway, kept.List, anchors)
-	}
 	listed, _ := trust.CheckGateway(p.Gateway, kept.Pending.List, anchors)
 	if digest(listed) != wanted { // an anchor has expired meanwhile
 		return ErrNotPending
 	}
-	kept.apply(kept.Pending.List, wanted, before, listed, p.Now())
+	kept.apply(kept.Pending.List, wanted, p.before(kept), listed, p.Now())
 	return p.Keep.Save(ctx, kept)
+}
+
+// before returns what is in use, under every anchor that was ever pinned: what an
+// anchor takes with it when its time is over is gone like anything else.
+func (p *Participant) before(kept *Kept) []trust.Listed {
+	if kept.List == nil {
+		return nil
+	}
+	var keys []crypto.PublicKey
+	for _, a := range p.Anchors {
+		keys = append(keys, a.Key)
+	}
+	listed, _ := trust.CheckGateway(p.Gateway, kept.List, keys)
+	return listed
 }
 
 // apply puts a list in use and remembers what is gone by it.
