@@ -22,18 +22,26 @@ import (
 	"ampoule/trust"
 )
 
+// builtTrust are the folders of trust/ whose formats are built.
+var builtTrust = []string{"bitstring-status-list", "did-trustlist", "eu-filters", "eu-revocation", "icao-master-list", "token-status-list", "vci"}
+
 func runTrust(t *testing.T, b *board, dir string) {
 	judgeDIDLists(t, b, dir)
 	judgeRevocationHashes(t, b, dir)
 	judgeVCI(t, b, dir)
 	judgeMasterLists(t, b, dir)
+	if _, err := os.Stat(filepath.Join(dir, "token-status-list")); err == nil {
+		judgeTokenStatusLists(t, b, "trust", "token-status-list", filepath.Join(dir, "token-status-list"), filepath.Join(dir, "..", "token-status-list"))
+	}
+	judgeBitstrings(t, b, filepath.Join(dir, "bitstring-status-list"))
+	judgeFilters(t, b, filepath.Join(dir, "eu-filters"))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var unbuilt []string
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != "did-trustlist" && e.Name() != "eu-revocation" && e.Name() != "vci" && e.Name() != "icao-master-list" {
+		if e.IsDir() && !slices.Contains(builtTrust, e.Name()) {
 			unbuilt = append(unbuilt, e.Name())
 		}
 	}

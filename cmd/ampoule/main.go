@@ -30,6 +30,7 @@ type commands struct {
 	Concepts conceptsCmd `cmd:"" help:"List concept maps, and translate codes by them."`
 	Keys     keysCmd     `cmd:"" help:"Make and show signing keys."`
 	Trust    trustCmd    `cmd:"" help:"Explain what is trusted, and what is not."`
+	Status   statusCmd   `cmd:"" help:"Make, publish and show lists of what is revoked or superseded."`
 	Rules    rulesCmd    `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot      lotCmd      `cmd:"" help:"Sign and list statements about lots."`
 	Bundle   bundleCmd   `cmd:"" help:"Make, show and keep what offline verifiers carry."`

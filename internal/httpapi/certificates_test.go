@@ -357,7 +357,7 @@ func TestPublished(t *testing.T) {
 	b.do(t, "POST", "/v1/certificates/"+id+"/revoke", `{"reason":"fraud"}`, 200, "If-Match", `"1"`)
 	b.who = nil
 	_, lists := b.do(t, "GET", "/v1/status", "", 200)
-	if len(lists["lists"].([]any)) != 2 {
+	if len(lists["lists"].([]any)) != 3 { // batches, card list, snapshot
 		t.Fatalf("%v", lists)
 	}
 	for _, l := range lists["lists"].([]any) {

@@ -610,6 +610,10 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 			stmts = append(stmts, stmt{sql: `DELETE FROM term WHERE mac = $1 AND record = $2`, args: []any{mac, id[:]}})
 		}
 		stmts = append(stmts,
+			stmt{
+				sql:  `UPDATE revoked SET record = $1 WHERE record = $2 AND EXISTS (SELECT 1 FROM record WHERE id = $2 AND state = $3)`,
+				args: []any{goneSuperseded, id[:], string(issuer.Superseded)},
+			},
 			stmt{sql: `UPDATE revoked SET record = NULL WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM artefact WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM record WHERE id = $1`, args: []any{id[:]}})
@@ -618,6 +622,10 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 	}
 	return t.all(append(stmts, stmt{sql: `UPDATE store SET erased = $1`, args: []any{done}, one: ErrDamaged})...)
 }
+
+// goneSuperseded stands on the lists in the place of a record that was corrected
+// and then erased: a list that changed then would tell of the erasure.
+var goneSuperseded = []byte{0}
 
 // Listed implements [issuer.Book].
 func (s *Store) Listed(ctx context.Context) (lists []issuer.Listed, err error) {
@@ -636,11 +644,12 @@ func (s *Store) Listed(ctx context.Context) (lists []issuer.Listed, err error) {
 		}
 		for i := range lists {
 			l := &lists[i]
-			err := t.rows(`SELECT change, mark, expires FROM revoked WHERE scheme = $1 AND kid = $2 ORDER BY change, mark`, []any{string(l.Scheme), l.KID}, func(s scan) error {
+			err := t.rows(`SELECT l.change, l.mark, l.expires, CASE WHEN l.record = $3 OR r.state = $4 THEN 1 ELSE 0 END FROM revoked l LEFT JOIN record r ON r.id = l.record
+				WHERE l.scheme = $1 AND l.kid = $2 ORDER BY l.change, l.mark`, []any{string(l.Scheme), l.KID, goneSuperseded, string(issuer.Superseded)}, func(s scan) error {
 				var item issuer.ListedItem
-				var expires int64
-				err := s(&item.Change, &item.Mark, &expires)
-				item.Expires = fromUnix(expires)
+				var expires, superseded int64
+				err := s(&item.Change, &item.Mark, &expires, &superseded)
+				item.Expires, item.Superseded = fromUnix(expires), superseded == 1
 				l.Items = append(l.Items, item)
 				return err
 			})

@@ -224,9 +224,10 @@ type Listed struct {
 // ListedItem is a certificate that is revoked. It names no record: that may be
 // erased by now.
 type ListedItem struct {
-	Change  int64 // the list's counter after it was added
-	Mark    []byte
-	Expires time.Time // of the certificate; zero: no end
+	Change     int64 // the list's counter after it was added
+	Mark       []byte
+	Expires    time.Time // of the certificate; zero: no end
+	Superseded bool      // its record was corrected, and stays so if it is erased
 }
 
 // The defects of what is asked of a [Book].
