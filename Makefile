@@ -25,12 +25,15 @@ ENGINE      := $(shell find bundle cert format party/verifier thing trust web/en
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 MINUTES     ?= 10
+TAGS        ?=
 FAULTS      ?= 20
 
 .PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop release clean
 
+# With TAGS=pkcs11, for keys on hardware, it takes a C compiler and is no static file.
 build: web/dist/pages/verifier/index.html.br
-	go build -trimpath -o bin/ampoule ./cmd/ampoule
+	if [ "$(TAGS)" ]; then export CGO_ENABLED=1; fi
+	go build -trimpath -tags "$(TAGS)" -o bin/ampoule ./cmd/ampoule
 
 # The pages, compressed. The engine takes half a minute of that when it changed.
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
@@ -60,6 +63,7 @@ deps:
 	command -v gcc >/dev/null || missing+=(gcc libc6-dev)
 	command -v pdftoppm >/dev/null || missing+=(poppler-utils)
 	command -v zbarimg >/dev/null || missing+=(zbar-tools)
+	command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 	if [ $${#missing[@]} -gt 0 ]; then
 		if [ "$$(id -u)" = 0 ]; then
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" fonts-dejavu-core >/dev/null
@@ -75,6 +79,7 @@ check: $(STATICCHECK)
 	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted"; exit 1; fi
 	go vet ./...
 	$(STATICCHECK) ./...
+	CGO_ENABLED=1 $(STATICCHECK) -tags pkcs11 ./internal/keys
 	go mod tidy -diff
 	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
@@ -94,7 +99,7 @@ unit:
 	go test ./...
 
 race:
-	CGO_ENABLED=1 go test -race -short ./party/... ./internal/... ./trust
+	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... ./internal/... ./trust
 
 # The pages in a real browser.
 page: build

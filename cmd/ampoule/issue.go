@@ -55,7 +55,7 @@ type issueCmd struct {
 }
 
 func (c *issueCmd) Run(t terminal) error {
-	lock, err := c.lock()
+	lock, err := c.lockOf(c.Key)
 	if err != nil {
 		return err
 	}

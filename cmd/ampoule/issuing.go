@@ -32,15 +32,24 @@ const (
 	authorityFolder = "authority"
 )
 
+// listedAfter is how long a document signer is on the lists before it signs here:
+// verifiers keep theirs for a day.
+const listedAfter = 24 * time.Hour
+
 // newest returns, of the keys that sign visible digital seals or of the others, the
-// one that is valid now and began last; without one, the last to begin.
+// one that is valid now and began last, of those first that began a day ago: what a
+// signer signs that verifiers do not know yet is refused. Without one that is valid,
+// it is the last to begin.
 func newest(all []*keys.Key, seal bool, now time.Time) (best *keys.Key) {
 	rank := func(k *keys.Key) int {
 		c := k.Certificate()
-		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		switch {
+		case now.Before(c.NotBefore) || now.After(c.NotAfter):
 			return 0
+		case !seal && now.Before(c.NotBefore.Add(listedAfter)):
+			return 1
 		}
-		return 1
+		return 2
 	}
 	for _, k := range all {
 		if trust.SignsSeals(k.Certificate()) != seal {

@@ -27,8 +27,10 @@ import (
 )
 
 type keysCmd struct {
-	Make keysMakeCmd `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them, or the root of bundles."`
-	Show keysShowCmd `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find; or a bundle root."`
+	Make  keysMakeCmd  `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them, or the root of bundles."`
+	Show  keysShowCmd  `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find; or a bundle root."`
+	Token keysTokenCmd `cmd:"" help:"Make a document signer on hardware (PKCS #11)."`
+	Plan  keysPlanCmd  `cmd:"" help:"Say by when which certificate needs a successor."`
 }
 
 type keysMakeCmd struct {

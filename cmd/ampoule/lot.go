@@ -112,7 +112,7 @@ type lotStateCmd struct {
 
 // Run signs one statement and adds it to a file of them.
 func (c *lotStateCmd) Run(t terminal) error {
-	lock, err := c.lock()
+	lock, err := c.lockOf(c.Key)
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,8 @@ func (l Lock) Armored() Lock {
 	return l
 }
 
-// Load reads a key file. The error wraps ErrPermissions, ErrTooLarge,
+// Load reads a key file, or opens the key on hardware that one names: see [Token].
+// The error wraps ErrPermissions, ErrTooLarge,
 // ErrNotEncrypted, ErrEncrypted, ErrWrongSecret, ErrDamaged, ErrKeyType or
 // ErrMismatch, or is that of the file system.
 func Load(path string, lock Lock) (*Key, error) {
@@ -109,7 +110,12 @@ func Load(path string, lock Lock) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := open(data, lock)
+	var k *Key
+	if readsAsToken(data) {
+		k, err = openTokenFile(data)
+	} else {
+		k, err = open(data, lock)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keys: %s: %w%s", path, err, hint(path, err))
 	}

@@ -99,6 +99,9 @@ type DSCProfile struct {
 	// SignMonths is how long it signs, after which it only verifies: its private key
 	// usage period. 0 says nothing.
 	SignMonths int
+	// Signer is a key that is there already, such as one on hardware; nil: one of
+	// the algorithm is made.
+	Signer crypto.Signer
 }
 
 // SCA is a certificate authority of a participant.
@@ -202,7 +205,7 @@ func (s *SCA) IssueDSC(profile DSCProfile, now time.Time, random io.Reader) (*Ke
 	if err := signFor(template, profile.SignMonths); err != nil {
 		return nil, err
 	}
-	return s.issue(template, profile.Algorithm, random)
+	return s.issue(template, profile, random)
 }
 
 // within checks that a signer does not outlive its authority.
@@ -215,11 +218,14 @@ func within(authority *x509.Certificate, start, end time.Time) error {
 	return nil
 }
 
-// issue makes a key and its certificate.
-func (s *SCA) issue(template *x509.Certificate, a Algorithm, random io.Reader) (*Key, error) {
-	signer, err := generate(a)
-	if err != nil {
-		return nil, err
+// issue makes a key, where there is none, and its certificate.
+func (s *SCA) issue(template *x509.Certificate, profile DSCProfile, random io.Reader) (*Key, error) {
+	signer := profile.Signer
+	if signer == nil {
+		var err error
+		if signer, err = generate(profile.Algorithm); err != nil {
+			return nil, err
+		}
 	}
 	c, err := certify(template, s.Key.Certificate(), signer.Public(), s.Key.Signer, random)
 	if err != nil {

@@ -81,5 +81,5 @@ func (s *SCA) IssueSealSigner(name string, now time.Time, random io.Reader) (*Ke
 		KeyUsage:           x509.KeyUsageDigitalSignature,
 		UnknownExtKeyUsage: []asn1.ObjectIdentifier{oidSealSigner},
 		ExtraExtensions:    []pkix.Extension{{Id: oidDocumentTypeList, Value: documentTypeSeal}},
-	}, ES256, random)
+	}, DSCProfile{}, random)
 }
