@@ -44,7 +44,7 @@ type Count struct {
 func (c *Contents) Counts() []Count {
 	revocations, believed := 0, 0
 	if c.Status != nil {
-		revocations = c.Status.Len() + c.Status.Cards()
+		revocations = c.Status.Len() + c.Status.Cards() + c.Status.Pointed()
 	}
 	if c.Lots != nil {
 		for _, e := range c.Lots.Entries() {

@@ -64,8 +64,11 @@ var runners = map[string]func(t *testing.T, b *board, dir string){
 	"rdf-canon":   runRDFCanon,
 	"who-hcert":   runWHOHCERT,
 	"terminology": runTerminology,
-	"trust":       runTrust,
-	"vds-nc":      runVDSNC,
+
+	"token-status-list": runTokenStatusList,
+
+	"trust":  runTrust,
+	"vds-nc": runVDSNC,
 }
 
 func TestVectors(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"ampoule/format/jwks"
 	"ampoule/format/shc"
+	"ampoule/format/statuslist"
 	"ampoule/format/vci"
 )
 
@@ -16,12 +17,30 @@ type cardList struct {
 	crl    *shc.CRL
 }
 
-// Add reads a status source of any known kind, seen from its bytes: a card
-// revocation list, the directory of the VCI with such lists inside, or EU DCC
-// revocation batches.
+// Add reads a status source of any known kind, seen from its bytes: a snapshot, a
+// Token Status List as JWT or CWT, the credential of a Bitstring Status List, a
+// card revocation list, the directory of the VCI with such lists inside, or EU
+// DCC revocation batches.
 func (s *Status) Add(source string, data []byte) error {
+	if IsSnapshot(data) {
+		return s.AddSnapshot(source, data)
+	}
+	if statuslist.IsToken(data) {
+		t, err := statuslist.Parse(data)
+		if err != nil {
+			return fmt.Errorf("status source %s: %w", source, err)
+		}
+		s.AddToken(source, t)
+		return nil
+	}
 	top := topMembers(bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))))
 	switch {
+	case top["credentialSubject"] != nil:
+		l, err := statuslist.ParseBitstring(data)
+		if err != nil {
+			return fmt.Errorf("status source %s: %w", source, err)
+		}
+		return s.AddBitstring(source, l)
 	case top["rids"] != nil:
 		return s.AddCRL(source, data)
 	case top["issuerInfo"] != nil:
@@ -89,15 +108,18 @@ func (s *Status) CardCounter(k *Key) (counter int64, loaded bool) {
 }
 
 // FindCard looks a SMART Health Card up by its revocation identifier and its
-// date of issue, in the lists of the key that signed it. A card without an
-// identifier cannot be revoked so.
+// date of issue, in the snapshots and lists of the key that signed it. A card
+// without an identifier cannot be revoked so.
 func (s *Status) FindCard(k *Key, rid string, nbf time.Time) (StatusHit, bool) {
 	if s == nil || rid == "" {
 		return StatusHit{}, false
 	}
+	if g := s.look(k, SchemeRID, HashRID(rid), false); g != nil {
+		return StatusHit{Purpose: g.purpose, Source: g.source, Detail: "by its revocation identifier, in " + g.source}, true
+	}
 	for _, l := range s.cards[k.ID] {
 		if l.crl.Revokes(rid, nbf) {
-			return StatusHit{Source: l.source, Detail: "by its revocation identifier, in " + l.source}, true
+			return StatusHit{Purpose: PurposeRevoked, Source: l.source, Detail: "by its revocation identifier, in " + l.source}, true
 		}
 	}
 	return StatusHit{}, false

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -101,6 +103,7 @@ type gatewayProposeCmd struct {
 	Gateway     string   `required:"" placeholder:"NAME" help:"Name of the gateway that the proposal is for."`
 	Known       []string `placeholder:"P=DIR" help:"Folder of another participant, whose keys must not come again."`
 	Rights      []string `placeholder:"R" help:"Rights at the revocation list, instead of the gateway's usual ones: RevocationListReader, RevocationUploader, RevocationDeleter."`
+	Issuer      []string `placeholder:"F" help:"File in JSON about an address with keys that are no certificates: name, url, type (HTTP or DID), domain, keyStorageType, thumbprint, sslPublicKey."`
 	Reason      string   `help:"Why, for those who approve."`
 	Despite     bool     `help:"Propose it despite what the checks found; the findings stand in the proposal."`
 	Out         string   `required:"" placeholder:"F" help:"Proposal to make."`
@@ -160,6 +163,19 @@ func (c *gatewayProposeCmd) Run(t terminal) error {
 			e.Rights = rights
 		}
 		p.Entries = append(p.Entries, e)
+	}
+	for _, file := range c.Issuer {
+		data, err := readInput(file, nil)
+		if err != nil {
+			return usageError("--issuer: %w", err)
+		}
+		var k gateway.ProposedKeys
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&k); err != nil || k.Signature != nil {
+			return usageError("--issuer %s: not what is known of an address with keys: %v", file, err)
+		}
+		p.Issuers = append(p.Issuers, k)
 	}
 	for _, f := range p.Findings {
 		fmt.Fprintf(t.out, "finding: %s\n", format.Visible(f))

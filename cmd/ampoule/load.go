@@ -29,7 +29,7 @@ import (
 type sourceFlags struct {
 	Trust     []string `sep:"none" placeholder:"P" help:"Trusted keys: did.json (with --pin), EU list in JSON, JWK set or VCI directory, PEM or DER certificates, or a folder of them. ISSUER=F binds a JWK set to the address of its issuer."`
 	Pin       []string `sep:"none" placeholder:"K" help:"Key that must have signed the trust lists: certificate, public key in PEM, or DID key document."`
-	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: EU DCC revocation batches, or the revocation list of SMART Health Cards."`
+	Status    []string `sep:"none" placeholder:"P" help:"Revoked certificates: a snapshot, EU DCC revocation batches, the revocation list of SMART Health Cards, or a status list."`
 	Catalogue []string `sep:"none" placeholder:"F" help:"WHO's catalogue of ICVP products; 'demo' is a fictitious one."`
 	lotFlags
 	Map       []string `sep:"none" placeholder:"F" help:"Concept maps beside the built-in ones: FHIR R4 ConceptMap in JSON, or a table (CSV)."`

@@ -31,6 +31,7 @@ type commands struct {
 	Keys     keysCmd        `cmd:"" help:"Make and show signing keys."`
 	Trust    trustCmd       `cmd:"" help:"Explain what is trusted, and what is not."`
 	Member   participantCmd `cmd:"" name:"participant" help:"Take part in a trust network: onboarding, uploads, lists."`
+	Status   statusCmd      `cmd:"" help:"Make, publish and show lists of what is revoked or superseded."`
 	Rules    rulesCmd       `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
 	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`

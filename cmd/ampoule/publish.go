@@ -19,6 +19,7 @@ import (
 	"ampoule/internal/config"
 	"ampoule/internal/keep"
 	"ampoule/internal/keys"
+	"ampoule/party/issuer"
 	"ampoule/trust"
 )
 
@@ -156,7 +157,14 @@ func (d *desk) documents(in *bundle.Input, now time.Time) error {
 		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Trust, Name: "own-cards.json", Data: d.jwks, Issuer: d.address})
 	}
 	for n, l := range d.lists {
-		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Status, Name: fmt.Sprintf("own-status-%d.json", n), Data: l.Document})
+		name := fmt.Sprintf("own-status-%d.json", n)
+		switch l.Scheme {
+		case issuer.SchemeSignature: // the batches, of which the snapshot knows more in half the bytes
+			continue
+		case issuer.SchemeSnapshot:
+			name = "own-status.snapshot"
+		}
+		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Status, Name: name, Data: l.Document})
 	}
 	return nil
 }

@@ -359,12 +359,12 @@ func TestCorrection(t *testing.T) {
 				t.Errorf("%s with yesterday's bundle: %s", kind, said)
 			}
 			said = s.run(1, "verify", "--bundle", "today.cbor", "--root", root, "wrong-"+kind+".txt")
-			if !strings.Contains(said, "outcome: revoked") {
+			if !strings.Contains(said, "outcome: superseded") {
 				t.Errorf("%s with today's bundle: %s", kind, said)
 			}
 			s.run(0, "verify", "--bundle", "today.cbor", "--root", root, "right-"+kind+".txt")
 			// The service itself does not wait for a bundle.
-			if got := s.outcome(textsOf(wrong)[kind]); got != "revoked" {
+			if got := s.outcome(textsOf(wrong)[kind]); got != "superseded" {
 				t.Errorf("%s at the service: %s", kind, got)
 			}
 		}

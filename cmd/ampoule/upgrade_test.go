@@ -40,7 +40,7 @@ func TestUpgrade(t *testing.T) {
 			t.Fatalf("%s", said)
 		}
 		s.start()
-		for n, want := range []string{"valid", "revoked", "revoked", "valid", "valid", "valid"} {
+		for n, want := range []string{"valid", "revoked", "superseded", "valid", "valid", "valid"} {
 			if got := s.outcome(texts[n]); got != want {
 				t.Errorf("certificate %d: %s, want %s", n, got, want)
 			}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -155,6 +158,18 @@ func (c *CRL) add(text string, i int) error {
 func (c *CRL) Revokes(rid string, nbf time.Time) bool {
 	before, listed := c.before[rid]
 	return listed && (before.IsZero() || nbf.Before(before))
+}
+
+// Entries yields the identifiers in order, each with the time before which its
+// cards are revoked; zero for all its cards.
+func (c *CRL) Entries() iter.Seq2[string, time.Time] {
+	return func(yield func(string, time.Time) bool) {
+		for _, rid := range slices.Sorted(maps.Keys(c.before)) {
+			if !yield(rid, c.before[rid]) {
+				return
+			}
+		}
+	}
 }
 
 // Len returns the number of identifiers.

@@ -79,6 +79,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		s.describeFHIR(api)
 		if s.Issuing.Bulk != nil {
 			s.describeJobs(api)
+			s.describeRevocations(api)
 		}
 	}
 

@@ -137,7 +137,7 @@ func issuingProblem(err error) error {
 		return nil
 	case errors.Is(err, issuer.ErrNotFound):
 		return problemNoRecord
-	case errors.Is(err, issuer.ErrConflict):
+	case errors.Is(err, issuer.ErrConflict), errors.Is(err, issuer.ErrCount):
 		return problemChanged
 	case errors.Is(err, issuer.ErrState):
 		return problemState

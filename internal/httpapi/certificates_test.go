@@ -357,7 +357,7 @@ func TestPublished(t *testing.T) {
 	b.do(t, "POST", "/v1/certificates/"+id+"/revoke", `{"reason":"fraud"}`, 200, "If-Match", `"1"`)
 	b.who = nil
 	_, lists := b.do(t, "GET", "/v1/status", "", 200)
-	if len(lists["lists"].([]any)) != 2 {
+	if len(lists["lists"].([]any)) != 3 { // batches, card list, snapshot
 		t.Fatalf("%v", lists)
 	}
 	for _, l := range lists["lists"].([]any) {
@@ -441,6 +441,7 @@ var needs = map[string]access.Action{
 	"reissue": access.KeyReissue, "issuing": "", "jobTemplate": "",
 	"jobUpload": access.JobRun, "jobs": access.JobRead, "job": access.JobRead, "jobRows": access.JobRead, "jobErrors": access.JobRun, "jobCertificates": access.CertificateRead,
 	"jobStart": access.JobRun, "jobPause": access.JobRun, "jobResume": access.JobRun, "jobCancel": access.JobRun, "jobDelete": access.JobRun,
+	"affected": access.CertificateRevoke, "revokeMany": access.CertificateRevoke, "revokeListed": access.CertificateRevoke,
 	"audit": access.AuditRead,
 }
 
@@ -538,6 +539,12 @@ func TestEveryRouteByRoleAndPlace(t *testing.T) {
 					body = fmt.Sprintf(`{"document":%q}`, document)
 				case "revoke":
 					body, header = `{"reason":"fraud"}`, []string{"If-Match", `"1"`}
+				case "affected":
+					body = `{"lot":"no such lot"}`
+				case "revokeMany":
+					body = `{"lot":"no such lot","reason":"fraud","agreed":0}`
+				case "revokeListed":
+					body = fmt.Sprintf(`{"lines":[%q],"reason":"fraud"}`, id)
 				case "correct":
 					n++
 					body, header = order(n, "reason", "fraud"), []string{"If-Match", `"1"`}

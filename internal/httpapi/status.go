@@ -10,12 +10,13 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"ampoule/party/issuer"
+	"ampoule/trust"
 )
 
 // statusBody names one published list.
 type statusBody struct {
-	Scheme  issuer.Scheme `json:"scheme" enum:"dcc-signature,shc-rid"`
-	KID     string        `json:"kid" doc:"Of the key whose certificates it revokes, in hexadecimal; of a card, its thumbprint"`
+	Scheme  issuer.Scheme `json:"scheme" enum:"dcc-signature,shc-rid,snapshot"`
+	KID     string        `json:"kid" doc:"Of the key whose certificates it revokes, in hexadecimal; of a card, its thumbprint; of the snapshot, all"`
 	Counter int64         `json:"counter" doc:"How often it was changed; one with a lower counter is older"`
 	Address string        `json:"address"`
 }
@@ -33,10 +34,21 @@ type keyBody struct {
 // kidText is how a list's key is named in an address: a card's by its thumbprint,
 // which is a text already.
 func kidText(l issuer.StatusList) string {
-	if l.Scheme == issuer.SchemeRID {
+	switch l.Scheme {
+	case issuer.SchemeRID:
 		return string(l.KID)
+	case issuer.SchemeSnapshot:
+		return "all"
 	}
 	return hex.EncodeToString(l.KID)
+}
+
+// statusType is the media type of a list.
+func statusType(s issuer.Scheme) string {
+	if s == issuer.SchemeSnapshot {
+		return trust.SnapshotType
+	}
+	return "application/json"
 }
 
 // published tells that others may keep a copy for a while, and of which version.
@@ -81,7 +93,8 @@ func (s *server) describeStatus(api huma.API) {
 
 	list := huma.Operation{
 		OperationID: "statusList", Method: "GET", Path: "/v1/status/{scheme}/{kid}", Summary: "One status list",
-		Description: "EU revocation batches, or a card revocation list.", Errors: []int{http.StatusNotFound}, Responses: fileResponse("application/json"),
+		Description: "EU revocation batches, a card revocation list, or the snapshot of all, which alone tells what was corrected from what was revoked.",
+		Errors:      []int{http.StatusNotFound}, Responses: fileResponse("application/json", trust.SnapshotType),
 	}
 	type asked struct {
 		Scheme issuer.Scheme `path:"scheme" maxLength:"32"`
@@ -101,7 +114,7 @@ func (s *server) describeStatus(api huma.API) {
 			if r.Match == tag {
 				return nil, notModified(tag)
 			}
-			return &published{tag, publicCache, "application/json", "*", l.Document}, nil
+			return &published{tag, publicCache, statusType(l.Scheme), "*", l.Document}, nil
 		}
 		return nil, problemNoRecord
 	}

@@ -98,20 +98,6 @@ func ParseToken(uri string) (*Token, error) {
 	return t, nil
 }
 
-// pin reads the file of the PIN.
-func (t *Token) pin() (string, error) {
-	data, err := readFile(t.PINSource)
-	if err != nil {
-		return "", err
-	}
-	defer clear(data)
-	pin := strings.TrimRight(string(data), "\r\n")
-	if pin == "" || len(pin) > 256 {
-		return "", fmt.Errorf("keys: %s: a PIN has 1 to 256 bytes: %w", t.PINSource, ErrEmptySecret)
-	}
-	return pin, nil
-}
-
 // readsAsToken reports whether a key file is one of a key on hardware: the line of
 // its URI, and after it the certificates. There is no secret in it.
 func readsAsToken(data []byte) bool { return bytes.HasPrefix(data, []byte(tokenScheme)) }

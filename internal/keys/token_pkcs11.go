@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ThalesGroup/crypto11"
@@ -66,6 +67,20 @@ func MakeOnToken(t *Token) (crypto.Signer, error) {
 		return nil, fmt.Errorf("keys: token: %w", err)
 	}
 	return OpenToken(t)
+}
+
+// pin reads the file of the PIN.
+func (t *Token) pin() (string, error) {
+	data, err := readFile(t.PINSource)
+	if err != nil {
+		return "", err
+	}
+	defer clear(data)
+	pin := strings.TrimRight(string(data), "\r\n")
+	if pin == "" || len(pin) > 256 {
+		return "", fmt.Errorf("keys: %s: a PIN has 1 to 256 bytes: %w", t.PINSource, ErrEmptySecret)
+	}
+	return pin, nil
 }
 
 func (t *Token) connect() (*crypto11.Context, error) {

@@ -177,7 +177,8 @@ var elsewhere = map[string][]string{
 	},
 	"trust and status lists, when they are loaded": {
 		"bad-key", "deleted", "duplicate", "duplicate-rid", "no-keys", "no-pinned-key", "not-a-did-document", "not-a-revocation-list",
-		"not-a-signer", "not-an-authority", "reference", "unknown-trust-source", "unreadable", "unsupported-key",
+		"not-a-signer", "not-a-snapshot", "not-an-authority", "reference", "snapshot-too-large", "timed-entry", "unknown-status-value",
+		"unknown-trust-source", "unreadable", "unsupported-key",
 	},
 	"documents behind a link, which the verifier does not open": {"bad-manifest", "malformed-label", "not-decrypted", "not-jwe"},
 	"conversions":                   {"concept-table-unknown-form", "not-carried", "too-many-pairs"},

@@ -468,21 +468,27 @@ func (s *Store) Change(ctx context.Context, c issuer.Change) error {
 	return s.db.write(ctx, func(t tx) error { return t.all(stmts...) })
 }
 
-// OfKey implements [issuer.Book].
-func (s *Store) OfKey(ctx context.Context, kid []byte, within issuer.Place, after issuer.ID, limit int, line issuer.Line) ([]issuer.Held, error) {
+// InForce implements [issuer.Book].
+func (s *Store) InForce(ctx context.Context, kid []byte, within issuer.Place, after issuer.ID, limit int, line issuer.Line) ([]issuer.Held, error) {
 	var sealed []sealedRecord
 	err := s.db.write(ctx, func(t tx) error {
 		sealed = nil
 		var ids []issuer.ID
-		err := t.rows(`SELECT DISTINCT r.id FROM artefact a JOIN record r ON r.id = a.record
-			WHERE r.id > $1 AND a.kid = $2 AND a.current = 1 AND r.state = $3
-			AND ($4 = '' OR r.organisation = $4) AND ($5 = '' OR r.facility = $5) ORDER BY r.id LIMIT $6`,
-			[]any{after[:], kid, string(issuer.Valid), within.Organisation, within.Facility, int64(limit)}, func(s scan) error {
-				var id []byte
-				err := s(&id)
-				ids = append(ids, issuer.ID(id))
-				return err
-			})
+		query := `SELECT r.id FROM record r WHERE r.id > $1 AND r.state = $2
+			AND ($3 = '' OR r.organisation = $3) AND ($4 = '' OR r.facility = $4) ORDER BY r.id LIMIT $5`
+		args := []any{after[:], string(issuer.Valid), within.Organisation, within.Facility, int64(limit)}
+		if kid != nil {
+			query = `SELECT DISTINCT r.id FROM artefact a JOIN record r ON r.id = a.record
+			WHERE r.id > $1 AND r.state = $2 AND ($3 = '' OR r.organisation = $3) AND ($4 = '' OR r.facility = $4)
+			AND a.kid = $6 AND a.current = 1 ORDER BY r.id LIMIT $5`
+			args = append(args, kid)
+		}
+		err := t.rows(query, args, func(s scan) error {
+			var id []byte
+			err := s(&id)
+			ids = append(ids, issuer.ID(id))
+			return err
+		})
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -604,6 +610,10 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 			stmts = append(stmts, stmt{sql: `DELETE FROM term WHERE mac = $1 AND record = $2`, args: []any{mac, id[:]}})
 		}
 		stmts = append(stmts,
+			stmt{
+				sql:  `UPDATE revoked SET record = $1 WHERE record = $2 AND EXISTS (SELECT 1 FROM record WHERE id = $2 AND state = $3)`,
+				args: []any{goneSuperseded, id[:], string(issuer.Superseded)},
+			},
 			stmt{sql: `UPDATE revoked SET record = NULL WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM artefact WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM record WHERE id = $1`, args: []any{id[:]}})
@@ -612,6 +622,10 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 	}
 	return t.all(append(stmts, stmt{sql: `UPDATE store SET erased = $1`, args: []any{done}, one: ErrDamaged})...)
 }
+
+// goneSuperseded stands on the lists in the place of a record that was corrected
+// and then erased: a list that changed then would tell of the erasure.
+var goneSuperseded = []byte{0}
 
 // Listed implements [issuer.Book].
 func (s *Store) Listed(ctx context.Context) (lists []issuer.Listed, err error) {
@@ -630,11 +644,12 @@ func (s *Store) Listed(ctx context.Context) (lists []issuer.Listed, err error) {
 		}
 		for i := range lists {
 			l := &lists[i]
-			err := t.rows(`SELECT change, mark, expires FROM revoked WHERE scheme = $1 AND kid = $2 ORDER BY change, mark`, []any{string(l.Scheme), l.KID}, func(s scan) error {
+			err := t.rows(`SELECT l.change, l.mark, l.expires, CASE WHEN l.record = $3 OR r.state = $4 THEN 1 ELSE 0 END FROM revoked l LEFT JOIN record r ON r.id = l.record
+				WHERE l.scheme = $1 AND l.kid = $2 ORDER BY l.change, l.mark`, []any{string(l.Scheme), l.KID, goneSuperseded, string(issuer.Superseded)}, func(s scan) error {
 				var item issuer.ListedItem
-				var expires int64
-				err := s(&item.Change, &item.Mark, &expires)
-				item.Expires = fromUnix(expires)
+				var expires, superseded int64
+				err := s(&item.Change, &item.Mark, &expires, &superseded)
+				item.Expires, item.Superseded = fromUnix(expires), superseded == 1
 				l.Items = append(l.Items, item)
 				return err
 			})

@@ -213,6 +213,26 @@ func TestRefusedUploads(t *testing.T) {
 	}
 }
 
+// TestDataExchange: signers for data exchange are issued by an authority of their
+// own, and stand under their own name.
+func TestDataExchange(t *testing.T) {
+	b := newBed(t)
+	deca := b.NewParty(t, "XA")
+	b.Apply(t, b.Propose(gateway.Proposal{Action: gateway.Onboard, Country: "XA", Entries: []gateway.ProposedEntry{{Type: tng.DECA, Domain: "PH4H", Certificate: deca.SCA.Cert.Raw}}}))
+	desc := deca.Signer(t, x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, nil)
+	message := b.a.Upload(t, desc.Cert.Raw)
+	_, err := b.Operator.Upload(t.Context(), b.a.Participant(t), tng.Upload{CMS: message, Domain: "PH4H"})
+	refused(t, err, gateway.Bad, "0x004")
+	if _, err := b.Operator.Upload(t.Context(), b.a.Participant(t), tng.Upload{CMS: message, Domain: "PH4H", Group: tng.DESC}); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range []string{tng.DECA, tng.DESC} {
+		if got := b.Operator.Certificates(b.b.Participant(t), gateway.CertificateQuery{Groups: []string{group}, Domains: []string{"PH4H"}}); len(got) != 1 {
+			t.Errorf("%d of %s", len(got), group)
+		}
+	}
+}
+
 // weakRSA is a key below what Go itself makes.
 func weakRSA(t testing.TB) crypto.Signer {
 	t.Helper()

@@ -224,9 +224,10 @@ type Listed struct {
 // ListedItem is a certificate that is revoked. It names no record: that may be
 // erased by now.
 type ListedItem struct {
-	Change  int64 // the list's counter after it was added
-	Mark    []byte
-	Expires time.Time // of the certificate; zero: no end
+	Change     int64 // the list's counter after it was added
+	Mark       []byte
+	Expires    time.Time // of the certificate; zero: no end
+	Superseded bool      // its record was corrected, and stays so if it is erased
 }
 
 // The defects of what is asked of a [Book].
@@ -287,9 +288,10 @@ type Book interface {
 	// record has another version or state.
 	Change(ctx context.Context, c Change) error
 
-	// OfKey returns valid records of a place that have a current artefact under a
-	// key, by their identifiers: those after one. It records the line.
-	OfKey(ctx context.Context, kid []byte, within Place, after ID, limit int, line Line) ([]Held, error)
+	// InForce returns valid records of a place, by their identifiers: those after
+	// one. With a key, only those that have a current artefact under it. It records
+	// the line.
+	InForce(ctx context.Context, kid []byte, within Place, after ID, limit int, line Line) ([]Held, error)
 
 	// Replace adds an artefact in the place of a current one, which stays, or of
 	// none. It returns [ErrConflict] if the record has another version or is not

@@ -162,7 +162,7 @@ func (r *Registry) Reissue(ctx context.Context, by Actor, old []byte) (*Reissued
 	out := new(Reissued)
 	for after := (ID{}); ; {
 		// Step 2: the next records.
-		page, err := r.Book.OfKey(ctx, old, by.Within, after, reissuePage, r.line(by, ActionReissue))
+		page, err := r.Book.InForce(ctx, old, by.Within, after, reissuePage, r.line(by, ActionReissue))
 		if err != nil {
 			return out, fmt.Errorf("reissue: %w", err)
 		}

@@ -43,6 +43,9 @@ const (
 	VDSNC = cert.FormatVDSNC // ICAO visible digital seal
 )
 
+// Formats are all of them.
+func Formats() []Format { return []Format{ICVP, EUDCC, DDCC, SHC, VDSNC} }
+
 // Issuer signs with one document signer key.
 type Issuer struct {
 	Signer crypto.Signer

@@ -11,7 +11,9 @@ import (
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
 	"ampoule/format/dccrevocation"
+	"ampoule/format/jwks"
 	"ampoule/format/shc"
+	"ampoule/trust"
 )
 
 // Scheme is how the certificates of a format are revoked one by one.
@@ -23,6 +25,10 @@ const (
 	SchemeSignature Scheme = "dcc-signature" // the hash of the signature in EU revocation batches: every HCERT
 	SchemeRID       Scheme = "shc-rid"       // the revocation identifier on the card revocation list of the key
 )
+
+// SchemeSnapshot names the list of all lists: no certificate is revoked by it
+// alone.
+const SchemeSnapshot Scheme = "snapshot"
 
 // mark returns how the certificate is revoked and what is listed then.
 func (i *Issued) mark() (Scheme, []byte, error) {
@@ -46,10 +52,10 @@ func (i *Issued) mark() (Scheme, []byte, error) {
 // StatusList is one published list.
 type StatusList struct {
 	Scheme  Scheme
-	KID     []byte // of the key whose certificates it revokes
+	KID     []byte // of the key whose certificates it revokes; nil for the snapshot
 	Counter int64  // how often it was changed; a list with a lower one is older
-	// Document is EU revocation batches ({"batches": […]}) or a card revocation
-	// list, as trust.Status reads them and bundles carry them.
+	// Document is EU revocation batches ({"batches": […]}), a card revocation list
+	// or a snapshot, as trust.Status reads them and bundles carry them.
 	Document []byte
 }
 
@@ -58,8 +64,10 @@ type StatusList struct {
 var noEnd = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
 // StatusLists returns the lists of every key of which a certificate was ever
-// revoked. The same state gives the same bytes. Lists grow at their end: a batch
-// that is full changes only where a certificate in it is reinstated.
+// revoked, and after them the snapshot of them all, which alone can tell what was
+// corrected from what was revoked. The same state gives the same bytes. Lists grow
+// at their end: a batch that is full changes only where a certificate in it is
+// reinstated.
 func (r *Registry) StatusLists(ctx context.Context) ([]StatusList, error) {
 	listed, err := r.Book.Listed(ctx)
 	if err != nil {
@@ -85,7 +93,45 @@ func (r *Registry) StatusLists(ctx context.Context) ([]StatusList, error) {
 		}
 		out = append(out, s)
 	}
-	return out, nil
+	if len(listed) == 0 {
+		return nil, nil
+	}
+	all, err := r.snapshot(listed)
+	if err != nil {
+		return nil, fmt.Errorf("status snapshot: %w", err)
+	}
+	return append(out, all), nil
+}
+
+// snapshot writes all lists as one.
+func (r *Registry) snapshot(listed []Listed) (StatusList, error) {
+	out := StatusList{Scheme: SchemeSnapshot}
+	var s trust.Snapshot
+	for _, l := range listed {
+		out.Counter += l.Counter
+		hashes := make(map[trust.Purpose][]dccrevocation.Hash128)
+		for _, item := range l.Items {
+			purpose := trust.PurposeRevoked
+			if item.Superseded {
+				purpose = trust.PurposeSuperseded
+			}
+			hash := trust.HashRID(string(item.Mark))
+			if l.Scheme == SchemeSignature {
+				hash = dccrevocation.Hash128(item.Mark) // its length was checked with the batches
+			}
+			hashes[purpose] = append(hashes[purpose], hash)
+		}
+		for purpose, of := range hashes {
+			g := trust.SnapshotGroup{Scheme: trust.SchemeSignature, Country: r.Country, KID: trust.KeyID(l.KID), Purpose: purpose, Hashes: of}
+			if l.Scheme == SchemeRID { // the key of a card is known by its thumbprint, and of no country
+				g.Scheme, g.Country, g.KID = trust.SchemeRID, "", trust.KeyID(jwks.ParseKID(string(l.KID)))
+			}
+			s.Add(g)
+		}
+	}
+	var err error
+	out.Document, err = s.Encode()
+	return out, err
 }
 
 // changesPerBatch is how many changes of a list go into one batch. A change lists

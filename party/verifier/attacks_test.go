@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/format/dccfilter"
 	"ampoule/format/dccrevocation"
 	"ampoule/format/hcert"
 	"ampoule/trust"
@@ -723,6 +724,27 @@ func revoke(c code, country string, kid []byte, kind dccrevocation.HashType, has
 	}
 }
 
+// listedFor lists the signature of the code in a snapshot.
+func listedFor(purpose trust.Purpose, c code) func(n *net) string {
+	return func(n *net) string {
+		n.Status = new(trust.Status)
+		c.sign = func(message []byte) []byte {
+			signature := n.dsc.signature(n.t, message)
+			s := new(trust.Snapshot)
+			s.Add(trust.SnapshotGroup{Scheme: trust.SchemeSignature, Country: "XA", KID: trust.KeyID(listedKID), Purpose: purpose, Hashes: []dccrevocation.Hash128{hashR(signature)}})
+			data, err := s.Encode()
+			if err == nil {
+				err = n.Status.Add("specimen snapshot", data)
+			}
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			return signature
+		}
+		return n.text(c)
+	}
+}
+
 func hashR(signature []byte) dccrevocation.Hash128 {
 	sum := sha256.Sum256(signature[:len(signature)/2])
 	return dccrevocation.Hash128(sum[:16])
@@ -784,6 +806,25 @@ var revocations = []attack{
 	{name: "a copy of the batch by another country, earlier", outcome: Revoked, step: StepStatus, reason: "revoked", text: func(n *net) string {
 		revoke(vaccination(), "XB", listedKID, byUCI, hashOf(uvci), false)(n)
 		return revoke(vaccination(), "XA", listedKID, byUCI, hashOf(uvci), false)(n)
+	}},
+	{name: "corrected, as a snapshot says", text: listedFor(trust.PurposeSuperseded, code{}), outcome: Superseded, step: StepStatus, reason: "superseded"},
+	{name: "revoked, as a snapshot says", text: listedFor(trust.PurposeRevoked, code{}), outcome: Revoked, step: StepStatus, reason: "revoked"},
+	{name: "a dose that is listed", text: listedFor(trust.PurposeDose, code{}), outcome: Valid, step: StepStatus, reason: "not-listed", also: func(t *testing.T, _ *net, v *Verdict) {
+		if c := v.Check(StepDose); v.Advice != (Advice{Concern, "dose-listed"}) || c.Result != Fail {
+			t.Errorf("advice %v, %v", v.Advice, c)
+		}
+	}},
+	{name: "listed by a filter, and by nothing that confirms it", outcome: Unknown, step: StepStatus, reason: "listed-by-filter", text: func(n *net) string {
+		n.Status = new(trust.Status)
+		return n.text(code{sign: func(message []byte) []byte {
+			signature := n.dsc.signature(n.t, message)
+			f, err := dccfilter.New(dccfilter.Bloom, 1e-12, []dccrevocation.Hash128{hashR(signature)})
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			n.Status.AddFilter("specimen filter", "", trust.KeyID(listedKID), f)
+			return signature
+		}})
 	}},
 	{name: "revoked and expired", text: revoke(vaccination(4, noon.Add(-time.Hour)), "XA", listedKID, byUCI, hashOf(uvci), false), outcome: Revoked, step: StepStatus, reason: "revoked"},
 }

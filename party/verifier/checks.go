@@ -198,10 +198,28 @@ func (v *Verifier) checkStatus(out *Verdict, c *certificate) {
 		v.checkCardStatus(out, c)
 		return
 	}
-	q := trust.StatusQuery{Signature: c.signature, UCI: c.uci, Issuer: c.issuer, Country: c.record.Country()}
-	if hit, ok := v.Status.Find(c.key, q); ok {
-		out.set(StepStatus, Fail, reasonRevoked, hit.Detail)
+	if hit, ok := v.Status.Find(c.key, c.statusQuery()); ok {
+		out.setListed(hit)
 		return
 	}
 	out.set(StepStatus, Pass, "not-listed", "")
+}
+
+// statusQuery is what the certificate is looked up by.
+func (c *certificate) statusQuery() trust.StatusQuery {
+	return trust.StatusQuery{Signature: c.signature, UCI: c.uci, Issuer: c.issuer, Country: c.record.Country()}
+}
+
+// setListed answers step 8 for a certificate that is listed. What a filter alone
+// has found may be another certificate: nobody is refused for that, and nobody is
+// let in.
+func (out *Verdict) setListed(hit trust.StatusHit) {
+	switch {
+	case hit.Unconfirmed:
+		out.set(StepStatus, CannotTell, reasonByFilter, hit.Detail)
+	case hit.Purpose == trust.PurposeSuperseded:
+		out.set(StepStatus, Fail, reasonSuperseded, hit.Detail)
+	default:
+		out.set(StepStatus, Fail, reasonRevoked, hit.Detail)
+	}
 }

@@ -3,6 +3,7 @@ package verifier
 import (
 	"ampoule/cert"
 	"ampoule/thing"
+	"ampoule/trust"
 )
 
 // checkDose makes step 9: is anything known against the dose itself? Its advice
@@ -13,7 +14,14 @@ func (v *Verifier) checkDose(out *Verdict, c *certificate) {
 		out.Advice = Advice{AdviceValue(a.Value), a.Reason}
 		out.set(StepDose, r, a.Reason, a.Detail)
 	}
+	listed, isListed := trust.StatusHit{}, false
+	if c.key != nil && c.domain != trust.SHC {
+		listed, isListed = v.Status.FindDose(c.key, c.statusQuery())
+	}
 	switch {
+	case v.Lots == nil && isListed:
+		answer(Fail, thing.Advice{Value: thing.Concern, Reason: reasonDoseListed, Detail: listed.Detail})
+		return
 	case v.Lots == nil:
 		answer(NotChecked, thing.Advice{Value: thing.NotKnown, Reason: "no-lot-list"})
 		return
@@ -33,6 +41,9 @@ func (v *Verifier) checkDose(out *Verdict, c *certificate) {
 		if i > 0 && advices[i].Detail != "" {
 			advices[i].Detail = "an earlier dose: " + advices[i].Detail
 		}
+	}
+	if isListed { // after the lots: what they say of a dose says why
+		advices = append(advices, thing.Advice{Value: thing.Concern, Reason: reasonDoseListed, Detail: listed.Detail})
 	}
 	worst := thing.Worst(advices...)
 	switch worst.Value {

@@ -79,7 +79,7 @@ func (v *Verifier) openContent(out *Verdict, c *certificate) bool {
 // announces a list counter makes a missing or older list a gap.
 func (v *Verifier) checkCardStatus(out *Verdict, c *certificate) {
 	if hit, ok := v.Status.FindCard(c.key, c.rid, c.notBefore); ok {
-		out.set(StepStatus, Fail, reasonRevoked, hit.Detail)
+		out.setListed(hit)
 		return
 	}
 	counter, loaded := v.Status.CardCounter(c.key)

@@ -240,6 +240,8 @@ const (
 	reasonNotYetValid  = "not-yet-valid"
 	reasonSuperseded   = "superseded"
 	reasonRevoked      = "revoked"
+	reasonByFilter     = "listed-by-filter"
+	reasonDoseListed   = "dose-listed"
 	reasonNoSignature  = "no-signature"
 	reasonTooOld       = "bundle-too-old"
 )

@@ -16,7 +16,7 @@ CREATE TABLE gateway_item (
     signer  TEXT   NOT NULL,
     created BIGINT NOT NULL,             -- microseconds
     changed BIGINT NOT NULL UNIQUE,      -- microseconds
-    expires BIGINT NOT NULL,             -- seconds; 0: never
+    expires BIGINT NOT NULL,             -- seconds; 0: no end
     deleted BIGINT NOT NULL,
     about   TEXT   NOT NULL,             -- JSON
     content BYTEA,
