@@ -17,7 +17,7 @@ import (
 	"github.com/gowebpki/jcs"
 
 	"ampoule/cert"
-	"ampoule/format/masterlist"
+	"ampoule/format/pkix"
 	"ampoule/format/vdsnc"
 	"ampoule/party/verifier"
 	"ampoule/trust"
@@ -205,7 +205,7 @@ func judgeSealSample(t *testing.T, b *board, list *trust.List, path, name string
 	if add("content", err); seal == nil {
 		return
 	}
-	c, err := masterlist.ParseCertificate(seal.Certificate)
+	c, err := pkix.ParseCertificate(seal.Certificate)
 	if err == nil {
 		err = seal.Verify(c.PublicKey)
 	}
@@ -267,7 +267,7 @@ func loadSampleTrust(t *testing.T, list *trust.List, dir string) {
 		}
 		for name, k := range doc.Keys {
 			state, id, _ := strings.Cut(name, "#")
-			pub, err := masterlist.ParsePublicKey(decodeBase64(t, k.PublicKey))
+			pub, err := pkix.ParsePublicKey(decodeBase64(t, k.PublicKey))
 			if err != nil {
 				t.Fatalf("%s: %s: %v", path, name, err)
 			}

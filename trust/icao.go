@@ -13,6 +13,7 @@ import (
 	"ampoule/format"
 	"ampoule/format/cose"
 	"ampoule/format/masterlist"
+	"ampoule/format/pkix"
 )
 
 // VDSNC is the domain of visible digital seals. Nobody lists their signers: a
@@ -54,8 +55,8 @@ type Authority struct {
 	Country     string // C of the subject, two letters
 	ID          KeyID  // subject key identifier; "" where the certificate has none
 	Public      crypto.PublicKey
-	Subject     masterlist.Name // empty for a bare key
-	NotBefore   time.Time       // zero for a bare key
+	Subject     pkix.Name // empty for a bare key
+	NotBefore   time.Time // zero for a bare key
 	NotAfter    time.Time
 	Source      string
 	Notes       []string
@@ -69,12 +70,12 @@ type Authority struct {
 // list or an operator, vouches for it, and a self-signature adds nothing. So a
 // SHA-1 in it harms nobody; under a signer's certificate it does.
 func NewAuthority(der []byte) (*Authority, error) {
-	c, err := masterlist.ParseCertificate(der)
+	c, err := pkix.ParseCertificate(der)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
 	switch {
-	case !c.IsAuthority || c.KeyUsage != 0 && c.KeyUsage&masterlist.KeyUsageCertSign == 0:
+	case !c.IsAuthority || c.KeyUsage != 0 && c.KeyUsage&pkix.KeyUsageCertSign == 0:
 		return nil, ErrNotAuthority
 	case c.Weak():
 		return nil, ErrSignerWeak
@@ -99,7 +100,7 @@ func NewBareAuthority(participant string, id KeyID, pub crypto.PublicKey) *Autho
 	a.Country, _ = countryOf(participant)
 	if a.fingerprint = newBareKey(pub).fingerprint; a.fingerprint == [sha256.Size]byte{} {
 		// The standard library cannot write it.
-		if k, ok := pub.(*masterlist.ECKey); ok {
+		if k, ok := pub.(*pkix.ECKey); ok {
 			a.fingerprint = sha256.Sum256(append([]byte(k.Curve.Name), k.Bytes()...))
 		}
 	}
@@ -201,7 +202,7 @@ func (l *List) VerifySigner(der []byte, state string, now time.Time) (*Key, erro
 	if k, err := l.pinnedSigner(der, state, now); k != nil {
 		return k, err
 	}
-	c, err := masterlist.ParseCertificate(der)
+	c, err := pkix.ParseCertificate(der)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
@@ -258,7 +259,7 @@ func (l *List) pinnedSigner(der []byte, state string, now time.Time) (*Key, erro
 
 // issuersOf returns the authorities that may have signed a certificate: those of
 // its key identifier, then those of its issuer's name.
-func (l *List) issuersOf(c *masterlist.Certificate) []*Authority {
+func (l *List) issuersOf(c *pkix.Certificate) []*Authority {
 	if l == nil {
 		return nil
 	}
@@ -278,15 +279,15 @@ func (l *List) issuersOf(c *masterlist.Certificate) []*Authority {
 
 // signed checks that the authority issued a certificate: by its name (RFC 5280
 // section 6.1.3) and by its key.
-func (a *Authority) signed(c *masterlist.Certificate) error {
+func (a *Authority) signed(c *pkix.Certificate) error {
 	if a.Subject.Raw != nil && !a.Subject.Equal(c.Issuer) {
-		return fmt.Errorf("the issuer's name is not %s: %w", a.Subject, masterlist.ErrSignature)
+		return fmt.Errorf("the issuer's name is not %s: %w", a.Subject, pkix.ErrSignature)
 	}
 	return c.CheckSignature(a.Public)
 }
 
 // signerProblem says why a certificate whose chain holds is not to be believed.
-func signerProblem(c *masterlist.Certificate, a *Authority, state string, now time.Time) error {
+func signerProblem(c *pkix.Certificate, a *Authority, state string, now time.Time) error {
 	switch {
 	case !sameState(state, a.Participant):
 		return fmt.Errorf("the seal is %.8q, and its signer is %s's: %w", state, a.Participant, ErrSignerState)
@@ -312,11 +313,11 @@ func signerProblem(c *masterlist.Certificate, a *Authority, state string, now ti
 // there, though ICAO's sample of 2021 lacks it: an operator who wants such a
 // signer gives its certificate as a file. The list of document types must name
 // seals where it can be read; an empty one occurs.
-func sealUsage(c *masterlist.Certificate) error {
+func sealUsage(c *pkix.Certificate) error {
 	switch {
 	case c.IsAuthority:
 		return fmt.Errorf("it is an authority's: %w", ErrSignerUsage)
-	case c.KeyUsage != 0 && c.KeyUsage&masterlist.KeyUsageDigitalSignature == 0:
+	case c.KeyUsage != 0 && c.KeyUsage&pkix.KeyUsageDigitalSignature == 0:
 		return fmt.Errorf("it may not sign: %w", ErrSignerUsage)
 	case !c.HasExtKeyUsage(usageSeal):
 		return fmt.Errorf("it is not for seals: %w", ErrSignerUsage)

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"ampoule/format"
-	"ampoule/format/masterlist"
+	x509cert "ampoule/format/pkix"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -217,7 +217,7 @@ func TestWeakChain(t *testing.T) {
 	signer := sealSigner(t, root, "AU")
 	l := new(List)
 	l.InsertAuthority(authorityOf(t, root.der))
-	if k, err := l.VerifySigner(resignSHA1(t, signer.der, key), "AUS", sealDay); k != nil || !errors.Is(err, ErrChain) || !errors.Is(err, masterlist.ErrWeakAlgorithm) {
+	if k, err := l.VerifySigner(resignSHA1(t, signer.der, key), "AUS", sealDay); k != nil || !errors.Is(err, ErrChain) || !errors.Is(err, x509cert.ErrWeakAlgorithm) {
 		t.Errorf("%v, %v", k, err)
 	}
 	if k, err := l.VerifySigner(signer.der, "AUS", sealDay); k == nil || err != nil {
@@ -345,7 +345,7 @@ func masterList(t testing.TB, signer issued, certificates ...[]byte) []byte {
 
 func TestAddMasterList(t *testing.T) {
 	root, signer := csca(t, "AU"), csca(t, "NZ")
-	explicit, err := os.ReadFile("../format/masterlist/testdata/brainpool-explicit.der")
+	explicit, err := os.ReadFile("../format/pkix/testdata/brainpool-explicit.der")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,8 @@ func (l *List) Add(s Source) error {
 		err = l.AddDIDDocument(Source{Name: s.Name, Data: data})
 	case top["@context"] != nil:
 		err = l.addDIDList(s, data)
+	case top["gatewayDownload"] != nil:
+		err = l.addGateway(s, data)
 	case top["issuerInfo"] != nil:
 		err = l.addVCI(s, data)
 	case top["keys"] != nil || top["kty"] != nil:

@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"ampoule/format/cose"
-	"ampoule/format/masterlist"
+	"ampoule/format/pkix"
 )
 
 // parsePinnedCertificates reads every certificate and public key of a PEM file,
@@ -38,7 +38,7 @@ func parsePinnedCertificates(data []byte) ([]crypto.PublicKey, error) {
 		case "PUBLIC KEY":
 			pub, err := x509.ParsePKIXPublicKey(block.Bytes)
 			if err != nil {
-				if pub, err = masterlist.ParsePublicKey(block.Bytes); err != nil {
+				if pub, err = pkix.ParsePublicKey(block.Bytes); err != nil {
 					return nil, fmt.Errorf("%w: %v", ErrPublicKey, err)
 				}
 			}
@@ -60,7 +60,7 @@ func certifiedKey(der []byte) (crypto.PublicKey, error) {
 	if err == nil {
 		return c.PublicKey, nil
 	}
-	if c, lenient := masterlist.ParseCertificate(der); lenient == nil {
+	if c, lenient := pkix.ParseCertificate(der); lenient == nil {
 		return c.PublicKey, nil
 	}
 	return nil, fmt.Errorf("%w: %v", ErrCertificate, err)

@@ -235,11 +235,15 @@ func (l *List) Insert(k *Key) {
 }
 
 func (l *List) drop(source, entry, participant string, err error) {
+	l.drops = append(l.drops, newDrop(source, entry, participant, err))
+}
+
+func newDrop(source, entry, participant string, err error) Drop {
 	d := Drop{Source: source, Entry: entry, Participant: participant, Reason: format.Reason(err, "unreadable")}
 	if text := err.Error(); text != d.Reason {
 		d.Detail = text
 	}
-	l.drops = append(l.drops, d)
+	return d
 }
 
 // Keys returns all keys that carry the identifier within the scope: those that an

@@ -21,27 +21,29 @@ const (
 )
 
 type commands struct {
-	Demo     demoCmd     `cmd:"" help:"Run everything on fresh demonstration keys, with a page to try it."`
-	Verify   verifyCmd   `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
-	Inspect  inspectCmd  `cmd:"" help:"Show every layer of a code. Nothing is verified."`
-	Issue    issueCmd    `cmd:"" help:"Sign a certificate."`
-	Print    printCmd    `cmd:"" help:"Print valid certificates on paper, as PDF."`
-	Convert  convertCmd  `cmd:"" help:"Bring the content of a certificate into another format, and say what is lost."`
-	Concepts conceptsCmd `cmd:"" help:"List concept maps, and translate codes by them."`
-	Keys     keysCmd     `cmd:"" help:"Make and show signing keys."`
-	Trust    trustCmd    `cmd:"" help:"Explain what is trusted, and what is not."`
-	Status   statusCmd   `cmd:"" help:"Make, publish and show lists of what is revoked or superseded."`
-	Rules    rulesCmd    `cmd:"" help:"List, check and try rules in CertLogic."`
-	Lot      lotCmd      `cmd:"" help:"Sign and list statements about lots."`
-	Bundle   bundleCmd   `cmd:"" help:"Make, show and keep what offline verifiers carry."`
-	Serve    serveCmd    `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
-	Cfg      configCmd   `cmd:"" name:"config" help:"Show the configuration of a server."`
-	Migrate  migrateCmd  `cmd:"" help:"Bring the schema of a store up to date."`
-	Backup   backupCmd   `cmd:"" help:"Back up a store, and check backups."`
-	Restore  restoreCmd  `cmd:"" help:"Make a store from its backups."`
-	Audit    auditCmd    `cmd:"" help:"Check the audit log of a store, and export it."`
-	Doctor   doctorCmd   `cmd:"" help:"Look for what is wrong with a server, and say what to do."`
-	Version  versionCmd  `cmd:"" help:"Show the version."`
+	Demo     demoCmd        `cmd:"" help:"Run everything on fresh demonstration keys, with a page to try it."`
+	Verify   verifyCmd      `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
+	Inspect  inspectCmd     `cmd:"" help:"Show every layer of a code. Nothing is verified."`
+	Issue    issueCmd       `cmd:"" help:"Sign a certificate."`
+	Print    printCmd       `cmd:"" help:"Print valid certificates on paper, as PDF."`
+	Convert  convertCmd     `cmd:"" help:"Bring the content of a certificate into another format, and say what is lost."`
+	Concepts conceptsCmd    `cmd:"" help:"List concept maps, and translate codes by them."`
+	Keys     keysCmd        `cmd:"" help:"Make and show signing keys."`
+	Trust    trustCmd       `cmd:"" help:"Explain what is trusted, and what is not."`
+	Member   participantCmd `cmd:"" name:"participant" help:"Take part in a trust network: onboarding, uploads, lists."`
+	Status   statusCmd      `cmd:"" help:"Make, publish and show lists of what is revoked or superseded."`
+	Rules    rulesCmd       `cmd:"" help:"List, check and try rules in CertLogic."`
+	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
+	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`
+	Gateway  gatewayCmd     `cmd:"" help:"Run the gateway of a trust network: who is taken in, by whom."`
+	Serve    serveCmd       `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
+	Cfg      configCmd      `cmd:"" name:"config" help:"Show the configuration of a server."`
+	Migrate  migrateCmd     `cmd:"" help:"Bring the schema of a store up to date."`
+	Backup   backupCmd      `cmd:"" help:"Back up a store, and check backups."`
+	Restore  restoreCmd     `cmd:"" help:"Make a store from its backups."`
+	Audit    auditCmd       `cmd:"" help:"Check the audit log of a store, and export it."`
+	Doctor   doctorCmd      `cmd:"" help:"Look for what is wrong with a server, and say what to do."`
+	Version  versionCmd     `cmd:"" help:"Show the version."`
 }
 
 // terminal is what a command reads from and writes to.

@@ -37,8 +37,9 @@ type operated struct {
 	stops    []func() error
 }
 
-// operate begins what an operator sees. s is nil where the server has no store.
-func operate(c *config.Config, m *measures, s *store.Store, desk control.Desk, signing []*keys.Key, f *httpapi.Front, log *slog.Logger) (_ *operated, err error) {
+// operate begins what an operator sees. s is nil where the server has no store,
+// and g where it has no gateway.
+func operate(c *config.Config, m *measures, s *store.Store, desk control.Desk, signing []*keys.Key, g control.Gateway, f *httpapi.Front, log *slog.Logger) (_ *operated, err error) {
 	o := &operated{measures: m}
 	defer func() {
 		if err != nil {
@@ -49,7 +50,7 @@ func operate(c *config.Config, m *measures, s *store.Store, desk control.Desk, s
 	f.Register(m)
 	if s != nil {
 		f.Checks = append(f.Checks, httpapi.Check{Name: "store", Run: s.Ready})
-		stop, err := control.Serve(c.Store.Dir, s, desk, log)
+		stop, err := control.Serve(c.Store.Dir, s, desk, g, log)
 		if err != nil {
 			return nil, err
 		}

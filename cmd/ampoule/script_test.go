@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate})
+	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate, "gate": gate})
 }
 
 // tests are those of the package, which share a PostgreSQL.
@@ -109,7 +109,12 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			port, err := freePort()
+			if err != nil {
+				return err
+			}
 			env.Setenv("PORT", port)
+			gate, err := freePort()
+			env.Setenv("GATE", gate)
 			env.Setenv("AMPOULE_PASSPHRASE", "a passphrase for tests")
 			return err
 		},

@@ -23,6 +23,7 @@ import (
 	"ampoule/format"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
+	"ampoule/internal/control"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/internal/messages"
@@ -135,7 +136,16 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 	}
-	operated, err := operate(settings, measures, s.store, s, signing, front, log)
+	door, named, err := newGatewayDoor(settings, s.store, log)
+	if err != nil {
+		return err
+	}
+	var controlled control.Gateway
+	if named != nil {
+		controlled = named
+		front.Register(door.Collectors()...)
+	}
+	operated, err := operate(settings, measures, s.store, s, signing, controlled, front, log)
 	if err != nil {
 		return err
 	}
@@ -183,7 +193,15 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		listener.Close()
 		return err
 	}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
+	if door != nil {
+		end, err := serveGateway(ctx, settings, door, failed, log)
+		if err != nil {
+			listener.Close()
+			return err
+		}
+		defer end()
+	}
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
 	if h.serving != nil {

@@ -10,6 +10,9 @@ import (
 )
 
 type trustCmd struct {
+	Audit   trustAuditCmd   `cmd:"" help:"Say what is wrong with how a list is kept, and who should mend it."`
+	Watch   trustWatchCmd   `cmd:"" help:"Tell when a key appears, vanishes, changes or comes back, or when two lists differ."`
+	Publish trustPublishCmd `cmd:"" help:"Sign the tree of DID trust lists, as the WHO's network publishes it, and replace it whole."`
 	Explain trustExplainCmd `cmd:"" help:"List every key and every entry that did not become one, with the reason."`
 }
 

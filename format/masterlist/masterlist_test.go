@@ -8,17 +8,27 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
+	name "crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ampoule/format/cms"
+	"ampoule/format/der"
+	"ampoule/format/pkix"
+)
+
+// Object identifiers of RFC 5652.
+const (
+	oidSignedData    = "1.2.840.113549.1.7.2"
+	oidContentType   = "1.2.840.113549.1.9.3"
+	oidMessageDigest = "1.2.840.113549.1.9.4"
+	oidSigningTime   = "1.2.840.113549.1.9.5"
 )
 
 var day = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -59,7 +69,7 @@ func issue(t testing.TB, template x509.Certificate, parent *party) party {
 
 func authority(t testing.TB, country string) party {
 	return issue(t, x509.Certificate{
-		Subject: pkix.Name{Country: []string{country}, CommonName: "CSCA"},
+		Subject: name.Name{Country: []string{country}, CommonName: "CSCA"},
 		IsCA:    true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		SubjectKeyId: []byte(country + " key"),
 	}, nil)
@@ -67,7 +77,7 @@ func authority(t testing.TB, country string) party {
 
 func listSigner(t testing.TB, parent party, usages ...asn1.ObjectIdentifier) party {
 	return issue(t, x509.Certificate{
-		Subject:            pkix.Name{Country: []string{"UT"}, CommonName: "signer"},
+		Subject:            name.Name{Country: []string{"UT"}, CommonName: "signer"},
 		KeyUsage:           x509.KeyUsageDigitalSignature,
 		UnknownExtKeyUsage: usages, SubjectKeyId: []byte("list signer"),
 	}, &parent)
@@ -87,10 +97,10 @@ type message struct {
 	noAttributes          bool
 }
 
-func integer(n byte) []byte { return encode(tagInteger, []byte{n}) }
+func integer(n byte) []byte { return der.Encode(der.TagInteger, []byte{n}) }
 
 func attribute(oid string, value []byte) []byte {
-	return encode(tagSequence, encodeOID(oid), encode(tagSet, value))
+	return der.Encode(der.TagSequence, der.EncodeOID(oid), der.Encode(der.TagSet, value))
 }
 
 func (m message) encode(t testing.TB) []byte {
@@ -101,18 +111,18 @@ func (m message) encode(t testing.TB) []byte {
 	if m.signedAt == "" {
 		m.signedAt = "261101000000Z"
 	}
-	content := encode(tagSequence, integer(0), encode(tagSet, m.certificates...))
+	content := der.Encode(der.TagSequence, integer(0), der.Encode(der.TagSet, m.certificates...))
 	sum := sha256.Sum256(content)
 	attributes := m.attributes
 	if attributes == nil {
 		attributes = [][]byte{
-			attribute(oidContentType, encodeOID(m.content)),
-			attribute(oidSigningTime, encode(tagUTCTime, []byte(m.signedAt))),
-			attribute(oidMessageDigest, encode(tagOctetString, sum[:])),
+			attribute(oidContentType, der.EncodeOID(m.content)),
+			attribute(oidSigningTime, der.Encode(der.TagUTCTime, []byte(m.signedAt))),
+			attribute(oidMessageDigest, der.Encode(der.TagOctetString, sum[:])),
 		}
 	}
-	signed := encode(tagSet, attributes...)
-	tagged := encode(tagContext0, attributes...)
+	signed := der.Encode(der.TagSet, attributes...)
+	tagged := der.Encode(der.TagContext0, attributes...)
 	if m.noAttributes {
 		signed, tagged = content, nil
 	}
@@ -121,26 +131,26 @@ func (m message) encode(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := encode(tagContext0Primitive, m.signer.cert.SubjectKeyId)
+	id := der.Encode(der.TagContext0Primitive, m.signer.cert.SubjectKeyId)
 	if m.bySerial {
-		id = encode(tagSequence, m.signer.cert.RawIssuer, encode(tagInteger, m.signer.cert.SerialNumber.Bytes()))
+		id = der.Encode(der.TagSequence, m.signer.cert.RawIssuer, der.Encode(der.TagInteger, m.signer.cert.SerialNumber.Bytes()))
 	}
-	sha := encode(tagSequence, encodeOID(oidSHA256))
-	info := encode(tagSequence, integer(3), id, sha, tagged,
-		encode(tagSequence, encodeOID("1.2.840.10045.4.3.2")), encode(tagOctetString, signature))
-	octets := encode(tagOctetString, content)
+	sha := der.Encode(der.TagSequence, der.EncodeOID(pkix.OIDSHA256))
+	info := der.Encode(der.TagSequence, integer(3), id, sha, tagged,
+		der.Encode(der.TagSequence, der.EncodeOID("1.2.840.10045.4.3.2")), der.Encode(der.TagOctetString, signature))
+	octets := der.Encode(der.TagOctetString, content)
 	if m.ber {
 		half := len(content) / 2
-		octets = indefinite(tagOctetString|constructed, encode(tagOctetString, content[:half]), encode(tagOctetString, content[half:]))
+		octets = indefinite(der.TagOctetString|der.Constructed, der.Encode(der.TagOctetString, content[:half]), der.Encode(der.TagOctetString, content[half:]))
 	}
-	wrap := encode
+	wrap := der.Encode
 	if m.ber {
 		wrap = indefinite
 	}
-	return wrap(tagSequence, encodeOID(oidSignedData), wrap(tagContext0, wrap(tagSequence,
-		integer(3), encode(tagSet, sha),
-		wrap(tagSequence, encodeOID(m.content), wrap(tagContext0, octets)),
-		encode(tagContext0, m.carried...), encode(tagSet, info))))
+	return wrap(der.TagSequence, der.EncodeOID(oidSignedData), wrap(der.TagContext0, wrap(der.TagSequence,
+		integer(3), der.Encode(der.TagSet, sha),
+		wrap(der.TagSequence, der.EncodeOID(m.content), wrap(der.TagContext0, octets)),
+		der.Encode(der.TagContext0, m.carried...), der.Encode(der.TagSet, info))))
 }
 
 // indefinite writes an element whose end is marked.
@@ -170,15 +180,15 @@ func TestVerify(t *testing.T) {
 		{"BER", with(func(m *message) { m.ber = true }), root.cert.PublicKey, nil},
 		{"without attributes", with(func(m *message) { m.noAttributes = true }), signer.cert.PublicKey, nil},
 		{"signer pinned, not carried", with(func(m *message) { m.carried = nil }), signer.cert.PublicKey, nil},
-		{"authority pinned, signer not carried", with(func(m *message) { m.carried = nil }), root.cert.PublicKey, ErrSignature},
+		{"authority pinned, signer not carried", with(func(m *message) { m.carried = nil }), root.cert.PublicKey, pkix.ErrSignature},
 		{"not a list signer", with(func(m *message) { m.signer, m.carried = plain, [][]byte{plain.der} }), root.cert.PublicKey, ErrSignerUsage},
 		{"signed after its validity", with(func(m *message) { m.signedAt = "491101000000Z" }), root.cert.PublicKey, ErrSignerValidity},
 		{"attributes of another content", with(func(m *message) {
-			m.attributes = [][]byte{attribute(oidContentType, encodeOID(oidMasterList)), attribute(oidMessageDigest, encode(tagOctetString, sum[:]))}
-		}), signer.cert.PublicKey, ErrDigest},
+			m.attributes = [][]byte{attribute(oidContentType, der.EncodeOID(oidMasterList)), attribute(oidMessageDigest, der.Encode(der.TagOctetString, sum[:]))}
+		}), signer.cert.PublicKey, cms.ErrDigest},
 		{"no digest", with(func(m *message) {
-			m.attributes = [][]byte{attribute(oidContentType, encodeOID(oidMasterList))}
-		}), signer.cert.PublicKey, ErrDigest},
+			m.attributes = [][]byte{attribute(oidContentType, der.EncodeOID(oidMasterList))}
+		}), signer.cert.PublicKey, cms.ErrDigest},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			data := tc.m.encode(t)
@@ -211,19 +221,19 @@ func TestParseRefuses(t *testing.T) {
 		data []byte
 		want error
 	}{
-		{"empty", nil, ErrMalformed},
-		{"certificate", root.der, ErrMalformed},
+		{"empty", nil, der.ErrMalformed},
+		{"certificate", root.der, der.ErrMalformed},
 		{"another content", message{certificates: good.certificates, signer: root, content: "1.2.840.113549.1.7.1"}.encode(t), ErrNotMasterList},
 		{"attribute twice", message{signer: root, attributes: [][]byte{
-			attribute(oidContentType, encodeOID(oidMasterList)), attribute(oidContentType, encodeOID(oidMasterList)),
-		}}.encode(t), ErrMalformed},
-		{"trailing", append(good.encode(t), 0), ErrMalformed},
-		{"truncated", good.encode(t)[:200], ErrMalformed},
-		{"deep", bytes.Repeat([]byte{0x30, 0x80}, 100000), ErrTooDeep},
-		{"no end", []byte{0x30, 0x80, 0x30, 0x80}, ErrMalformed},
-		{"length of four gigabytes", []byte{0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0}, ErrMalformed},
-		{"large", make([]byte, MaxBytes+1), ErrTooLarge},
-		{"many", message{certificates: slices.Repeat([][]byte{{0x30, 0}}, MaxCertificates+1), signer: root}.encode(t), ErrTooMany},
+			attribute(oidContentType, der.EncodeOID(oidMasterList)), attribute(oidContentType, der.EncodeOID(oidMasterList)),
+		}}.encode(t), der.ErrMalformed},
+		{"trailing", append(good.encode(t), 0), der.ErrMalformed},
+		{"truncated", good.encode(t)[:200], der.ErrMalformed},
+		{"deep", bytes.Repeat([]byte{0x30, 0x80}, 100000), der.ErrTooDeep},
+		{"no end", []byte{0x30, 0x80, 0x30, 0x80}, der.ErrMalformed},
+		{"length of four gigabytes", []byte{0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0}, der.ErrMalformed},
+		{"large", make([]byte, cms.MaxBytes+1), der.ErrTooLarge},
+		{"many", message{certificates: slices.Repeat([][]byte{{0x30, 0}}, MaxCertificates+1), signer: root}.encode(t), der.ErrTooMany},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := Parse(tc.data); !errors.Is(err, tc.want) {
@@ -250,257 +260,6 @@ func TestChanged(t *testing.T) {
 	}
 }
 
-func TestParseCertificate(t *testing.T) {
-	for _, tc := range []struct {
-		file  string
-		notes []string
-		want  error // of its signature under its own key
-		curve string
-	}{
-		{"brainpool-explicit.der", []string{"explicit-curve"}, nil, "brainpoolP256r1"},
-		{"brainpool-p512.der", nil, nil, "brainpoolP512r1"},
-		{"rsa-pss.der", nil, nil, ""},
-		{"rsa-sha1.der", nil, ErrWeakAlgorithm, ""},
-	} {
-		t.Run(tc.file, func(t *testing.T) {
-			der, err := os.ReadFile(filepath.Join("testdata", tc.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := ParseCertificate(der)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.notes, c.Notes); diff != "" {
-				t.Error(diff)
-			}
-			if k, ok := c.PublicKey.(*ECKey); tc.curve != "" && (!ok || k.Curve.Name != tc.curve) {
-				t.Errorf("key %T", c.PublicKey)
-			}
-			if err := c.CheckSignature(c.PublicKey); !errors.Is(err, tc.want) {
-				t.Errorf("signature: %v, want %v", err, tc.want)
-			}
-			if !c.IsAuthority || c.Subject.Country != "UT" || !c.Subject.Equal(c.Issuer) || len(c.SubjectKeyID) != 20 {
-				t.Errorf("%+v", c)
-			}
-			pub, err := ParsePublicKey(c.RawPublicKey)
-			if err != nil || !pub.(interface{ Equal(crypto.PublicKey) bool }).Equal(c.PublicKey) {
-				t.Errorf("key alone: %v", err)
-			}
-			// A changed content must not verify, on these curves neither.
-			c.RawTBS = append(bytes.Clone(c.RawTBS[:len(c.RawTBS)-1]), c.RawTBS[len(c.RawTBS)-1]^1)
-			if err := c.CheckSignature(c.PublicKey); err == nil || tc.want == nil && !errors.Is(err, ErrSignature) {
-				t.Errorf("changed: %v", err)
-			}
-		})
-	}
-}
-
-// TestLikeX509 holds our reading against crypto/x509's.
-func TestLikeX509(t *testing.T) {
-	root := authority(t, "UT")
-	seal := issue(t, x509.Certificate{
-		Subject: pkix.Name{Country: []string{"ut"}, CommonName: "Zoë  \u202eSigner", OrganizationalUnit: []string{"a", "b"}}, AuthorityKeyId: root.cert.SubjectKeyId,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageDecipherOnly, UnknownExtKeyUsage: []asn1.ObjectIdentifier{listUsage, {2, 23, 136, 1, 1, 14, 2}, {2, 999, 1 << 30}},
-		ExtraExtensions: []pkix.Extension{
-			{Id: asn1.ObjectIdentifier{2, 23, 136, 1, 1, 6, 2}, Value: encode(tagSequence, integer(0), encode(tagSet, encode(0x13, []byte("NV")), encode(0x13, []byte("P"))))},
-			{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: encode(tagSequence, encode(tagContext4, encode(tagSequence,
-				encode(tagSet, encode(tagSequence, encodeOID("2.5.4.7"), encode(tagUTF8String, []byte("UTO")))))))},
-		},
-	}, &root)
-	for _, p := range []party{root, seal} {
-		c, err := ParseCertificate(p.der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !c.NotBefore.Equal(p.cert.NotBefore) || !c.NotAfter.Equal(p.cert.NotAfter) || c.IsAuthority != p.cert.IsCA ||
-			c.KeyUsage != uint16(p.cert.KeyUsage) || !bytes.Equal(c.SubjectKeyID, p.cert.SubjectKeyId) ||
-			!bytes.Equal(c.AuthorityKeyID, p.cert.AuthorityKeyId) || !bytes.Equal(c.Serial, p.cert.SerialNumber.Bytes()) ||
-			!p.cert.PublicKey.(*ecdsa.PublicKey).Equal(c.PublicKey) || c.CheckSignature(root.cert.PublicKey) != nil {
-			t.Errorf("%+v", c)
-		}
-	}
-	c, err := ParseCertificate(seal.der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"NV", "P"}, c.DocumentTypes); diff != "" {
-		t.Error(diff)
-	}
-	if !c.HasExtKeyUsage("2.23.136.1.1.14.2") || !c.HasExtKeyUsage("2.999.1073741824") || c.State != "UTO" || c.Subject.Country != "UT" {
-		t.Errorf("usages %v, state %q, country %q", c.ExtKeyUsage, c.State, c.Subject.Country)
-	}
-	if want := `C=ut, OU=a, OU=b, CN=Zoë  \u202eSigner`; c.Subject.String() != want {
-		t.Errorf("subject %s, want %s", c.Subject, want)
-	}
-}
-
-// replaceOnce makes a certificate that differs in one place.
-func replaceOnce(t *testing.T, der, old, new []byte) []byte {
-	t.Helper()
-	if len(old) != len(new) || bytes.Count(der, old) < 1 {
-		t.Fatalf("%x is not there", old)
-	}
-	return bytes.Replace(bytes.Clone(der), old, new, 1)
-}
-
-func TestLenience(t *testing.T) {
-	root := authority(t, "UT").der
-	explicit, err := os.ReadFile("testdata/brainpool-explicit.der")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rsa, err := os.ReadFile("testdata/rsa-sha1.der")
-	if err != nil {
-		t.Fatal(err)
-	}
-	twins := issue(t, x509.Certificate{ExtraExtensions: []pkix.Extension{
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 98}, Value: []byte{5, 0}}, {Id: asn1.ObjectIdentifier{2, 5, 29, 99}, Value: []byte{5, 0}},
-	}}, nil)
-	negative := replaceOnce(t, root, []byte{2, 1, 7}, []byte{2, 1, 0xf7})
-	notFF := replaceOnce(t, root, []byte{0x30, 3, 1, 1, 0xff}, []byte{0x30, 3, 1, 1, 1})
-	noNull := replaceOnce(t, rsa, append(encodeOID(oidRSA), 5, 0), append(encodeOID(oidRSA), 2, 0))
-	order := curves()[1].N.Bytes()
-	wrong := bytes.Clone(order)
-	wrong[31] ^= 1
-	parsed, err := ParseCertificate(explicit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	point := parsed.RawPublicKey[len(parsed.RawPublicKey)-64:]
-	beside := bytes.Clone(point)
-	beside[63] ^= 1
-	for _, tc := range []struct {
-		name string
-		der  []byte
-		note string
-		want error
-	}{
-		{"negative serial", negative, "negative-serial", nil},
-		{"TRUE that is not FF", notFF, "odd-basic-constraints", nil},
-		{"RSA without NULL", noNull, "rsa-parameters", nil},
-		{"a curve of its own", replaceOnce(t, explicit, order, wrong), "", ErrPublicKey},
-		{"a point beside the curve", replaceOnce(t, explicit, point, beside), "", ErrPublicKey},
-		{"unknown critical extension", replaceOnce(t, root, encodeOID(extKeyUsage), encodeOID("2.5.29.99")), "", ErrCritical},
-		{"extension twice", replaceOnce(t, twins.der, encodeOID("2.5.29.98"), encodeOID("2.5.29.99")), "", ErrDuplicate},
-		{"trailing", append(bytes.Clone(root), 0), "", ErrMalformed},
-		{"large", make([]byte, maxCertificate+1), "", ErrTooLarge},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			c, err := ParseCertificate(tc.der)
-			if !errors.Is(err, tc.want) {
-				t.Fatalf("got %v, want %v", err, tc.want)
-			}
-			if err == nil && !slices.Contains(c.Notes, tc.note) {
-				t.Errorf("notes %v, want %s", c.Notes, tc.note)
-			}
-		})
-	}
-}
-
-// TestCurves holds the constants and the arithmetic against each other, and
-// against the standard library where it has the curve.
-func TestCurves(t *testing.T) {
-	multiply := func(c *Curve, k *big.Int, p jacobian) (x, y *big.Int) {
-		sum := jacobian{new(big.Int), new(big.Int), new(big.Int)}
-		for i := k.BitLen() - 1; i >= 0; i-- {
-			if sum = c.double(sum); k.Bit(i) == 1 {
-				sum = c.add(sum, p)
-			}
-		}
-		if sum.z.Sign() == 0 {
-			return nil, nil
-		}
-		zi := new(big.Int).ModInverse(sum.z, c.P)
-		zz := c.mul(zi, zi)
-		return c.mul(sum.x, zz), c.mul(sum.y, c.mul(zz, zi))
-	}
-	for _, c := range curves() {
-		t.Run(c.Name, func(t *testing.T) {
-			g := c.affine(c.X, c.Y)
-			if !c.contains(c.X, c.Y) || !c.P.ProbablyPrime(10) || !c.N.ProbablyPrime(10) {
-				t.Fatal("constants")
-			}
-			if x, _ := multiply(c, c.N, g); x != nil {
-				t.Fatal("the order is not the order")
-			}
-			secret, err := rand.Int(rand.Reader, c.N)
-			if err != nil {
-				t.Fatal(err)
-			}
-			x, y := multiply(c, secret, g)
-			if !c.contains(x, y) {
-				t.Fatal("left the curve")
-			}
-			k := &ECKey{c, x, y}
-			if pub, err := c.newKey(k.Bytes()); err != nil {
-				t.Fatalf("%v: %v", pub, err)
-			}
-			bad := k.Bytes()
-			bad[len(bad)-1] ^= 1
-			if _, err := c.newKey(bad); !errors.Is(err, ErrPublicKey) {
-				t.Errorf("a point beside the curve: %v", err)
-			}
-
-			// A signature made by hand: s = (e + r d) / k.
-			digest := sha256.Sum256([]byte(c.Name))
-			e := new(big.Int).SetBytes(digest[:])
-			if extra := 256 - c.N.BitLen(); extra > 0 {
-				e.Rsh(e, uint(extra))
-			}
-			nonce := big.NewInt(0x1234567)
-			r, _ := multiply(c, nonce, g)
-			r.Mod(r, c.N)
-			s := new(big.Int).Mul(r, secret)
-			s.Mul(s.Add(s, e), new(big.Int).ModInverse(nonce, c.N)).Mod(s, c.N)
-			if !k.verify(digest[:], r, s) {
-				t.Error("a good signature is refused")
-			}
-			if c.std != nil {
-				pub, err := ecdsa.ParseUncompressedPublicKey(c.std, k.Bytes())
-				if err != nil || !ecdsa.Verify(pub, digest[:], r, s) {
-					t.Errorf("the standard library differs: %v", err)
-				}
-			}
-			zero, one := new(big.Int), big.NewInt(1)
-			for _, bad := range [][2]*big.Int{
-				{zero, s}, {r, zero}, {c.N, s}, {r, c.N}, {new(big.Int).Add(r, c.N), s}, {r, new(big.Int).Add(s, one)},
-				{new(big.Int).Neg(r), s}, {s, r},
-			} {
-				if k.verify(digest[:], bad[0], bad[1]) {
-					t.Errorf("verified r=%x s=%x", bad[0], bad[1])
-				}
-			}
-		})
-	}
-}
-
-func TestTimes(t *testing.T) {
-	for _, tc := range []struct {
-		tag  byte
-		text string
-		want string
-	}{
-		{tagUTCTime, "491231235959Z", "2049-12-31T23:59:59Z"},
-		{tagUTCTime, "500101000000Z", "1950-01-01T00:00:00Z"},
-		{tagUTCTime, "690101000000Z", "1969-01-01T00:00:00Z"},
-		{tagGeneralizedTime, "20560101000000Z", "2056-01-01T00:00:00Z"},
-		{tagUTCTime, "2601010000Z", ""},
-		{tagGeneralizedTime, "20561301000000Z", ""},
-		{tagOctetString, "20560101000000Z", ""},
-	} {
-		r := &reader{rest: encode(tc.tag, []byte(tc.text))}
-		got := r.time("t")
-		if tc.want == "" {
-			if r.err == nil {
-				t.Errorf("%s: accepted as %s", tc.text, got)
-			}
-		} else if r.err != nil || got.Format(time.RFC3339) != tc.want {
-			t.Errorf("%s: %s, want %s (%v)", tc.text, got, tc.want, r.err)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	root := authority(f, "UT")
 	for _, ber := range []bool{false, true} {
@@ -517,39 +276,6 @@ func FuzzParse(f *testing.F) {
 					t.Error("verified with another certificate")
 				}
 			}
-		}
-	})
-}
-
-func FuzzParseCertificate(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.der")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, file := range files {
-		der, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(der)
-	}
-	f.Add(authority(f, "UT").der)
-	f.Fuzz(func(t *testing.T, der []byte) {
-		c, err := ParseCertificate(der)
-		if err != nil {
-			return
-		}
-		if !bytes.Equal(c.Raw, der) || !bytes.Contains(der, c.RawTBS) || c.PublicKey == nil {
-			t.Errorf("%+v", c)
-		}
-		// What the standard library reads, too, is the same certificate.
-		std, err := x509.ParseCertificate(der)
-		if err != nil {
-			return
-		}
-		if !bytes.Equal(c.RawTBS, std.RawTBSCertificate) || c.IsAuthority != std.IsCA ||
-			!bytes.Equal(c.SubjectKeyID, std.SubjectKeyId) || !bytes.Equal(c.AuthorityKeyID, std.AuthorityKeyId) {
-			t.Error("read otherwise than by crypto/x509")
 		}
 	})
 }

@@ -128,6 +128,44 @@ type Config struct {
 		Shrink int `toml:"shrink" default:"20"`
 	} `toml:"publish"`
 
+	Gateway struct {
+		// Name is what the gateway is called in proposals: one for each environment.
+		// Empty: there is no gateway.
+		Name string `toml:"name"`
+		// Listen is its address, apart from that of the pages: who connects there shows
+		// a certificate.
+		Listen string `toml:"listen" default:"127.0.0.1:8443"`
+		// Certificate and Key are its own, in PEM. Without them it serves HTTP, to
+		// proxies only.
+		Certificate string `toml:"certificate"`
+		Key         string `toml:"key"`
+		// Proxies are the networks whose X-SSL-Client-… headers are believed.
+		Proxies []string `toml:"proxies"`
+		// Anchors are files with the trust anchor's certificate or public key, in PEM:
+		// two, while one follows the other.
+		Anchors []string `toml:"anchors"`
+		// Operators are those who approve: NAME=FILE with the public key, in PEM.
+		Operators []string `toml:"operators"`
+		// Domains are those of the network, each with its other spellings behind =.
+		Domains []string `toml:"domains" default:"DCC,DDCC,DICVP=ICVP|dICVP,IPS-PILGRIMAGE,PH4H"`
+		// Properties are the names of those that an upload may have.
+		Properties []string `toml:"properties"`
+		// Rights are those at the revocation list of participants whose proposal names
+		// none.
+		Rights []string `toml:"rights" default:"RevocationListReader,RevocationUploader,RevocationDeleter"`
+		// Strict are the checks of uploads that other gateways leave out: dates, keys,
+		// usage, outlive.
+		Strict []string `toml:"strict" default:"dates,keys,usage"`
+		// ValueSets is a folder of value sets, ID.json each.
+		ValueSets string `toml:"value_sets"`
+		// Public is a folder of published trust lists, served to everybody below /v2/.
+		Public string `toml:"public"`
+		// Rate is how many requests a second one participant may send, and Burst how
+		// many at once. 0: no limit.
+		Rate  int `toml:"rate" default:"20"`
+		Burst int `toml:"burst" default:"200"`
+	} `toml:"gateway"`
+
 	Telemetry struct {
 		// OTLP is the address of a collector that traces are sent to, by OTLP over HTTP:
 		// http://127.0.0.1:4318. Empty: none are.
@@ -275,6 +313,16 @@ func (c *Config) check() error {
 		return refuse("publish", "days from 1 to 366, every a minute at least, shrink from 0 to 100")
 	case c.Access.Origin != "" && c.Store.Dir == "":
 		return refuse("access.origin", "people are kept in a store, and store.dir names none")
+	case (c.Gateway.Certificate == "") != (c.Gateway.Key == ""):
+		return refuse("gateway", "certificate and key belong together")
+	case c.Gateway.Name != "" && (c.Store.Dir == "" || len(c.Gateway.Anchors) == 0):
+		return refuse("gateway", "it needs a store and a trust anchor")
+	case c.Gateway.Name != "" && c.Gateway.Certificate == "" && len(c.Gateway.Proxies) == 0:
+		return refuse("gateway", "without a certificate of its own it stands behind a proxy, and gateway.proxies names none")
+	case c.Gateway.Name != "" && c.Gateway.Certificate != "" && len(c.Gateway.Proxies) > 0:
+		return refuse("gateway", "TLS ends here or at a proxy: certificate and proxies exclude each other")
+	case c.Gateway.Rate < 0 || c.Gateway.Burst < 0 || c.Gateway.Rate > 0 && c.Gateway.Burst == 0:
+		return refuse("gateway", "rate and burst are numbers of requests")
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level):
 		return refuse("log.level", "debug, info, warn or error")
 	}

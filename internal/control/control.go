@@ -17,12 +17,15 @@
 //	GET /key         how many certificates in force are of ?kid=, in JSON
 //	POST /key        the signing key ?kid= is compromised: it signs no more, and
 //	                 ?do= revoke, reissue or nothing is done to ?agreed= records
+//	GET /gateway     who takes part in the gateway, in JSON
+//	POST /gateway    applies a proposal, {"proposal", "approvals"} in base64
 //
 // Every answer that is no JSON object is followed by the trailer Ampoule-End: whole. A
 // stream that ends without it was cut off.
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -38,11 +41,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"ampoule/format"
 	"ampoule/internal/store"
+	"ampoule/party/gateway"
 )
 
 // ErrNoServer says that no server has the store of a folder open.
@@ -99,10 +104,16 @@ type Compromised struct {
 	Serial   int64    `json:"serial"`    // of that bundle; 0: this service makes none
 }
 
-// Serve answers on the socket of a folder until stop is called. The caller has the
-// store of that folder open, so that a socket that is there already is of a server
-// that is gone.
-func Serve(dir string, s Store, desk Desk, log *slog.Logger) (stop func() error, err error) {
+// Gateway is what the socket gives away of a gateway.
+type Gateway interface {
+	ApplyProposal(ctx context.Context, proposal []byte, approvals [][]byte) (*gateway.Applied, error)
+	GatewayStatus(context.Context) (*gateway.Status, error)
+}
+
+// Serve answers on the socket of a folder until stop is called. g is nil where
+// there is no gateway. The caller has the store of that folder open, so that a socket
+// that is there already is of a server that is gone.
+func Serve(dir string, s Store, desk Desk, g Gateway, log *slog.Logger) (stop func() error, err error) {
 	path, release, err := address(dir)
 	if err != nil {
 		return nil, err
@@ -121,7 +132,7 @@ func Serve(dir string, s Store, desk Desk, log *slog.Logger) (stop func() error,
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	server := &http.Server{Handler: handler(s, desk, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: handler(s, desk, g, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the control socket has ended", "error", err.Error())
@@ -132,7 +143,7 @@ func Serve(dir string, s Store, desk Desk, log *slog.Logger) (stop func() error,
 	}, nil
 }
 
-func handler(s Store, desk Desk, log *slog.Logger) http.Handler {
+func handler(s Store, desk Desk, g Gateway, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	object := func(what string, get func(*http.Request) (any, error)) {
 		mux.HandleFunc(what, func(w http.ResponseWriter, r *http.Request) {
@@ -173,6 +184,24 @@ func handler(s Store, desk Desk, log *slog.Logger) http.Handler {
 		}
 		return desk.KeyCompromised(r.Context(), kid, r.URL.Query().Get("do"), agreed)
 	})
+	if g != nil {
+		object("GET /gateway", func(r *http.Request) (any, error) { return g.GatewayStatus(r.Context()) })
+		mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
+			var order gatewayOrder
+			err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&order)
+			var applied *gateway.Applied
+			if err == nil {
+				applied, err = g.ApplyProposal(r.Context(), order.Proposal, order.Approvals)
+			}
+			if err != nil {
+				log.Warn("a proposal was not applied", "error", err.Error())
+				http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+				return
+			}
+			log.Info("a proposal was applied", "count", applied.Added+applied.Removed)
+			_ = json.NewEncoder(w).Encode(applied) // who asked has gone
+		})
+	}
 	stream := func(what string, copy func(*http.Request, io.Writer) error) {
 		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", endTrailer)
@@ -319,6 +348,50 @@ func (c *Client) KeyAffected(ctx context.Context, kid string) (*Affected, error)
 func (c *Client) KeyCompromised(ctx context.Context, kid, do string, agreed int) (*Compromised, error) {
 	done := new(Compromised)
 	return done, c.answer(ctx, http.MethodPost, "key?"+url.Values{"kid": {kid}, "do": {do}, "agreed": {strconv.Itoa(agreed)}}.Encode(), done)
+}
+
+// gatewayOrder is the body of POST /gateway.
+type gatewayOrder struct {
+	Proposal  []byte   `json:"proposal"`
+	Approvals [][]byte `json:"approvals"`
+}
+
+// maxOrder bounds it: a proposal in base64, and a few approvals.
+const maxOrder = 2 * gateway.MaxProposal
+
+// GatewayStatus asks who takes part in the gateway.
+func (c *Client) GatewayStatus(ctx context.Context) (*gateway.Status, error) {
+	s := new(gateway.Status)
+	return s, c.object(ctx, "gateway", s)
+}
+
+// ApplyProposal has the server apply a proposal.
+func (c *Client) ApplyProposal(ctx context.Context, proposal []byte, approvals [][]byte) (*gateway.Applied, error) {
+	body, err := json.Marshal(gatewayOrder{proposal, approvals})
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control/gateway", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("control: the server: %w", err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("control: the server says: %s", format.Visible(strings.TrimSpace(string(answer))))
+	}
+	a := new(gateway.Applied)
+	if err := json.Unmarshal(answer, a); err != nil {
+		return nil, fmt.Errorf("control: gateway: %w", err)
+	}
+	return a, nil
 }
 
 func (c *Client) object(ctx context.Context, what string, v any) error {

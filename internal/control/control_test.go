@@ -83,7 +83,7 @@ func TestControl(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, socketFile), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			stop, err := Serve(dir, fake{text: c.text}, fake{text: c.text}, slog.New(slog.DiscardHandler))
+			stop, err := Serve(dir, fake{text: c.text}, fake{text: c.text}, nil, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestCutOff(t *testing.T) {
 	for _, text := range []string{"", "some", strings.Repeat("much ", 1<<20)} {
 		dir := t.TempDir()
 		var log bytes.Buffer
-		stop, err := Serve(dir, fake{errors.New("the disk"), text}, fake{errors.New("the disk"), text}, slog.New(slog.NewTextHandler(&log, nil)))
+		stop, err := Serve(dir, fake{errors.New("the disk"), text}, fake{errors.New("the disk"), text}, nil, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

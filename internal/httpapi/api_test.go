@@ -259,16 +259,16 @@ func TestLimits(t *testing.T) {
 // TestLimitsForget: no more addresses are remembered than there is room for, and
 // those that were quiet are forgotten first.
 func TestLimitsForget(t *testing.T) {
-	var l limits
+	var l Limits[netip.Prefix]
 	at := today
 	for i := range maxLimits {
-		l.allow(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1, 2, at)
+		l.Allow(Network(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), 1, 2, at)
 	}
 	late := netip.MustParseAddr("192.0.2.1")
-	if l.allow(late, 1, 2, at.Add(time.Second)) {
+	if l.Allow(Network(late), 1, 2, at.Add(time.Second)) {
 		t.Error("one more was let in")
 	}
-	if !l.allow(late, 1, 2, at.Add(3*time.Second)) || len(l.by) != 1 {
+	if !l.Allow(Network(late), 1, 2, at.Add(3*time.Second)) || len(l.by) != 1 {
 		t.Errorf("%d are remembered after all were quiet", len(l.by))
 	}
 }

@@ -38,7 +38,7 @@ type Front struct {
 	Answered func(Answered)
 
 	shown    atomic.Pointer[shown]
-	limits   limits
+	limits   Limits[netip.Prefix]
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	outcomes *prometheus.CounterVec
@@ -101,11 +101,11 @@ func (f *Front) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", f.ready)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { f.shown.Load().ServeHTTP(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Request-Id", requestID(r))
+		w.Header().Set("X-Request-Id", RequestID(r))
 		if f.cors(w, r) {
 			return
 		}
-		if !f.limits.allow(f.address(r), f.Rate, f.Burst, time.Now()) {
+		if !f.limits.Allow(Network(f.address(r)), f.Rate, f.Burst, time.Now()) {
 			(&server{Page: &Page{}, log: slog.New(slog.DiscardHandler)}).fail(&answer{ResponseWriter: w}, plain(r), problemTooMany)
 			f.requests.WithLabelValues("limited", method(r), "429").Inc()
 			return
@@ -171,9 +171,9 @@ func (f *Front) count(r *http.Request, a *answer, took time.Duration) {
 	}
 }
 
-// requestID returns the number that the sender gave the request, if it is one
+// RequestID returns the number that the sender gave the request, if it is one
 // that may stand in a log, or a new one.
-func requestID(r *http.Request) string {
+func RequestID(r *http.Request) string {
 	if id := r.Header.Get("X-Request-Id"); len(id) >= 8 && len(id) <= 64 && strings.Trim(id, "0123456789abcdefABCDEF-") == "" {
 		return id
 	}
@@ -233,10 +233,10 @@ func (f *Front) believed(addr netip.Addr) bool {
 	return slices.ContainsFunc(f.Proxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// limits are those of each address, an IPv6 network of 64 bits being one.
-type limits struct {
+// Limits are those of each who asks. The zero value is ready.
+type Limits[K comparable] struct {
 	mu sync.Mutex // held while one is looked up
-	by map[netip.Prefix]*limit
+	by map[K]*limit
 }
 
 type limit struct {
@@ -244,27 +244,34 @@ type limit struct {
 	used time.Time
 }
 
-// maxLimits bounds how many addresses are remembered: 100 bytes each.
+// maxLimits bounds how many are remembered: 100 bytes each.
 const maxLimits = 1 << 16
 
-func (l *limits) allow(addr netip.Addr, perSecond, burst int, now time.Time) bool {
-	if perSecond == 0 {
-		return true
-	}
+// Network is what addresses share a limit: an IPv6 network of 64 bits is one.
+func Network(addr netip.Addr) netip.Prefix {
 	bits := 32
 	if addr.Is6() {
 		bits = 64
 	}
 	network, err := addr.Prefix(bits)
 	if err != nil {
-		network = netip.Prefix{}
+		return netip.Prefix{}
+	}
+	return network
+}
+
+// Allow reports whether who may ask now, so many times a second and so many at
+// once; perSecond 0: always.
+func (l *Limits[K]) Allow(who K, perSecond, burst int, now time.Time) bool {
+	if perSecond == 0 {
+		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.by == nil {
-		l.by = make(map[netip.Prefix]*limit)
+		l.by = make(map[K]*limit)
 	}
-	known := l.by[network]
+	known := l.by[who]
 	if known == nil {
 		if len(l.by) >= maxLimits {
 			// Who has been quiet for long enough has all of its burst again, and need
@@ -280,7 +287,7 @@ func (l *limits) allow(addr netip.Addr, perSecond, burst int, now time.Time) boo
 			}
 		}
 		known = &limit{Limiter: rate.NewLimiter(rate.Limit(perSecond), burst)}
-		l.by[network] = known
+		l.by[who] = known
 	}
 	known.used = now
 	return known.AllowN(now, 1)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ampoule/format"
+	"ampoule/trust"
 )
 
 // Defects of an order for a certificate.
@@ -28,15 +29,15 @@ const (
 	ErrNotCA       format.Defect = "not-an-authority" // the key's certificate cannot issue others
 )
 
-// Role is what a certificate is for: a code of the GDHCN's KeyUsage code system.
-type Role string
+// Role is what a certificate is for.
+type Role = trust.Role
 
 // The roles of a participant's certificates.
 const (
-	RoleSCA Role = "SCA" // signing certificate authority: issues document signers
-	RoleDSC Role = "DSC" // document signer: signs health certificates
-	RoleUP  Role = "UP"  // upload: signs what is sent to the gateway
-	RoleTLS Role = "TLS" // connects to the gateway
+	RoleSCA = trust.RoleSCA
+	RoleDSC = trust.RoleDSC
+	RoleUP  = trust.RoleUP
+	RoleTLS = trust.RoleTLS
 )
 
 // Participant is who a certificate names as its subject.
@@ -95,6 +96,9 @@ type DSCProfile struct {
 	Usages    []Usage   // none means any
 	Years     int       // 0 means 2
 	Name      string    // common name; "" means the participant's with " DSC"
+	// SignMonths is how long it signs, after which it only verifies: its private key
+	// usage period. 0 says nothing.
+	SignMonths int
 	// Signer is a key that is there already, such as one on hardware; nil: one of
 	// the algorithm is made.
 	Signer crypto.Signer
@@ -111,6 +115,8 @@ const (
 	scaYears = 4
 	dscYears = 2
 	upYears  = 1
+
+	anchorYears = 10
 )
 
 // NewSCA makes a self-signed certificate authority: P-256, valid for 4 years
@@ -119,18 +125,26 @@ const (
 // Of random only serial numbers are read; Go makes keys and ECDSA signatures
 // from the system's source. Nil stands for that source, too.
 func NewSCA(p Participant, now time.Time, random io.Reader) (*SCA, error) {
+	return makeSCA(p, scaYears, 0, now, random)
+}
+
+func makeSCA(p Participant, validYears, signMonths int, now time.Time, random io.Reader) (*SCA, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	k, err := selfSigned(&x509.Certificate{
+	template := &x509.Certificate{
 		Subject:               p.subject(p.Name),
 		NotBefore:             now.UTC().Truncate(time.Second),
-		NotAfter:              years(now, scaYears),
+		NotAfter:              years(now, validYears),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
 		MaxPathLenZero:        true,
-	}, random)
+	}
+	if err := signFor(template, signMonths); err != nil {
+		return nil, err
+	}
+	k, err := selfSigned(template, random)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +202,9 @@ func (s *SCA) IssueDSC(profile DSCProfile, now time.Time, random io.Reader) (*Ke
 		}
 		template.UnknownExtKeyUsage = append(template.UnknownExtKeyUsage, u.OID())
 	}
+	if err := signFor(template, profile.SignMonths); err != nil {
+		return nil, err
+	}
 	return s.issue(template, profile, random)
 }
 
@@ -220,13 +237,31 @@ func (s *SCA) issue(template *x509.Certificate, profile DSCProfile, random io.Re
 // NewUP makes the self-signed certificate that signs uploads, P-256, valid for
 // a year from now.
 func NewUP(p Participant, now time.Time, random io.Reader) (*Key, error) {
+	return makeUP(p, upYears, now, random)
+}
+
+func makeUP(p Participant, validYears int, now time.Time, random io.Reader) (*Key, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
 	return selfSigned(&x509.Certificate{
 		Subject:   p.subject(p.Name + " UP"),
 		NotBefore: now.UTC().Truncate(time.Second),
-		NotAfter:  years(now, upYears),
+		NotAfter:  years(now, validYears),
+		KeyUsage:  x509.KeyUsageDigitalSignature,
+	}, random)
+}
+
+// NewAnchor makes the self-signed certificate of a gateway's trust anchor, P-256,
+// valid for ten years from now: participants pin it, and it is renewed by hand.
+func NewAnchor(p Participant, now time.Time, random io.Reader) (*Key, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return selfSigned(&x509.Certificate{
+		Subject:   p.subject(p.Name),
+		NotBefore: now.UTC().Truncate(time.Second),
+		NotAfter:  years(now, anchorYears),
 		KeyUsage:  x509.KeyUsageDigitalSignature,
 	}, random)
 }
@@ -234,16 +269,84 @@ func NewUP(p Participant, now time.Time, random io.Reader) (*Key, error) {
 // NewTLS makes the self-signed certificate of a client of the gateway, P-256,
 // valid for a year from now.
 func NewTLS(p Participant, now time.Time, random io.Reader) (*Key, error) {
+	return makeTLS(p, upYears, now, random)
+}
+
+func makeTLS(p Participant, validYears int, now time.Time, random io.Reader) (*Key, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
 	return selfSigned(&x509.Certificate{
 		Subject:     p.subject(p.Name + " TLS"),
 		NotBefore:   now.UTC().Truncate(time.Second),
-		NotAfter:    years(now, upYears),
+		NotAfter:    years(now, validYears),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, random)
+}
+
+// MaterialProfile orders a participant's material. The zero value has the periods
+// that the network's implementation guide asks for: SCA 4 years, of which it
+// signs 1; DSC 2 years, of which it signs half a year; UP and TLS 1.
+type MaterialProfile struct {
+	SCAYears, UPYears, TLSYears int
+}
+
+// Member is the material of one participant.
+type Member struct {
+	SCA          *SCA
+	UP, TLS, DSC *Key
+}
+
+// NewMember makes all that a participant needs for its onboarding, and its first
+// document signer. It returns ErrValidity for a period that the network would
+// refuse.
+func NewMember(p Participant, profile MaterialProfile, now time.Time, random io.Reader) (*Member, error) {
+	for _, y := range []struct {
+		years              *int
+		least, most, usual int
+	}{{&profile.SCAYears, 2, 4, scaYears}, {&profile.UPYears, 1, 2, upYears}, {&profile.TLSYears, 1, 2, upYears}} {
+		if *y.years == 0 {
+			*y.years = y.usual
+		}
+		if *y.years < y.least || *y.years > y.most {
+			return nil, fmt.Errorf("keys: %d years, want %d to %d: %w", *y.years, y.least, y.most, ErrValidity)
+		}
+	}
+	m := new(Member)
+	var err error
+	if m.SCA, err = makeSCA(p, profile.SCAYears, 12, now, random); err != nil {
+		return nil, err
+	}
+	if m.UP, err = makeUP(p, profile.UPYears, now, random); err != nil {
+		return nil, err
+	}
+	if m.TLS, err = makeTLS(p, profile.TLSYears, now, random); err != nil {
+		return nil, err
+	}
+	m.DSC, err = m.SCA.IssueDSC(DSCProfile{Name: p.Organization + " DSC", SignMonths: 6}, now, random)
+	return m, err
+}
+
+var oidPrivateKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 16}
+
+// signFor says for how long the private key signs (X.509, privateKeyUsagePeriod;
+// Doc 9303-12 asks for it, and the network's configuration has it):
+//
+//	SEQUENCE { notBefore [0] GeneralizedTime, notAfter [1] GeneralizedTime }
+func signFor(template *x509.Certificate, months int) error {
+	if months == 0 {
+		return nil
+	}
+	der, err := asn1.Marshal(struct {
+		NotBefore time.Time `asn1:"tag:0,generalized"`
+		NotAfter  time.Time `asn1:"tag:1,generalized"`
+	}{template.NotBefore, template.NotBefore.AddDate(0, months, 0)})
+	if err != nil {
+		return fmt.Errorf("keys: private key usage period: %w", err)
+	}
+	template.ExtraExtensions = append(template.ExtraExtensions, pkix.Extension{Id: oidPrivateKeyUsage, Value: der})
+	return nil
 }
 
 func years(now time.Time, n int) time.Time {

@@ -339,3 +339,40 @@ func TestOpenSSL(t *testing.T) {
 		}
 	}
 }
+
+func TestNewMember(t *testing.T) {
+	p := Participant{Country: "XA", Organization: "SPECIMEN", Name: "SPECIMEN SCA"}
+	m, err := NewMember(p, MaterialProfile{SCAYears: 2, UPYears: 2}, now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for role, k := range map[Role]*Key{RoleSCA: m.SCA.Key, RoleUP: m.UP, RoleTLS: m.TLS, RoleDSC: m.DSC} {
+		if got := Lint(k.Certificate(), role); got != nil {
+			t.Errorf("%s: %q", role, got)
+		}
+	}
+	for name, tc := range map[string]struct {
+		c      *x509.Certificate
+		months int
+	}{"SCA": {m.SCA.Key.Certificate(), 12}, "DSC": {m.DSC.Certificate(), 6}} {
+		var period struct {
+			NotBefore time.Time `asn1:"tag:0,generalized"`
+			NotAfter  time.Time `asn1:"tag:1,generalized"`
+		}
+		for _, e := range tc.c.Extensions {
+			if e.Id.Equal(oidPrivateKeyUsage) {
+				if rest, err := asn1.Unmarshal(e.Value, &period); err != nil || len(rest) > 0 || e.Critical {
+					t.Errorf("%s: %x: %v", name, e.Value, err)
+				}
+			}
+		}
+		if !period.NotBefore.Equal(tc.c.NotBefore) || !period.NotAfter.Equal(tc.c.NotBefore.AddDate(0, tc.months, 0)) {
+			t.Errorf("%s signs from %v to %v", name, period.NotBefore, period.NotAfter)
+		}
+	}
+	for _, profile := range []MaterialProfile{{SCAYears: 1}, {SCAYears: 5}, {UPYears: 3}, {TLSYears: -1}} {
+		if _, err := NewMember(p, profile, now, nil); !errors.Is(err, ErrValidity) {
+			t.Errorf("%+v: %v", profile, err)
+		}
+	}
+}

@@ -68,6 +68,9 @@ var backedUp = []table{
 	{"session", []string{"id", "hash", "account", "kind", "created", "seen", "ends"}},
 	{"token", []string{"id", "hash", "account", "scopes", "facility", "created", "ends", "used", "content"}},
 	{"setting", []string{"name", "value"}},
+	{"gateway_item", []string{"id", "number", "kind", "name", "country", "grp", "domain", "kid", "claim", "signer", "created", "changed", "expires", "deleted", "about", "content", "signed"}},
+	{"gateway_clock", []string{"id", "changed", "number"}},
+	{"gateway_applied", []string{"digest", "changed"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

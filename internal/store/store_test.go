@@ -13,6 +13,7 @@ import (
 	"ampoule/internal/access"
 	"ampoule/internal/keys"
 	"ampoule/internal/storetest"
+	"ampoule/party/gateway"
 	"ampoule/party/issuer"
 )
 
@@ -105,6 +106,21 @@ func TestIssuing(t *testing.T) {
 		storetest.Issuing(t, func(t *testing.T) issuer.Book {
 			dsn, _ := storetest.Postgres(t)
 			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
+		})
+	})
+}
+
+// TestGateway is the contract of the book of a gateway.
+func TestGateway(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		storetest.Gateway(t, func(t *testing.T) gateway.Book {
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t)}).Gateway()
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		storetest.Gateway(t, func(t *testing.T) gateway.Book {
+			dsn, _ := storetest.Postgres(t)
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn}).Gateway()
 		})
 	})
 }

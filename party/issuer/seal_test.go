@@ -12,7 +12,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
-	"ampoule/format/masterlist"
+	"ampoule/format/pkix"
 	"ampoule/internal/keys"
 	"ampoule/party/verifier"
 	"ampoule/trust"
@@ -198,11 +198,11 @@ func TestSealRefuses(t *testing.T) {
 // The certificates say what the passport world asks of them.
 func TestSealCertificates(t *testing.T) {
 	i, _, _ := newSealIssuer(t)
-	authority, err := masterlist.ParseCertificate(i.Chain[1])
+	authority, err := pkix.ParseCertificate(i.Chain[1])
 	if err != nil || authority.State != "XXA" || len(authority.Notes) > 0 || !authority.IsAuthority {
 		t.Errorf("%v %+v", err, authority)
 	}
-	signer, err := masterlist.ParseCertificate(i.Chain[0])
+	signer, err := pkix.ParseCertificate(i.Chain[0])
 	if err != nil || cmp.Diff([]string{"NV"}, signer.DocumentTypes) != "" || len(signer.Notes) > 0 || signer.Subject.Country != "XA" || signer.IsAuthority {
 		t.Errorf("%v %+v", err, signer)
 	}

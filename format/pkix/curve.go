@@ -1,4 +1,4 @@
-package masterlist
+package pkix
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/big"
 	"sync"
+
+	"ampoule/format/der"
 )
 
 // Curve is an elliptic curve y² = x³ + ax + b over a prime field that passports
@@ -242,9 +244,9 @@ func (c *Curve) add(p, q jacobian) jacobian {
 // that are those of a curve with a name (X9.62 ECParameters). Others are
 // refused: whoever may choose a curve can choose one that he knows how to
 // forge on.
-func readCurve(parameters element) (c *Curve, explicit bool, err error) {
-	if parameters.tag == tagOID {
-		oid, _ := decodeOID(parameters.body)
+func readCurve(parameters der.Element) (c *Curve, explicit bool, err error) {
+	if parameters.Tag == der.TagOID {
+		oid, _ := der.DecodeOID(parameters.Body)
 		for _, c := range curves() {
 			if c.oid == oid {
 				return c, false, nil
@@ -252,33 +254,33 @@ func readCurve(parameters element) (c *Curve, explicit bool, err error) {
 		}
 		return nil, false, fmt.Errorf("curve %s: %w", oid, ErrPublicKey)
 	}
-	if parameters.tag != tagSequence {
+	if parameters.Tag != der.TagSequence {
 		return nil, false, fmt.Errorf("curve parameters: %w", ErrPublicKey)
 	}
-	r := parameters.inside()
-	r.take(tagInteger, "version")
-	field := r.sequence("fieldID")
-	kind := field.oid("fieldType")
-	p := field.take(tagInteger, "prime").body
-	curve := r.sequence("curve")
-	a := curve.take(tagOctetString, "a").body
-	b := curve.take(tagOctetString, "b").body
-	curve.optional(tagBitString) // the seed, which proves how the curve was chosen
-	curve.end("curve")
-	base := r.take(tagOctetString, "base").body
-	order := r.take(tagInteger, "order").body
-	cofactor, hasCofactor := r.optional(tagInteger)
-	if err := first(r, field, curve).err; err != nil {
+	r := parameters.Inside()
+	r.Take(der.TagInteger, "version")
+	field := r.Sequence("fieldID")
+	kind := field.OID("fieldType")
+	p := field.Take(der.TagInteger, "prime").Body
+	curve := r.Sequence("curve")
+	a := curve.Take(der.TagOctetString, "a").Body
+	b := curve.Take(der.TagOctetString, "b").Body
+	curve.Optional(der.TagBitString) // the seed, which proves how the curve was chosen
+	curve.End("curve")
+	base := r.Take(der.TagOctetString, "base").Body
+	order := r.Take(der.TagInteger, "order").Body
+	cofactor, hasCofactor := r.Optional(der.TagInteger)
+	if err := der.First(r, field, curve).Err; err != nil {
 		return nil, true, err
 	}
-	one := new(big.Int).SetBytes(cofactor.body)
+	one := new(big.Int).SetBytes(cofactor.Body)
 	for _, c := range curves() {
 		n := c.size()
 		same := func(body []byte, v *big.Int) bool {
 			return len(body) <= n+1 && new(big.Int).SetBytes(body).Cmp(v) == 0
 		}
 		if kind != "1.2.840.10045.1.1" || !same(p, c.P) || !same(a, c.A) || !same(b, c.B) || !same(order, c.N) ||
-			hasCofactor && (len(cofactor.body) != 1 || one.Cmp(big.NewInt(1)) != 0) {
+			hasCofactor && (len(cofactor.Body) != 1 || one.Cmp(big.NewInt(1)) != 0) {
 			continue
 		}
 		g := (&ECKey{c, c.X, c.Y}).Bytes()

@@ -1,4 +1,4 @@
-package masterlist
+package pkix
 
 import (
 	"crypto"
@@ -10,6 +10,7 @@ import (
 	"math/big"
 
 	"ampoule/format"
+	"ampoule/format/der"
 )
 
 // The defects of a signature.
@@ -24,8 +25,8 @@ const (
 // of an authority; 2048 is where signatures are still sound.
 const minRSA = 2048
 
-// algorithm is a signature algorithm with its parameters.
-type algorithm struct {
+// Algorithm is a signature algorithm with its parameters.
+type Algorithm struct {
 	raw   []byte // the AlgorithmIdentifier
 	oid   string
 	hash  string // its object identifier; "" where the algorithm leaves it to the message
@@ -36,12 +37,12 @@ type algorithm struct {
 
 // Hash functions (NIST arc 2.16.840.1.101.3.4.2, OIW, RSA).
 const (
-	oidSHA1   = "1.3.14.3.2.26"
+	OIDSHA1   = "1.3.14.3.2.26"
 	oidMD5    = "1.2.840.113549.2.5"
-	oidSHA224 = "2.16.840.1.101.3.4.2.4"
-	oidSHA256 = "2.16.840.1.101.3.4.2.1"
-	oidSHA384 = "2.16.840.1.101.3.4.2.2"
-	oidSHA512 = "2.16.840.1.101.3.4.2.3"
+	OIDSHA224 = "2.16.840.1.101.3.4.2.4"
+	OIDSHA256 = "2.16.840.1.101.3.4.2.1"
+	OIDSHA384 = "2.16.840.1.101.3.4.2.2"
+	OIDSHA512 = "2.16.840.1.101.3.4.2.3"
 )
 
 const (
@@ -59,88 +60,88 @@ var algorithms = map[string]struct {
 }{
 	oidRSA:                  {false, ""}, // as CMS writes it
 	"1.2.840.113549.1.1.4":  {false, oidMD5},
-	"1.2.840.113549.1.1.5":  {false, oidSHA1},
-	"1.2.840.113549.1.1.11": {false, oidSHA256},
-	"1.2.840.113549.1.1.12": {false, oidSHA384},
-	"1.2.840.113549.1.1.13": {false, oidSHA512},
-	"1.2.840.113549.1.1.14": {false, oidSHA224},
-	"1.2.840.10045.4.1":     {true, oidSHA1},
-	"1.2.840.10045.4.3.1":   {true, oidSHA224},
-	"1.2.840.10045.4.3.2":   {true, oidSHA256},
-	"1.2.840.10045.4.3.3":   {true, oidSHA384},
-	"1.2.840.10045.4.3.4":   {true, oidSHA512},
+	"1.2.840.113549.1.1.5":  {false, OIDSHA1},
+	"1.2.840.113549.1.1.11": {false, OIDSHA256},
+	"1.2.840.113549.1.1.12": {false, OIDSHA384},
+	"1.2.840.113549.1.1.13": {false, OIDSHA512},
+	"1.2.840.113549.1.1.14": {false, OIDSHA224},
+	"1.2.840.10045.4.1":     {true, OIDSHA1},
+	"1.2.840.10045.4.3.1":   {true, OIDSHA224},
+	"1.2.840.10045.4.3.2":   {true, OIDSHA256},
+	"1.2.840.10045.4.3.3":   {true, OIDSHA384},
+	"1.2.840.10045.4.3.4":   {true, OIDSHA512},
 }
 
-// algorithm reads an AlgorithmIdentifier. One that is not known is kept: only
+// ReadAlgorithm reads an AlgorithmIdentifier. One that is not known is kept: only
 // whoever needs its signature is stopped by it.
-func (r *reader) algorithm(what string) algorithm {
-	e := r.take(tagSequence, what)
-	in := e.inside()
-	a := algorithm{raw: e.raw, oid: in.oid(what)}
+func ReadAlgorithm(r *der.Reader, what string) Algorithm {
+	e := r.Take(der.TagSequence, what)
+	in := e.Inside()
+	a := Algorithm{raw: e.Raw, oid: in.OID(what)}
 	if known, ok := algorithms[a.oid]; ok {
 		a.ecdsa, a.hash = known.ecdsa, known.hash
 	} else if a.oid == oidPSS {
 		a.readPSS(in)
 	}
-	r.keep(in)
+	r.Keep(in)
 	return a
 }
 
 // readPSS reads RSASSA-PSS-params (RFC 4055 section 3.1), whose defaults are
 // SHA-1 and a salt of 20.
-func (a *algorithm) readPSS(in *reader) {
-	a.pss, a.hash, a.salt = true, oidSHA1, 20
-	mask := oidSHA1
-	params := in.sequence("RSASSA-PSS-params")
-	if e, ok := params.optional(tagContext0); ok {
-		h := e.inside().sequence("hashAlgorithm")
-		a.hash = h.oid("hashAlgorithm")
-		params.keep(h)
+func (a *Algorithm) readPSS(in *der.Reader) {
+	a.pss, a.hash, a.salt = true, OIDSHA1, 20
+	mask := OIDSHA1
+	params := in.Sequence("RSASSA-PSS-params")
+	if e, ok := params.Optional(der.TagContext0); ok {
+		h := e.Inside().Sequence("hashAlgorithm")
+		a.hash = h.OID("hashAlgorithm")
+		params.Keep(h)
 	}
-	if e, ok := params.optional(tagContext1); ok {
-		m := e.inside().sequence("maskGenAlgorithm")
-		if m.oid("maskGenAlgorithm") != oidMGF {
+	if e, ok := params.Optional(der.TagContext1); ok {
+		m := e.Inside().Sequence("maskGenAlgorithm")
+		if m.OID("maskGenAlgorithm") != oidMGF {
 			a.hash = "" // a mask that nobody uses: the algorithm is not known
 		}
-		h := m.sequence("hash of the mask")
-		mask = h.oid("hash of the mask")
-		params.keep(m, h)
+		h := m.Sequence("hash of the mask")
+		mask = h.OID("hash of the mask")
+		params.Keep(m, h)
 	}
-	if e, ok := params.optional(tagContext2); ok {
-		s := e.inside().take(tagInteger, "saltLength")
-		if len(s.body) != 1 || s.body[0] > 64 {
-			params.fail("saltLength", ErrMalformed)
+	if e, ok := params.Optional(der.TagContext2); ok {
+		s := e.Inside().Take(der.TagInteger, "saltLength")
+		if len(s.Body) != 1 || s.Body[0] > 64 {
+			params.Fail("saltLength", der.ErrMalformed)
 		} else {
-			a.salt = int(s.body[0])
+			a.salt = int(s.Body[0])
 		}
 	}
-	params.optional(tagContext3) // trailerField, which has one value
-	params.end("RSASSA-PSS-params")
-	if in.keep(params); mask != a.hash {
+	params.Optional(der.TagContext3) // trailerField, which has one value
+	params.End("RSASSA-PSS-params")
+	if in.Keep(params); mask != a.hash {
 		a.hash = "" // allowed, and never seen; rsa.VerifyPSS has one hash for both
 	}
 }
 
-// hashOf returns a hash function that signatures may use.
-func hashOf(oid string) (crypto.Hash, error) {
+// HashOf returns a hash function that signatures may use.
+func HashOf(oid string) (crypto.Hash, error) {
 	switch oid {
-	case oidSHA224:
+	case OIDSHA224:
 		return crypto.SHA224, nil
-	case oidSHA256:
+	case OIDSHA256:
 		return crypto.SHA256, nil
-	case oidSHA384:
+	case OIDSHA384:
 		return crypto.SHA384, nil
-	case oidSHA512:
+	case OIDSHA512:
 		return crypto.SHA512, nil
-	case oidSHA1, oidMD5:
+	case OIDSHA1, oidMD5:
 		return 0, ErrWeakAlgorithm
 	}
 	return 0, fmt.Errorf("hash %q: %w", oid, ErrAlgorithm)
 }
 
-// verify checks a signature over a message. digest names the hash where the
+// Verify checks a signature over a message. digest names the hash where the
 // algorithm leaves it to the message (CMS); where both name one they must agree.
-func (a *algorithm) verify(pub crypto.PublicKey, digest string, message, signature []byte) error {
+func (a *Algorithm) Verify(pub crypto.PublicKey, digest string, message, signature []byte) error {
 	if _, known := algorithms[a.oid]; !known && a.oid != oidPSS {
 		return fmt.Errorf("signature algorithm %s: %w", a.oid, ErrAlgorithm)
 	}
@@ -151,7 +152,7 @@ func (a *algorithm) verify(pub crypto.PublicKey, digest string, message, signatu
 	case digest != "" && digest != hash:
 		return fmt.Errorf("two hash functions for one signature: %w", ErrAlgorithm)
 	}
-	h, err := hashOf(hash)
+	h, err := HashOf(hash)
 	if err != nil {
 		return err
 	}
@@ -194,21 +195,13 @@ func (a *algorithm) verify(pub crypto.PublicKey, digest string, message, signatu
 
 // parseECDSA reads ECDSA-Sig-Value in DER (RFC 3279 section 2.2.3).
 func parseECDSA(signature []byte) (r, s *big.Int, ok bool) {
-	in := &reader{rest: signature}
-	pair := in.sequence("ECDSA-Sig-Value")
-	in.end("ECDSA-Sig-Value")
-	x, y := pair.take(tagInteger, "r").body, pair.take(tagInteger, "s").body
-	pair.end("ECDSA-Sig-Value")
-	if first(in, pair).err != nil || !positive(x) || !positive(y) {
+	in := &der.Reader{Rest: signature}
+	pair := in.Sequence("ECDSA-Sig-Value")
+	in.End("ECDSA-Sig-Value")
+	x, y := pair.Take(der.TagInteger, "r").Body, pair.Take(der.TagInteger, "s").Body
+	pair.End("ECDSA-Sig-Value")
+	if der.First(in, pair).Err != nil || !der.Positive(x) || !der.Positive(y) {
 		return nil, nil, false
 	}
 	return new(big.Int).SetBytes(x), new(big.Int).SetBytes(y), true
-}
-
-// positive reports whether an INTEGER is above zero, and in its shortest form.
-func positive(body []byte) bool {
-	if len(body) == 0 || body[0]&0x80 != 0 || len(body) == 1 && body[0] == 0 {
-		return false
-	}
-	return len(body) == 1 || body[0] != 0 || body[1]&0x80 != 0
 }

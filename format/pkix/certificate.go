@@ -1,4 +1,10 @@
-package masterlist
+// Package pkix reads X.509 certificates and public keys (RFC 5280) as they are
+// in the field: [ParseCertificate] reads those that crypto/x509 refuses and that
+// passports and trust networks depend on, about one in four of an ICAO master
+// list. It is bounded, and what was forgiven is noted.
+//
+// Nothing here is trusted: whose key may sign what is the caller's.
+package pkix
 
 import (
 	"bytes"
@@ -13,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"ampoule/format"
+	"ampoule/format/der"
 )
 
 // The defects of a certificate.
@@ -32,8 +39,8 @@ const (
 	maxRSA         = 16384 // bits
 )
 
-// Certificate is an X.509 certificate of the passport world: of an authority, a
-// signer of lists or a signer of seals.
+// Certificate is an X.509 certificate: of an authority, or of a signer of
+// documents, seals, lists or uploads.
 //
 //	Certificate = { tbsCertificate, signatureAlgorithm, signatureValue }     RFC 5280
 //
@@ -74,7 +81,7 @@ type Certificate struct {
 	State string
 
 	Notes     []string
-	algorithm algorithm
+	algorithm Algorithm
 	signature []byte
 }
 
@@ -88,8 +95,10 @@ const (
 type Name struct {
 	Raw     []byte
 	Country string // C, in capitals: some authorities write "de"
-	text    string
-	folded  string
+	// Countries are all of C, as they are written.
+	Countries []string
+	text      string
+	folded    string
 }
 
 // String returns the attributes in their order, for people.
@@ -112,7 +121,7 @@ func (c *Certificate) Weak() bool {
 // CheckSignature checks that the certificate was signed by a key. It checks
 // nothing else: no name, no date, no usage. SHA-1 and short keys are refused.
 func (c *Certificate) CheckSignature(issuer crypto.PublicKey) error {
-	return c.algorithm.verify(issuer, "", c.RawTBS, c.signature)
+	return c.algorithm.Verify(issuer, "", c.RawTBS, c.signature)
 }
 
 func (c *Certificate) note(word string) {
@@ -121,71 +130,71 @@ func (c *Certificate) note(word string) {
 	}
 }
 
-// ParseCertificate reads one certificate that fills der. No signature is
+// ParseCertificate reads one certificate that fills data. No signature is
 // checked.
-func ParseCertificate(der []byte) (*Certificate, error) {
-	if len(der) > maxCertificate {
-		return nil, fmt.Errorf("certificate: %d bytes: %w", len(der), ErrTooLarge)
+func ParseCertificate(data []byte) (*Certificate, error) {
+	if len(data) > maxCertificate {
+		return nil, fmt.Errorf("certificate: %d bytes: %w", len(data), der.ErrTooLarge)
 	}
-	c := &Certificate{Raw: der}
-	r := &reader{rest: der}
-	outer := r.sequence("certificate")
-	r.end("certificate")
-	tbs := outer.take(tagSequence, "tbsCertificate")
-	c.RawTBS = tbs.raw
-	c.algorithm = outer.algorithm("signatureAlgorithm")
-	c.signature = outer.bits("signatureValue")
-	outer.end("certificate")
-	if err := first(r, outer).err; err != nil {
+	c := &Certificate{Raw: data}
+	r := &der.Reader{Rest: data}
+	outer := r.Sequence("certificate")
+	r.End("certificate")
+	tbs := outer.Take(der.TagSequence, "tbsCertificate")
+	c.RawTBS = tbs.Raw
+	c.algorithm = ReadAlgorithm(outer, "signatureAlgorithm")
+	c.signature = outer.Bits("signatureValue")
+	outer.End("certificate")
+	if err := der.First(r, outer).Err; err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
-	if err := c.readTBS(tbs.inside()); err != nil {
+	if err := c.readTBS(tbs.Inside()); err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
 	return c, nil
 }
 
-func (c *Certificate) readTBS(in *reader) error {
-	version, ok := in.optional(tagContext0)
+func (c *Certificate) readTBS(in *der.Reader) error {
+	version, ok := in.Optional(der.TagContext0)
 	if ok {
-		v := version.inside()
-		if n := v.take(tagInteger, "version").body; v.err == nil && (len(n) != 1 || n[0] > 2) {
+		v := version.Inside()
+		if n := v.Take(der.TagInteger, "version").Body; v.Err == nil && (len(n) != 1 || n[0] > 2) {
 			return ErrVersion
 		}
-		v.end("version")
-		in.keep(v)
+		v.End("version")
+		in.Keep(v)
 	}
-	c.Serial = in.take(tagInteger, "serialNumber").body
-	if in.err == nil && (len(c.Serial) == 0 || c.Serial[0]&0x80 != 0 || len(c.Serial) > 21) {
+	c.Serial = in.Take(der.TagInteger, "serialNumber").Body
+	if in.Err == nil && (len(c.Serial) == 0 || c.Serial[0]&0x80 != 0 || len(c.Serial) > 21) {
 		if len(c.Serial) == 0 || len(c.Serial) > 64 {
-			return fmt.Errorf("serialNumber: %w", ErrMalformed)
+			return fmt.Errorf("serialNumber: %w", der.ErrMalformed)
 		}
 		c.note("negative-serial")
 	}
-	if inner := in.algorithm("signature"); in.err == nil && !bytes.Equal(inner.raw, c.algorithm.raw) {
+	if inner := ReadAlgorithm(in, "signature"); in.Err == nil && !bytes.Equal(inner.raw, c.algorithm.raw) {
 		// RFC 5280 section 4.1.1.2 wants both the same; only the parameters may differ,
 		// for the outer one is not under the signature.
 		if inner.oid != c.algorithm.oid || inner.hash != c.algorithm.hash || inner.salt != c.algorithm.salt {
-			return fmt.Errorf("signature: two algorithms: %w", ErrMalformed)
+			return fmt.Errorf("signature: two algorithms: %w", der.ErrMalformed)
 		}
 		c.note("algorithms-differ")
 	}
-	c.Issuer = in.name("issuer")
-	validity := in.sequence("validity")
-	c.NotBefore, c.NotAfter = validity.time("notBefore"), validity.time("notAfter")
-	validity.end("validity")
-	in.keep(validity)
-	c.Subject = in.name("subject")
-	key := in.take(tagSequence, "subjectPublicKeyInfo")
-	in.optional(0x81) // issuerUniqueID
-	in.optional(0x82) // subjectUniqueID
-	extensions, has := in.optional(tagContext3)
-	in.end("tbsCertificate")
-	if in.err != nil {
-		return in.err
+	c.Issuer = readName(in, "issuer")
+	validity := in.Sequence("validity")
+	c.NotBefore, c.NotAfter = validity.Time("notBefore"), validity.Time("notAfter")
+	validity.End("validity")
+	in.Keep(validity)
+	c.Subject = readName(in, "subject")
+	key := in.Take(der.TagSequence, "subjectPublicKeyInfo")
+	in.Optional(0x81) // issuerUniqueID
+	in.Optional(0x82) // subjectUniqueID
+	extensions, has := in.Optional(der.TagContext3)
+	in.End("tbsCertificate")
+	if in.Err != nil {
+		return in.Err
 	}
-	c.RawPublicKey = key.raw
-	pub, note, err := readKey(key.inside())
+	c.RawPublicKey = key.Raw
+	pub, note, err := readKey(key.Inside())
 	if err != nil {
 		return err
 	}
@@ -193,39 +202,39 @@ func (c *Certificate) readTBS(in *reader) error {
 		c.note(note)
 	}
 	if has {
-		return c.readExtensions(extensions.inside())
+		return c.readExtensions(extensions.Inside())
 	}
 	return nil
 }
 
 // ParsePublicKey reads a SubjectPublicKeyInfo, as leniently as that of a
 // certificate.
-func ParsePublicKey(der []byte) (crypto.PublicKey, error) {
-	if len(der) > maxCertificate {
-		return nil, fmt.Errorf("public key: %d bytes: %w", len(der), ErrTooLarge)
+func ParsePublicKey(data []byte) (crypto.PublicKey, error) {
+	if len(data) > maxCertificate {
+		return nil, fmt.Errorf("public key: %d bytes: %w", len(data), der.ErrTooLarge)
 	}
-	r := &reader{rest: der}
-	in := r.sequence("subjectPublicKeyInfo")
-	r.end("subjectPublicKeyInfo")
+	r := &der.Reader{Rest: data}
+	in := r.Sequence("subjectPublicKeyInfo")
+	r.End("subjectPublicKeyInfo")
 	pub, _, err := readKey(in)
-	if err = r.or(err); err != nil {
+	if err = r.Or(err); err != nil {
 		return nil, fmt.Errorf("public key: %w", err)
 	}
 	return pub, nil
 }
 
 // readKey reads a key. note is a word of [Certificate.Notes], or "".
-func readKey(in *reader) (pub crypto.PublicKey, note string, err error) {
-	id := in.sequence("algorithm")
-	kind := id.oid("algorithm")
-	bits := in.bits("subjectPublicKey")
-	in.end("subjectPublicKeyInfo")
-	if err := first(in, id).err; err != nil {
+func readKey(in *der.Reader) (pub crypto.PublicKey, note string, err error) {
+	id := in.Sequence("algorithm")
+	kind := id.OID("algorithm")
+	bits := in.Bits("subjectPublicKey")
+	in.End("subjectPublicKeyInfo")
+	if err := der.First(in, id).Err; err != nil {
 		return nil, "", err
 	}
 	switch kind {
 	case oidEC:
-		curve, explicit, err := readCurve(id.next("parameters"))
+		curve, explicit, err := readCurve(id.Next("parameters"))
 		if err != nil {
 			return nil, "", err
 		}
@@ -235,19 +244,19 @@ func readKey(in *reader) (pub crypto.PublicKey, note string, err error) {
 		pub, err = curve.newKey(bits)
 		return pub, note, err
 	case oidRSA, oidPSS:
-		if null, ok := id.optional(tagNull); kind == oidRSA && (!ok || len(null.body) != 0) {
+		if null, ok := id.Optional(der.TagNull); kind == oidRSA && (!ok || len(null.Body) != 0) {
 			note = "rsa-parameters"
 		}
-		r := &reader{rest: bits}
-		k := r.sequence("RSAPublicKey")
-		n, e := k.take(tagInteger, "modulus").body, k.take(tagInteger, "publicExponent").body
-		k.end("RSAPublicKey")
-		r.end("RSAPublicKey")
-		if err := first(r, k).err; err != nil {
+		r := &der.Reader{Rest: bits}
+		k := r.Sequence("RSAPublicKey")
+		n, e := k.Take(der.TagInteger, "modulus").Body, k.Take(der.TagInteger, "publicExponent").Body
+		k.End("RSAPublicKey")
+		r.End("RSAPublicKey")
+		if err := der.First(r, k).Err; err != nil {
 			return nil, "", err
 		}
 		modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
-		if !positive(n) || !positive(e) || modulus.BitLen() > maxRSA || exponent.BitLen() > 31 || exponent.Bit(0) == 0 || exponent.Int64() < 3 {
+		if !der.Positive(n) || !der.Positive(e) || modulus.BitLen() > maxRSA || exponent.BitLen() > 31 || exponent.Bit(0) == 0 || exponent.Int64() < 3 {
 			return nil, "", fmt.Errorf("RSA key: %w", ErrPublicKey)
 		}
 		return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}, note, nil
@@ -276,31 +285,31 @@ var known = []string{
 	"2.23.136.1.1.6.1", // name change
 }
 
-func (c *Certificate) readExtensions(in *reader) error {
-	list := in.sequence("extensions")
-	in.end("extensions")
-	in.keep(list)
+func (c *Certificate) readExtensions(in *der.Reader) error {
+	list := in.Sequence("extensions")
+	in.End("extensions")
+	in.Keep(list)
 	seen := map[string]bool{}
-	for in.err == nil && len(list.rest) > 0 {
-		e := list.sequence("extension")
-		oid := e.oid("extnID")
+	for in.Err == nil && len(list.Rest) > 0 {
+		e := list.Sequence("extension")
+		oid := e.OID("extnID")
 		critical := false
-		if b, ok := e.optional(tagBoolean); ok {
-			critical = len(b.body) == 1 && b.body[0] != 0
+		if b, ok := e.Optional(der.TagBoolean); ok {
+			critical = len(b.Body) == 1 && b.Body[0] != 0
 		}
-		value := e.take(tagOctetString, "extnValue").body
-		e.end("extension")
-		if in.keep(list, e); in.err != nil {
+		value := e.Take(der.TagOctetString, "extnValue").Body
+		e.End("extension")
+		if in.Keep(list, e); in.Err != nil {
 			break
 		}
 		switch {
 		case seen[oid]:
 			return fmt.Errorf("extension %s: %w", oid, ErrDuplicate)
 		case len(seen) == maxExtensions:
-			return fmt.Errorf("extensions: %w", ErrTooMany)
+			return fmt.Errorf("extensions: %w", der.ErrTooMany)
 		}
 		seen[oid] = true
-		read, err := c.readExtension(oid, &reader{rest: value})
+		read, err := c.readExtension(oid, &der.Reader{Rest: value})
 		switch {
 		case err != nil:
 			return fmt.Errorf("extension %s: %w", oid, err)
@@ -308,56 +317,56 @@ func (c *Certificate) readExtensions(in *reader) error {
 			return fmt.Errorf("extension %s: %w", oid, ErrCritical)
 		}
 	}
-	return in.err
+	return in.Err
 }
 
 // readExtension reads what bears on trust. It says whether the extension is
 // known at all.
-func (c *Certificate) readExtension(oid string, in *reader) (isKnown bool, err error) {
+func (c *Certificate) readExtension(oid string, in *der.Reader) (isKnown bool, err error) {
 	switch oid {
 	case extSubjectKeyID:
-		c.SubjectKeyID = in.take(tagOctetString, "keyIdentifier").body
-		in.end("keyIdentifier")
+		c.SubjectKeyID = in.Take(der.TagOctetString, "keyIdentifier").Body
+		in.End("keyIdentifier")
 	case extAuthorityKeyID:
-		id := in.sequence("authorityKeyIdentifier")
-		if e, ok := id.optional(tagContext0Primitive); ok {
-			c.AuthorityKeyID = e.body
+		id := in.Sequence("authorityKeyIdentifier")
+		if e, ok := id.Optional(der.TagContext0Primitive); ok {
+			c.AuthorityKeyID = e.Body
 		}
-		in.keep(id)
+		in.Keep(id)
 	case extKeyUsage:
-		for i, b := range in.bits("keyUsage") {
+		for i, b := range in.Bits("keyUsage") {
 			for bit := range 8 {
 				if i < 2 && b&(0x80>>bit) != 0 {
 					c.KeyUsage |= 1 << (8*i + bit)
 				}
 			}
 		}
-		in.end("keyUsage")
+		in.End("keyUsage")
 	case extConstraints:
 		c.HasConstraints = true
-		s := in.sequence("basicConstraints")
-		if b, ok := s.optional(tagBoolean); ok {
-			c.IsAuthority = len(b.body) == 1 && b.body[0] != 0
-			if c.IsAuthority && b.body[0] != 0xff { // DER has one TRUE
+		s := in.Sequence("basicConstraints")
+		if b, ok := s.Optional(der.TagBoolean); ok {
+			c.IsAuthority = len(b.Body) == 1 && b.Body[0] != 0
+			if c.IsAuthority && b.Body[0] != 0xff { // DER has one TRUE
 				c.note("odd-basic-constraints")
 			}
 		}
-		if _, ok := s.optional(tagInteger); ok && !c.IsAuthority {
+		if _, ok := s.Optional(der.TagInteger); ok && !c.IsAuthority {
 			c.note("odd-basic-constraints")
 		}
-		s.end("basicConstraints")
-		in.end("basicConstraints")
-		in.keep(s)
+		s.End("basicConstraints")
+		in.End("basicConstraints")
+		in.Keep(s)
 	case extExtKeyUsage:
-		s := in.sequence("extKeyUsage")
-		for s.err == nil && len(s.rest) > 0 {
+		s := in.Sequence("extKeyUsage")
+		for s.Err == nil && len(s.Rest) > 0 {
 			if len(c.ExtKeyUsage) == maxUsages {
-				return true, ErrTooMany
+				return true, der.ErrTooMany
 			}
-			c.ExtKeyUsage = append(c.ExtKeyUsage, s.oid("keyPurposeId"))
+			c.ExtKeyUsage = append(c.ExtKeyUsage, s.OID("keyPurposeId"))
 		}
-		in.end("extKeyUsage")
-		in.keep(s)
+		in.End("extKeyUsage")
+		in.Keep(s)
 	case extDocumentTypeList:
 		c.readDocumentTypes(in)
 		return true, nil
@@ -367,20 +376,20 @@ func (c *Certificate) readExtension(oid string, in *reader) (isKnown bool, err e
 	default:
 		return slices.Contains(known, oid), nil
 	}
-	return true, in.err
+	return true, in.Err
 }
 
 // readDocumentTypes reads {version, SET OF PrintableString}. Signers have been
 // made with an empty one.
-func (c *Certificate) readDocumentTypes(in *reader) {
-	list := in.sequence("documentTypeList")
-	list.take(tagInteger, "version")
-	set := list.enter(tagSet, "docTypeList")
+func (c *Certificate) readDocumentTypes(in *der.Reader) {
+	list := in.Sequence("documentTypeList")
+	list.Take(der.TagInteger, "version")
+	set := list.Enter(der.TagSet, "docTypeList")
 	var types []string
-	for set.err == nil && len(set.rest) > 0 && len(types) < maxUsages {
-		types = append(types, string(set.next("documentType").body))
+	for set.Err == nil && len(set.Rest) > 0 && len(types) < maxUsages {
+		types = append(types, string(set.Next("documentType").Body))
 	}
-	if first(in, list, set).err != nil {
+	if der.First(in, list, set).Err != nil {
 		c.note("odd-extension")
 		return
 	}
@@ -388,16 +397,16 @@ func (c *Certificate) readDocumentTypes(in *reader) {
 }
 
 // readState finds the locality in the alternative names.
-func (c *Certificate) readState(in *reader) {
-	names := in.sequence("subjectAltName")
-	for names.err == nil && len(names.rest) > 0 {
-		e := names.next("generalName")
-		if e.tag != tagContext4 { // directoryName
+func (c *Certificate) readState(in *der.Reader) {
+	names := in.Sequence("subjectAltName")
+	for names.Err == nil && len(names.Rest) > 0 {
+		e := names.Next("generalName")
+		if e.Tag != der.TagContext4 { // directoryName
 			continue
 		}
-		inside := e.inside()
-		n := inside.name("directoryName")
-		if inside.err != nil {
+		inside := e.Inside()
+		n := readName(inside, "directoryName")
+		if inside.Err != nil {
 			c.note("odd-extension")
 			return
 		}
@@ -407,22 +416,9 @@ func (c *Certificate) readState(in *reader) {
 			}
 		}
 	}
-	if names.err != nil {
+	if names.Err != nil {
 		c.note("odd-extension")
 	}
-}
-
-// bits reads a BIT STRING of whole bytes, or of named bits.
-func (r *reader) bits(what string) []byte {
-	e := r.take(tagBitString, what)
-	if r.err != nil {
-		return nil
-	}
-	if len(e.body) == 0 || e.body[0] > 7 {
-		r.fail(what, ErrMalformed)
-		return nil
-	}
-	return e.body[1:]
 }
 
 // attributeNames are those of the attributes that names are made of.
@@ -431,25 +427,25 @@ var attributeNames = map[string]string{
 	"2.5.4.10": "O", "2.5.4.11": "OU", "1.2.840.113549.1.9.1": "E",
 }
 
-// name reads a distinguished name.
-func (r *reader) name(what string) Name {
-	e := r.take(tagSequence, what)
-	n := Name{Raw: e.raw}
+// readName reads a distinguished name.
+func readName(r *der.Reader, what string) Name {
+	e := r.Take(der.TagSequence, what)
+	n := Name{Raw: e.Raw}
 	var shown, folded []string
-	in := e.inside()
-	for in.err == nil && len(in.rest) > 0 {
-		set := in.enter(tagSet, what)
-		in.keep(set)
-		for in.err == nil && len(set.rest) > 0 {
+	in := e.Inside()
+	for in.Err == nil && len(in.Rest) > 0 {
+		set := in.Enter(der.TagSet, what)
+		in.Keep(set)
+		for in.Err == nil && len(set.Rest) > 0 {
 			if len(shown) == maxName {
-				in.fail(what, ErrTooMany)
+				in.Fail(what, der.ErrTooMany)
 				break
 			}
-			pair := set.sequence(what)
-			oid := pair.oid(what)
-			value := pair.next(what)
-			pair.end(what)
-			if in.keep(set, pair); in.err != nil {
+			pair := set.Sequence(what)
+			oid := pair.OID(what)
+			value := pair.Next(what)
+			pair.End(what)
+			if in.Keep(set, pair); in.Err != nil {
 				break
 			}
 			text := decodeText(value)
@@ -459,32 +455,33 @@ func (r *reader) name(what string) Name {
 				label = oid
 			case "C":
 				n.Country = strings.ToUpper(text)
+				n.Countries = append(n.Countries, text)
 			}
 			shown = append(shown, label+"="+format.Visible(text))
 			folded = append(folded, oid+"="+strings.ToLower(strings.Join(strings.Fields(text), " ")))
 		}
 	}
-	r.keep(in)
+	r.Keep(in)
 	n.text, n.folded = strings.Join(shown, ", "), strings.Join(folded, "\x00")
 	return n
 }
 
 // decodeText reads a directory string. Bytes that are no UTF-8 are Latin-1, the
 // T.61 of practice.
-func decodeText(e element) string {
+func decodeText(e der.Element) string {
 	const bmpString = 0x1e
 	switch {
-	case e.tag == bmpString && len(e.body)%2 == 0:
-		units := make([]uint16, len(e.body)/2)
+	case e.Tag == bmpString && len(e.Body)%2 == 0:
+		units := make([]uint16, len(e.Body)/2)
 		for i := range units {
-			units[i] = uint16(e.body[2*i])<<8 | uint16(e.body[2*i+1])
+			units[i] = uint16(e.Body[2*i])<<8 | uint16(e.Body[2*i+1])
 		}
 		return string(utf16.Decode(units))
-	case utf8.Valid(e.body):
-		return string(e.body)
+	case utf8.Valid(e.Body):
+		return string(e.Body)
 	}
-	runes := make([]rune, len(e.body))
-	for i, b := range e.body {
+	runes := make([]rune, len(e.Body))
+	for i, b := range e.Body {
 		runes[i] = rune(b)
 	}
 	return string(runes)

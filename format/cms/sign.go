@@ -1,0 +1,137 @@
+package cms
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"ampoule/format/der"
+	"ampoule/format/pkix"
+)
+
+const (
+	oidECDSASHA256 = "1.2.840.10045.4.3.2"
+	oidRSA         = "1.2.840.113549.1.1.1"
+)
+
+// Sign makes a message of the gateway profile in DER: SHA-256 with the key of
+// the certificate, which must be signer's. A detached message leaves its content
+// out. at is the signing time that it states. random is what signer draws from.
+func Sign(random io.Reader, content []byte, certificate *pkix.Certificate, signer crypto.Signer, at time.Time, detached bool) ([]byte, error) {
+	pub, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !pub.Equal(certificate.PublicKey) {
+		return nil, fmt.Errorf("signed message: the key is not that of the certificate: %w", ErrSigner)
+	}
+	var algorithm []byte
+	switch signer.Public().(type) {
+	case *ecdsa.PublicKey:
+		algorithm = der.Encode(der.TagSequence, der.EncodeOID(oidECDSASHA256))
+	case *rsa.PublicKey:
+		algorithm = der.Encode(der.TagSequence, der.EncodeOID(oidRSA), der.Encode(der.TagNull))
+	default:
+		return nil, fmt.Errorf("signed message: a key of type %T: %w", signer.Public(), pkix.ErrPublicKey)
+	}
+	sum := sha256.Sum256(content)
+	attributes := [][]byte{
+		attribute(oidContentType, der.EncodeOID(Data)),
+		attribute(oidSigningTime, encodeTime(at)),
+		attribute(oidMessageDigest, der.Encode(der.TagOctetString, sum[:])),
+	}
+	// A SET OF is in the order of its encodings (X.690 section 11.6).
+	slices.SortFunc(attributes, bytes.Compare)
+	digest := sha256.Sum256(der.Encode(der.TagSet, attributes...))
+	signature, err := signer.Sign(random, digest[:], crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("signed message: %w", err)
+	}
+	sha := der.Encode(der.TagSequence, der.EncodeOID(pkix.OIDSHA256))
+	one := der.Encode(der.TagInteger, []byte{1})
+	info := der.Encode(der.TagSequence,
+		one,
+		der.Encode(der.TagSequence, certificate.Issuer.Raw, der.Encode(der.TagInteger, certificate.Serial)),
+		sha,
+		der.Encode(der.TagContext0, attributes...),
+		algorithm,
+		der.Encode(der.TagOctetString, signature))
+	encap := [][]byte{der.EncodeOID(Data)}
+	if !detached {
+		encap = append(encap, der.Encode(der.TagContext0, der.Encode(der.TagOctetString, content)))
+	}
+	return der.Encode(der.TagSequence, der.EncodeOID(oidSignedData), der.Encode(der.TagContext0, der.Encode(der.TagSequence,
+		one,
+		der.Encode(der.TagSet, sha),
+		der.Encode(der.TagSequence, encap...),
+		der.Encode(der.TagContext0, certificate.Raw),
+		der.Encode(der.TagSet, info)))), nil
+}
+
+// Detach takes the content out of a message: what is left is DER, and verifies
+// beside the content as before.
+func Detach(message []byte) ([]byte, error) { return replaceContent(message, nil) }
+
+// Attach puts the content into a message that was without it.
+func Attach(message, content []byte) ([]byte, error) {
+	return replaceContent(message, der.Encode(der.TagContext0, der.Encode(der.TagOctetString, content)))
+}
+
+func replaceContent(message, tagged []byte) ([]byte, error) {
+	data, err := der.Definite(message)
+	if err != nil {
+		return nil, fmt.Errorf("signed message: %w", err)
+	}
+	r := &der.Reader{Rest: data}
+	info := r.Sequence("ContentInfo")
+	kind := info.Take(der.TagOID, "contentType")
+	explicit := info.Enter(der.TagContext0, "content")
+	signed := explicit.Sequence("SignedData")
+	version := signed.Take(der.TagInteger, "version")
+	digests := signed.Take(der.TagSet, "digestAlgorithms")
+	encap := signed.Sequence("encapContentInfo")
+	content := encap.Take(der.TagOID, "eContentType")
+	if err := der.First(r, info, explicit, signed, encap).Err; err != nil {
+		return nil, fmt.Errorf("signed message: %w", err)
+	}
+	return der.Encode(der.TagSequence, kind.Raw, der.Encode(der.TagContext0, der.Encode(der.TagSequence,
+		version.Raw, digests.Raw, der.Encode(der.TagSequence, content.Raw, tagged), signed.Rest))), nil
+}
+
+func attribute(oid string, value []byte) []byte {
+	return der.Encode(der.TagSequence, der.EncodeOID(oid), der.Encode(der.TagSet, value))
+}
+
+// encodeTime writes a signing time: UTCTime until 2049, GeneralizedTime after
+// (RFC 5652 section 11.3).
+func encodeTime(t time.Time) []byte {
+	if t = t.UTC(); t.Year() >= 1950 && t.Year() < 2050 {
+		return der.Encode(der.TagUTCTime, []byte(t.Format("060102150405Z")))
+	}
+	return der.Encode(der.TagGeneralizedTime, []byte(t.Format("20060102150405Z")))
+}
+
+// Text writes a message as gateways send it: base64 on one line.
+func Text(message []byte) string { return base64.StdEncoding.EncodeToString(message) }
+
+// ParseText reads that form. Blanks at the ends are forgiven, for files have
+// them, and what is not base64 is [der.ErrMalformed].
+func ParseText(text []byte) ([]byte, error) {
+	text = bytes.TrimSpace(text)
+	if len(text) > base64.StdEncoding.EncodedLen(MaxBytes) {
+		return nil, fmt.Errorf("signed message: %d characters: %w", len(text), der.ErrTooLarge)
+	}
+	// The decoder skips line ends, which nothing sends on purpose.
+	if bytes.ContainsAny(text, "\r\n") {
+		return nil, fmt.Errorf("signed message: base64 on several lines: %w", der.ErrMalformed)
+	}
+	data, err := base64.StdEncoding.Strict().AppendDecode(nil, text)
+	if err != nil {
+		return nil, fmt.Errorf("signed message: base64: %w", der.ErrMalformed)
+	}
+	return data, nil
+}
