@@ -27,10 +27,11 @@ import (
 )
 
 type keysCmd struct {
-	Make  keysMakeCmd  `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them, or the root of bundles."`
-	Show  keysShowCmd  `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find; or a bundle root."`
-	Token keysTokenCmd `cmd:"" help:"Make a document signer on hardware (PKCS #11)."`
-	Plan  keysPlanCmd  `cmd:"" help:"Say by when which certificate needs a successor."`
+	Make       keysMakeCmd       `cmd:"" help:"Make a participant's demonstration keys and the trust list that names them, or the root of bundles."`
+	Show       keysShowCmd       `cmd:"" help:"Show the certificate of a key, and what an onboarding check would find; or a bundle root."`
+	Compromise keysCompromiseCmd `cmd:"" help:"A signing key has leaked: stop it, revoke or reissue what hangs on it, and tell verifiers."`
+	Signer     keysSignerCmd     `cmd:"" help:"Make a document signer, in a file or on hardware (PKCS #11)."`
+	Plan       keysPlanCmd       `cmd:"" help:"Say by when which certificate needs a successor."`
 }
 
 type keysMakeCmd struct {

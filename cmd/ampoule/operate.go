@@ -39,7 +39,7 @@ type operated struct {
 
 // operate begins what an operator sees. s is nil where the server has no store,
 // and g where it has no gateway.
-func operate(c *config.Config, m *measures, s *store.Store, signing []*keys.Key, g control.Gateway, f *httpapi.Front, log *slog.Logger) (_ *operated, err error) {
+func operate(c *config.Config, m *measures, s *store.Store, desk control.Desk, g control.Gateway, signing []*keys.Key, f *httpapi.Front, log *slog.Logger) (_ *operated, err error) {
 	o := &operated{measures: m}
 	defer func() {
 		if err != nil {
@@ -50,7 +50,7 @@ func operate(c *config.Config, m *measures, s *store.Store, signing []*keys.Key,
 	f.Register(m)
 	if s != nil {
 		f.Checks = append(f.Checks, httpapi.Check{Name: "store", Run: s.Ready})
-		stop, err := control.Serve(c.Store.Dir, s, g, log)
+		stop, err := control.Serve(c.Store.Dir, s, desk, g, log)
 		if err != nil {
 			return nil, err
 		}
@@ -91,12 +91,15 @@ func hangups() (<-chan os.Signal, func()) {
 
 // loadSigningKeys loads the signing keys of a store: those with a certificate, each
 // identifier once.
-func loadSigningKeys(c *config.Config) (out []*keys.Key, err error) {
+func loadSigningKeys(c *config.Config) ([]*keys.Key, error) { return loadKeys(c, signingFolder) }
+
+// loadKeys loads those of a folder in that of the store.
+func loadKeys(c *config.Config, folder string) (out []*keys.Key, err error) {
 	lock, err := storeLock(c)
 	if err != nil {
 		return nil, err
 	}
-	files, err := filepath.Glob(filepath.Join(c.Store.Dir, "keys", "*.key"))
+	files, err := filepath.Glob(filepath.Join(c.Store.Dir, folder, "*.key"))
 	if err != nil {
 		return nil, err
 	}

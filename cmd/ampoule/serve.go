@@ -145,7 +145,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		controlled = named
 		front.Register(door.Collectors()...)
 	}
-	operated, err := operate(settings, measures, s.store, signing, controlled, front, log)
+	operated, err := operate(settings, measures, s.store, s, controlled, signing, front, log)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@
 //	                 ?from= and ?to= bound them (RFC 3339)
 //	GET  /gateway    who takes part in the gateway, in JSON
 //	POST /gateway    applies a proposal, {"proposal", "approvals"} in base64
+//	GET /key         how many certificates in force are of ?kid=, in JSON
+//	POST /key        the signing key ?kid= is compromised: it signs no more, and
+//	                 ?do= revoke, reissue or nothing is done to ?agreed= records
 //
 // Every answer that is no JSON object is followed by the trailer Ampoule-End: whole. A
 // stream that ends without it was cut off.
@@ -24,6 +27,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,11 +80,40 @@ type Gateway interface {
 	GatewayStatus(context.Context) (*gateway.Status, error)
 }
 
-// Serve answers on the socket of a folder until stop is called. g is nil where
-// there is no gateway. The caller has the
+// Desk is what issues beside the store.
+type Desk interface {
+	// KeyAffected counts the records in force with a current certificate of a key.
+	KeyAffected(ctx context.Context, kid []byte) (*Affected, error)
+	// KeyCompromised stops a key and, where they are as many as were agreed to,
+	// revokes or reissues those records.
+	KeyCompromised(ctx context.Context, kid []byte, do string, agreed int) (*Compromised, error)
+}
+
+// Affected is what hangs on a signing key.
+type Affected struct {
+	Records int            `json:"records"`
+	Formats map[string]int `json:"formats"` // certificates
+	Signs   bool           `json:"signs"`   // it is a key of this service
+}
+
+// Compromised tells what was done, and how long each step took.
+type Compromised struct {
+	Affected
+	File     string   `json:"file"` // where the key file is now; empty: it was no key of this service
+	Revoked  int      `json:"revoked"`
+	Reissued int      `json:"reissued"`
+	Left     int      `json:"left"` // that could not be done
+	Reasons  []string `json:"reasons,omitempty"`
+	Stopped  float64  `json:"stopped_s"` // until it signed no more, and was trusted no more here
+	Done     float64  `json:"done_s"`    // until the records were done
+	Told     float64  `json:"told_s"`    // until verifiers can know: lists and bundle are out
+	Serial   int64    `json:"serial"`    // of that bundle; 0: this service makes none
+}
+
+// Serve answers on the socket of a folder until stop is called. The caller has the
 // store of that folder open, so that a socket that is there already is of a server
-// that is gone.
-func Serve(dir string, s Store, g Gateway, log *slog.Logger) (stop func() error, err error) {
+// that is gone. g is nil where there is no gateway.
+func Serve(dir string, s Store, desk Desk, g Gateway, log *slog.Logger) (stop func() error, err error) {
 	path, release, err := address(dir)
 	if err != nil {
 		return nil, err
@@ -99,7 +132,7 @@ func Serve(dir string, s Store, g Gateway, log *slog.Logger) (stop func() error,
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	server := &http.Server{Handler: handler(s, g, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: handler(s, desk, g, log), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the control socket has ended", "error", err.Error())
@@ -110,11 +143,11 @@ func Serve(dir string, s Store, g Gateway, log *slog.Logger) (stop func() error,
 	}, nil
 }
 
-func handler(s Store, g Gateway, log *slog.Logger) http.Handler {
+func handler(s Store, desk Desk, g Gateway, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
-	object := func(what string, get func(context.Context) (any, error)) {
-		mux.HandleFunc("GET /"+what, func(w http.ResponseWriter, r *http.Request) {
-			v, err := get(r.Context())
+	object := func(what string, get func(*http.Request) (any, error)) {
+		mux.HandleFunc(what, func(w http.ResponseWriter, r *http.Request) {
+			v, err := get(r)
 			if err != nil {
 				log.Error("control", "what", what, "error", err.Error())
 				http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -124,10 +157,35 @@ func handler(s Store, g Gateway, log *slog.Logger) http.Handler {
 			_ = json.NewEncoder(w).Encode(v) // who asked has gone
 		})
 	}
-	object("health", func(ctx context.Context) (any, error) { return s.Health(ctx) })
-	object("audit", func(ctx context.Context) (any, error) { return s.VerifyAudit(ctx) })
+	object("GET /health", func(r *http.Request) (any, error) { return s.Health(r.Context()) })
+	object("GET /audit", func(r *http.Request) (any, error) { return s.VerifyAudit(r.Context()) })
+	key := func(r *http.Request) ([]byte, error) {
+		kid, err := hex.DecodeString(r.URL.Query().Get("kid"))
+		if err != nil || len(kid) == 0 {
+			return nil, fmt.Errorf("a key identifier in hexadecimal: %w", format.RequiredMissing)
+		}
+		return kid, nil
+	}
+	object("GET /key", func(r *http.Request) (any, error) {
+		kid, err := key(r)
+		if err != nil {
+			return nil, err
+		}
+		return desk.KeyAffected(r.Context(), kid)
+	})
+	object("POST /key", func(r *http.Request) (any, error) {
+		kid, err := key(r)
+		if err != nil {
+			return nil, err
+		}
+		agreed, err := strconv.Atoi(r.URL.Query().Get("agreed"))
+		if err != nil {
+			return nil, fmt.Errorf("how many records are agreed to: %w", format.RequiredMissing)
+		}
+		return desk.KeyCompromised(r.Context(), kid, r.URL.Query().Get("do"), agreed)
+	})
 	if g != nil {
-		object("gateway", func(ctx context.Context) (any, error) { return g.GatewayStatus(ctx) })
+		object("GET /gateway", func(r *http.Request) (any, error) { return g.GatewayStatus(r.Context()) })
 		mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 			var order gatewayOrder
 			err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder)).Decode(&order)
@@ -248,7 +306,11 @@ func (c *Client) Close() error {
 }
 
 func (c *Client) get(ctx context.Context, what string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/"+what, nil)
+	return c.ask(ctx, http.MethodGet, what)
+}
+
+func (c *Client) ask(ctx context.Context, method, what string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what, nil)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -320,8 +382,24 @@ func (c *Client) ApplyProposal(ctx context.Context, proposal []byte, approvals [
 	return a, nil
 }
 
+// KeyAffected asks what hangs on a signing key.
+func (c *Client) KeyAffected(ctx context.Context, kid string) (*Affected, error) {
+	a := new(Affected)
+	return a, c.object(ctx, "key?"+url.Values{"kid": {kid}}.Encode(), a)
+}
+
+// KeyCompromised has the server stop a signing key.
+func (c *Client) KeyCompromised(ctx context.Context, kid, do string, agreed int) (*Compromised, error) {
+	done := new(Compromised)
+	return done, c.answer(ctx, http.MethodPost, "key?"+url.Values{"kid": {kid}, "do": {do}, "agreed": {strconv.Itoa(agreed)}}.Encode(), done)
+}
+
 func (c *Client) object(ctx context.Context, what string, v any) error {
-	res, err := c.get(ctx, what)
+	return c.answer(ctx, http.MethodGet, what, v)
+}
+
+func (c *Client) answer(ctx context.Context, method, what string, v any) error {
+	res, err := c.ask(ctx, method, what)
 	if err != nil {
 		return err
 	}

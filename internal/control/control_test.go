@@ -50,6 +50,14 @@ func (f fake) ExportAudit(_ context.Context, w io.Writer, organisation string, f
 	return f.database
 }
 
+func (f fake) KeyAffected(_ context.Context, kid []byte) (*Affected, error) {
+	return &Affected{Records: len(kid), Signs: true}, f.database
+}
+
+func (f fake) KeyCompromised(_ context.Context, kid []byte, do string, agreed int) (*Compromised, error) {
+	return &Compromised{File: do, Left: agreed}, f.database
+}
+
 func TestControl(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -75,7 +83,7 @@ func TestControl(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, socketFile), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			stop, err := Serve(dir, fake{text: c.text}, nil, slog.New(slog.DiscardHandler))
+			stop, err := Serve(dir, fake{text: c.text}, fake{text: c.text}, nil, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,6 +120,15 @@ func TestControl(t *testing.T) {
 			if err != nil || out.String() != c.text {
 				t.Errorf("%d bytes, %v", out.Len(), err)
 			}
+			if a, err := client.KeyAffected(t.Context(), "00ff"); err != nil || a.Records != 2 || !a.Signs {
+				t.Errorf("%+v, %v", a, err)
+			}
+			if _, err := client.KeyAffected(t.Context(), "zz"); err == nil {
+				t.Error("no key identifier, and it was answered")
+			}
+			if d, err := client.KeyCompromised(t.Context(), "00ff", "revoke", 9); err != nil || d.File != "revoke" || d.Left != 9 {
+				t.Errorf("%+v, %v", d, err)
+			}
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
@@ -127,7 +144,7 @@ func TestCutOff(t *testing.T) {
 	for _, text := range []string{"", "some", strings.Repeat("much ", 1<<20)} {
 		dir := t.TempDir()
 		var log bytes.Buffer
-		stop, err := Serve(dir, fake{errors.New("the disk"), text}, nil, slog.New(slog.NewTextHandler(&log, nil)))
+		stop, err := Serve(dir, fake{errors.New("the disk"), text}, fake{errors.New("the disk"), text}, nil, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

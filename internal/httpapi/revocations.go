@@ -24,8 +24,11 @@ type WhichBody struct {
 }
 
 func (b WhichBody) which() issuer.Which {
-	kid, _ := hex.DecodeString(b.KID) // of the form above
-	return issuer.Which{KID: kid, Lot: b.Lot, Product: b.Product, From: b.From, Until: b.Until}
+	w := issuer.Which{Lot: b.Lot, Product: b.Product, From: b.From, Until: b.Until}
+	if kid, _ := hex.DecodeString(b.KID); len(kid) > 0 { // of the form above
+		w.KIDs = [][]byte{kid}
+	}
+	return w
 }
 
 // CountBody is a number of something.

@@ -42,7 +42,7 @@ func ReplaceTree(path string, files map[string][]byte) error {
 	if err := os.Rename(link, path); err != nil {
 		return errors.Join(err, os.Remove(link), os.RemoveAll(dir))
 	}
-	if err := syncDir(parent); err != nil {
+	if err := SyncDir(parent); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(parent)
@@ -85,7 +85,7 @@ func writeTree(dir string, files map[string][]byte) error {
 		}
 	}
 	for _, folder := range slices.Sorted(maps.Keys(folders)) {
-		if err := syncDir(folder); err != nil {
+		if err := SyncDir(folder); err != nil {
 			return err
 		}
 	}

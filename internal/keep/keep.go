@@ -31,7 +31,7 @@ func Replace(path string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 // Create makes a new file of what write gives it, readable by its owner only. It
@@ -56,15 +56,15 @@ func Create(path string, write func(io.Writer) error) (err error) {
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := SyncDir(dir); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
 }
 
-// syncDir makes a new name durable: without it the file can be on the disk and its
+// SyncDir makes a new name durable: without it the file can be on the disk and its
 // name not.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // a folder cannot be opened for this there
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ampoule/format"
+	"ampoule/format/jwks"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 )
@@ -44,18 +45,19 @@ func testRevokeMany(t *testing.T, k *Kit) {
 		which issuer.Which
 		want  int
 	}{
-		"of a lot":                {by, recalled, 100},
-		"of a lot and product":    {by, issuer.Which{Lot: "recalled7", Product: receipts[0].Record.Vaccination.Product.Code}, 100},
-		"of another product":      {by, issuer.Which{Lot: "recalled7", Product: "another"}, 0},
-		"at a facility":           {north, recalled, 50},
-		"of a key":                {by, issuer.Which{KID: k.Registry.Issuers[issuer.EUDCC].KID}, n},
-		"of a key and a lot":      {by, issuer.Which{KID: k.Registry.Issuers[issuer.EUDCC].KID, Lot: "recalled 7"}, 100},
-		"of another key":          {by, issuer.Which{KID: []byte("another!")}, 0},
-		"of a time":               {by, issuer.Which{From: receipts[0].Issued, Until: receipts[n-1].Issued.Add(time.Second)}, n},
-		"before all":              {by, issuer.Which{Until: receipts[0].Issued}, 0},
-		"after all":               {by, issuer.Which{From: receipts[n-1].Issued.Add(time.Second)}, 0},
-		"of a lot that is not":    {by, issuer.Which{Lot: "recalled 8"}, 0},
-		"of another organisation": {issuer.Actor{ID: "x", Within: issuer.Place{Organisation: "nobody"}}, recalled, 0},
+		"of a lot":                  {by, recalled, 100},
+		"of a lot and product":      {by, issuer.Which{Lot: "recalled7", Product: receipts[0].Record.Vaccination.Product.Code}, 100},
+		"of another product":        {by, issuer.Which{Lot: "recalled7", Product: "another"}, 0},
+		"at a facility":             {north, recalled, 50},
+		"of a key":                  {by, issuer.Which{KIDs: [][]byte{k.Registry.Issuers[issuer.EUDCC].KID}}, n},
+		"of a key and a lot":        {by, issuer.Which{KIDs: [][]byte{k.Registry.Issuers[issuer.EUDCC].KID}, Lot: "recalled 7"}, 100},
+		"of a key, and as a card's": {by, issuer.Which{KIDs: k.kids(t)}, n},
+		"of another key":            {by, issuer.Which{KIDs: [][]byte{[]byte("another!")}}, 0},
+		"of a time":                 {by, issuer.Which{From: receipts[0].Issued, Until: receipts[n-1].Issued.Add(time.Second)}, n},
+		"before all":                {by, issuer.Which{Until: receipts[0].Issued}, 0},
+		"after all":                 {by, issuer.Which{From: receipts[n-1].Issued.Add(time.Second)}, 0},
+		"of a lot that is not":      {by, issuer.Which{Lot: "recalled 8"}, 0},
+		"of another organisation":   {issuer.Actor{ID: "x", Within: issuer.Place{Organisation: "nobody"}}, recalled, 0},
 	} {
 		if a := affected(c.by, c.which); a.Records != c.want {
 			t.Errorf("%s: %d records, want %d", name, a.Records, c.want)
@@ -111,6 +113,17 @@ func testRevokeMany(t *testing.T, k *Kit) {
 			}
 		}
 	}
+}
+
+// kids are the identifiers of the key that signs, on cards too.
+func (k *Kit) kids(t *testing.T) [][]byte {
+	t.Helper()
+	i := k.Registry.Issuers[issuer.EUDCC]
+	thumbprint, err := jwks.KID(i.Signer.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [][]byte{i.KID, []byte(thumbprint)}
 }
 
 // stoppingChange is stopping for changes.

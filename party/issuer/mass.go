@@ -19,7 +19,7 @@ import (
 // Which chooses records in force: those that meet all that is said, and something
 // must be.
 type Which struct {
-	KID         []byte    // a current certificate is of this key
+	KIDs        [][]byte  // a current certificate is of one of these keys
 	Lot         string    // a dose in it is of this lot, compared as thing.NormalLot
 	Product     string    // and of the product of this code; "" for any
 	From, Until time.Time // it was issued from then, and before then; zero: no bound
@@ -27,7 +27,7 @@ type Which struct {
 
 func (w Which) check() error {
 	switch {
-	case len(w.KID) == 0 && w.Lot == "" && w.From.IsZero() && w.Until.IsZero():
+	case len(w.KIDs) == 0 && w.Lot == "" && w.From.IsZero() && w.Until.IsZero():
 		return fmt.Errorf("which records: a key, a lot or a time: %w", format.RequiredMissing)
 	case w.Lot != "" && thing.NormalLot(w.Lot) == "":
 		return fmt.Errorf("which records: the lot has neither letter nor digit: %w", ErrOrder)
@@ -42,9 +42,6 @@ func (w Which) check() error {
 // meets reports whether a record is one of those.
 func (w Which) meets(h *Held) bool {
 	if !w.From.IsZero() && h.Issued.Before(w.From) || !w.Until.IsZero() && !h.Issued.Before(w.Until) {
-		return false
-	}
-	if len(w.KID) > 0 && !slices.ContainsFunc(h.Artefacts, func(a Artefact) bool { return a.Current && bytes.Equal(a.KID, w.KID) }) {
 		return false
 	}
 	if w.Lot == "" {
@@ -97,7 +94,7 @@ func (r *Registry) Affected(ctx context.Context, by Actor, w Which) (*Affected, 
 	return out, err
 }
 
-// each calls f with the records of a choice, in the order of their identifiers.
+// each calls f with the records of a choice, each once.
 func (r *Registry) each(ctx context.Context, by Actor, w Which, action Action, f func(Held) error) error {
 	if err := checkBy(by); err != nil {
 		return err
@@ -105,23 +102,38 @@ func (r *Registry) each(ctx context.Context, by Actor, w Which, action Action, f
 	if err := w.check(); err != nil {
 		return err
 	}
-	for after := (ID{}); ; {
-		page, err := r.Book.InForce(ctx, w.KID, by.Within, after, reissuePage, r.line(by, action))
-		if err != nil {
-			return fmt.Errorf("which records: %w", err)
-		}
-		if len(page) == 0 {
-			return nil
-		}
-		after = page[len(page)-1].ID
-		for _, h := range page {
-			if w.meets(&h) {
+	kids := w.KIDs
+	if len(kids) == 0 {
+		kids = [][]byte{nil} // whatever the key
+	}
+	for i, kid := range kids {
+		for after := (ID{}); ; {
+			page, err := r.Book.InForce(ctx, kid, by.Within, after, reissuePage, r.line(by, action))
+			if err != nil {
+				return fmt.Errorf("which records: %w", err)
+			}
+			if len(page) == 0 {
+				break
+			}
+			after = page[len(page)-1].ID
+			for _, h := range page {
+				if !w.meets(&h) || h.hasCurrent(kids[:i]) { // or it came under a key before
+					continue
+				}
 				if err := f(h); err != nil {
 					return err
 				}
 			}
 		}
 	}
+	return nil
+}
+
+// hasCurrent reports whether a current certificate of a record is of one of the keys.
+func (h *Held) hasCurrent(kids [][]byte) bool {
+	return slices.ContainsFunc(h.Artefacts, func(a Artefact) bool {
+		return a.Current && slices.ContainsFunc(kids, func(kid []byte) bool { return bytes.Equal(a.KID, kid) })
+	})
 }
 
 // ErrCount says that a choice comes to another number than was agreed to.
