@@ -180,6 +180,13 @@ var elsewhere = map[string][]string{
 		"not-a-signer", "not-a-snapshot", "not-an-authority", "reference", "snapshot-too-large", "timed-entry", "unknown-status-value",
 		"unknown-trust-source", "unreadable", "unsupported-key",
 	},
+	"gateways' lists, onboarding and audits of lists": {
+		"bad-participant", "basic-constraints", "country", "country-mismatch", "duplicate-kid", "ext-key-usage", "issuer-did-not-sign", "issuer-not-trusted",
+		"key-identifier", "kid-not-derived", "kid-of-another", "malformed-kid", "no-authority", "no-ca-true", "no-issuer", "not-by-its-uploader",
+		"not-by-the-anchor", "not-in-force", "not-unique", "not-verifiable", "not-verified", "on-expired-sca", "outlives-sca", "path-length",
+		"private-key", "role-missing", "sca-expired", "sha1-signature", "signature-algorithm", "unexpected-file", "unknown-role", "validity",
+		"validity-too-long", "x509-refused",
+	},
 	"documents behind a link, which the verifier does not open": {"bad-manifest", "malformed-label", "not-decrypted", "not-jwe"},
 	"conversions":                   {"concept-table-unknown-form", "not-carried", "too-many-pairs"},
 	"bundles, when they are opened": {"detached-payload", "duplicate-signer", "missing-signature", "not-sign", "too-many-signers"},
