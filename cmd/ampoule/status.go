@@ -25,6 +25,7 @@ import (
 
 type statusCmd struct {
 	Make    statusMakeCmd    `cmd:"" help:"Make a snapshot: many revocations in one small file."`
+	Batch   statusBatchCmd   `cmd:"" help:"Write an EU DCC revocation batch of certificates."`
 	Publish statusPublishCmd `cmd:"" help:"Sign a Token Status List."`
 	Show    statusShowCmd    `cmd:"" help:"Show what a list says, or what it says of one entry."`
 }
