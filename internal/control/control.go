@@ -18,6 +18,7 @@
 //	POST /key        the signing key ?kid= is compromised: it signs no more, and
 //	                 ?do= revoke, reissue or nothing is done to ?agreed= records
 //	GET /gateway     who takes part in the gateway, in JSON
+//	GET /gateway/lists  all its lists with their proofs, as a participant keeps them
 //	POST /gateway    applies a proposal, {"proposal", "approvals"} in base64
 //
 // Every answer that is no JSON object is followed by the trailer Ampoule-End: whole. A
@@ -108,6 +109,7 @@ type Compromised struct {
 type Gateway interface {
 	ApplyProposal(ctx context.Context, proposal []byte, approvals [][]byte) (*gateway.Applied, error)
 	GatewayStatus(context.Context) (*gateway.Status, error)
+	GatewayLists(context.Context) ([]byte, error) // a file of [tng.Download]
 }
 
 // Serve answers on the socket of a folder until stop is called. g is nil where
@@ -185,6 +187,16 @@ func handler(s Store, desk Desk, g Gateway, log *slog.Logger) http.Handler {
 		return desk.KeyCompromised(r.Context(), kid, r.URL.Query().Get("do"), agreed)
 	})
 	if g != nil {
+		mux.HandleFunc("GET /gateway/lists", func(w http.ResponseWriter, r *http.Request) {
+			data, err := g.GatewayLists(r.Context())
+			if err != nil {
+				log.Error("control", "what", "gateway lists", "error", err.Error())
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+			_, _ = w.Write(data) // who asked has gone
+		})
 		object("GET /gateway", func(r *http.Request) (any, error) { return g.GatewayStatus(r.Context()) })
 		mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 			var order gatewayOrder
@@ -363,6 +375,26 @@ const maxOrder = 2 * gateway.MaxProposal
 func (c *Client) GatewayStatus(ctx context.Context) (*gateway.Status, error) {
 	s := new(gateway.Status)
 	return s, c.object(ctx, "gateway", s)
+}
+
+// maxLists bounds what is read of the lists.
+const maxLists = 64 << 20
+
+// GatewayLists asks for all lists of the gateway.
+func (c *Client) GatewayLists(ctx context.Context) ([]byte, error) {
+	res, err := c.get(ctx, "gateway/lists")
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxLists+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("control: gateway lists: %w: %w", err, ErrCutOff)
+	case len(data) > maxLists:
+		return nil, fmt.Errorf("control: gateway lists: %w", format.TooLong)
+	}
+	return data, nil
 }
 
 // ApplyProposal has the server apply a proposal.
