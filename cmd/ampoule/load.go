@@ -124,19 +124,27 @@ func parseClock(at string) (func() time.Time, error) {
 	return func() time.Time { return t }, nil
 }
 
-// addKeys loads the trusted keys.
-func (f *sourceFlags) addKeys(list *trust.List) error {
-	var pins []crypto.PublicKey
-	for _, path := range f.Pin {
+// readPins reads the files of a flag.
+func readPins(flag string, paths []string) (pins []crypto.PublicKey, err error) {
+	for _, path := range paths {
 		data, err := readInput(path, nil)
 		if err != nil {
-			return usageError("--pin: %w", err)
+			return nil, usageError("%s: %w", flag, err)
 		}
 		keys, err := trust.ParsePin(data)
 		if err != nil {
-			return usageError("--pin %s: %w", path, err)
+			return nil, usageError("%s %s: %w", flag, path, err)
 		}
 		pins = append(pins, keys...)
+	}
+	return pins, nil
+}
+
+// addKeys loads the trusted keys.
+func (f *sourceFlags) addKeys(list *trust.List) error {
+	pins, err := readPins("--pin", f.Pin)
+	if err != nil {
+		return err
 	}
 	for _, source := range f.Trust {
 		issuer, path := splitIssuer(source)

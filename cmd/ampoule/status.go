@@ -356,17 +356,9 @@ func (c *statusShowCmd) token(t terminal, data []byte, now time.Time) error {
 	if err != nil {
 		return usageError("%s: %w", c.File, err)
 	}
-	var pins []crypto.PublicKey
-	for _, path := range c.Pin {
-		data, err := readInput(path, nil)
-		if err != nil {
-			return usageError("--pin: %w", err)
-		}
-		keys, err := trust.ParsePin(data)
-		if err != nil {
-			return usageError("--pin %s: %w", path, err)
-		}
-		pins = append(pins, keys...)
+	pins, err := readPins("--pin", c.Pin)
+	if err != nil {
+		return err
 	}
 	verified := "NO: nobody vouches for what follows; give --pin"
 	if len(pins) > 0 {
