@@ -263,10 +263,11 @@ type policyFile struct {
 	Require        []string          `json:"require"`
 	Waive          []string          `json:"waive"`
 	MaxAge         *string           `json:"max-age"`
+	Aliases        []string          `json:"aliases"`
 	StatusSchemes  map[string]string `json:"status-schemes"`
 }
 
-var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "max-age", "require", "waive", "status-schemes"}
+var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "max-age", "aliases", "require", "waive", "status-schemes"}
 
 // loadPolicies reads {"ICVP": {"accept-issued-at": true, …}, …}.
 func loadPolicies(path string) (map[trust.Domain]verifier.Policy, error) {
@@ -332,6 +333,13 @@ func (f policyFile) apply(p *verifier.Policy) error {
 			return fmt.Errorf("clock-skew %q: a time such as 60s, up to 1h", *f.ClockSkew)
 		}
 		p.ClockSkew = skew
+	}
+	for _, name := range f.Aliases {
+		alias := trust.ParseDomain(name)
+		if alias == trust.AnyDomain {
+			return errors.New("aliases: a code of a domain is not empty")
+		}
+		p.Aliases = append(p.Aliases, alias)
 	}
 	if f.MaxAge != nil {
 		age, err := time.ParseDuration(*f.MaxAge)
