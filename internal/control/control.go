@@ -17,6 +17,9 @@
 //	GET /key         how many certificates in force are of ?kid=, in JSON
 //	POST /key        the signing key ?kid= is compromised: it signs no more, and
 //	                 ?do= revoke, reissue or nothing is done to ?agreed= records
+//	POST /affected   how many records in force are of a choice, {"kid", "lot", …}
+//	POST /revoke     revokes the records of a choice, as many as were agreed to
+//	POST /revoke/list  revokes the records of a list, with a result for each line
 //	GET /gateway     who takes part in the gateway, in JSON
 //	GET /gateway/lists  all its lists with their proofs, as a participant keeps them
 //	POST /gateway    applies a proposal, {"proposal", "approvals"} in base64
@@ -41,6 +44,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,6 +53,7 @@ import (
 	"ampoule/format"
 	"ampoule/internal/store"
 	"ampoule/party/gateway"
+	"ampoule/party/issuer"
 )
 
 // ErrNoServer says that no server has the store of a folder open.
@@ -82,6 +87,27 @@ type Desk interface {
 	// KeyCompromised stops a key and, where they are as many as were agreed to,
 	// revokes or reissues those records.
 	KeyCompromised(ctx context.Context, kid []byte, do string, agreed int) (*Compromised, error)
+	// Affected counts the records of a choice, RevokeMany revokes as many as were
+	// agreed to, and RevokeListed those of a list: see issuer.Registry.
+	Affected(ctx context.Context, w issuer.Which) (*Affected, error)
+	RevokeMany(ctx context.Context, w issuer.Which, why issuer.Reason, agreed int) (*issuer.RevokedMany, error)
+	RevokeListed(ctx context.Context, lines []string, why issuer.Reason, dry bool) ([]issuer.ListedRow, error)
+}
+
+// Revocation is what is asked of many records.
+type Revocation struct {
+	Which  issuer.Which  `json:"which"`
+	Lines  []string      `json:"lines,omitempty"`
+	Reason issuer.Reason `json:"reason,omitempty"`
+	Agreed int           `json:"agreed"`
+	Dry    bool          `json:"dry,omitempty"`
+}
+
+// RevokedMany tells how far a revocation came.
+type RevokedMany struct {
+	Revoked int      `json:"revoked"`
+	Left    int      `json:"left"`
+	Reasons []string `json:"reasons,omitempty"` // of those that failed, and are left
 }
 
 // Affected is what hangs on a signing key.
@@ -161,6 +187,50 @@ func handler(s Store, desk Desk, g Gateway, log *slog.Logger) http.Handler {
 	}
 	object("GET /health", func(r *http.Request) (any, error) { return s.Health(r.Context()) })
 	object("GET /audit", func(r *http.Request) (any, error) { return s.VerifyAudit(r.Context()) })
+	asked := func(r *http.Request) (a Revocation, err error) {
+		err = json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxRevocation)).Decode(&a)
+		return a, err
+	}
+	object("POST /affected", func(r *http.Request) (any, error) {
+		a, err := asked(r)
+		if err != nil {
+			return nil, err
+		}
+		return desk.Affected(r.Context(), a.Which)
+	})
+	object("POST /revoke", func(r *http.Request) (any, error) {
+		a, err := asked(r)
+		if err != nil {
+			return nil, err
+		}
+		done, err := desk.RevokeMany(r.Context(), a.Which, a.Reason, a.Agreed)
+		if err != nil {
+			return nil, err
+		}
+		out := RevokedMany{Revoked: done.Done, Left: done.Left + len(done.Failed)}
+		for _, f := range done.Failed {
+			var defect format.Defect
+			if errors.As(f.Err, &defect) && !slices.Contains(out.Reasons, string(defect)) {
+				out.Reasons = append(out.Reasons, string(defect))
+			}
+		}
+		return out, nil
+	})
+	object("POST /revoke/list", func(r *http.Request) (any, error) {
+		a, err := asked(r)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := desk.RevokeListed(r.Context(), a.Lines, a.Reason, a.Dry)
+		if err != nil {
+			return nil, err
+		}
+		results := make([]string, len(rows))
+		for i, row := range rows {
+			results[i] = row.Result
+		}
+		return results, nil
+	})
 	key := func(r *http.Request) ([]byte, error) {
 		kid, err := hex.DecodeString(r.URL.Query().Get("kid"))
 		if err != nil || len(kid) == 0 {
@@ -318,11 +388,11 @@ func (c *Client) Close() error {
 }
 
 func (c *Client) get(ctx context.Context, what string) (*http.Response, error) {
-	return c.ask(ctx, http.MethodGet, what)
+	return c.ask(ctx, http.MethodGet, what, nil)
 }
 
-func (c *Client) ask(ctx context.Context, method, what string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what, nil)
+func (c *Client) ask(ctx context.Context, method, what string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what, body)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -350,6 +420,28 @@ func (c *Client) VerifyAudit(ctx context.Context) (*store.AuditReport, error) {
 	return r, c.object(ctx, "audit", r)
 }
 
+// maxRevocation bounds what is asked of many records.
+const maxRevocation = 4 << 20
+
+// Affected asks how many records are of a choice.
+func (c *Client) Affected(ctx context.Context, w issuer.Which) (*Affected, error) {
+	a := new(Affected)
+	return a, c.post(ctx, "affected", Revocation{Which: w}, a)
+}
+
+// RevokeMany has the records of a choice revoked.
+func (c *Client) RevokeMany(ctx context.Context, w issuer.Which, why issuer.Reason, agreed int) (*RevokedMany, error) {
+	done := new(RevokedMany)
+	return done, c.post(ctx, "revoke", Revocation{Which: w, Reason: why, Agreed: agreed}, done)
+}
+
+// RevokeListed has the records of a list revoked, and returns a stable word for each
+// line.
+func (c *Client) RevokeListed(ctx context.Context, lines []string, why issuer.Reason, dry bool) (results []string, err error) {
+	err = c.post(ctx, "revoke/list", Revocation{Lines: lines, Reason: why, Dry: dry}, &results)
+	return results, err
+}
+
 // KeyAffected asks what hangs on a signing key.
 func (c *Client) KeyAffected(ctx context.Context, kid string) (*Affected, error) {
 	a := new(Affected)
@@ -359,7 +451,7 @@ func (c *Client) KeyAffected(ctx context.Context, kid string) (*Affected, error)
 // KeyCompromised has the server stop a signing key.
 func (c *Client) KeyCompromised(ctx context.Context, kid, do string, agreed int) (*Compromised, error) {
 	done := new(Compromised)
-	return done, c.answer(ctx, http.MethodPost, "key?"+url.Values{"kid": {kid}, "do": {do}, "agreed": {strconv.Itoa(agreed)}}.Encode(), done)
+	return done, c.answer(ctx, http.MethodPost, "key?"+url.Values{"kid": {kid}, "do": {do}, "agreed": {strconv.Itoa(agreed)}}.Encode(), nil, done)
 }
 
 // gatewayOrder is the body of POST /gateway.
@@ -427,11 +519,19 @@ func (c *Client) ApplyProposal(ctx context.Context, proposal []byte, approvals [
 }
 
 func (c *Client) object(ctx context.Context, what string, v any) error {
-	return c.answer(ctx, http.MethodGet, what, v)
+	return c.answer(ctx, http.MethodGet, what, nil, v)
 }
 
-func (c *Client) answer(ctx context.Context, method, what string, v any) error {
-	res, err := c.ask(ctx, method, what)
+func (c *Client) post(ctx context.Context, what string, body, v any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	return c.answer(ctx, http.MethodPost, what, bytes.NewReader(data), v)
+}
+
+func (c *Client) answer(ctx context.Context, method, what string, body io.Reader, v any) error {
+	res, err := c.ask(ctx, method, what, body)
 	if err != nil {
 		return err
 	}
