@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -65,16 +66,19 @@ func logCases() ([]bench, error) {
 	signature := ed25519.Sign(notary, message)
 
 	// A proof in a log of 10^6, cosigned by three witnesses.
-	file, policy, witness, err := cosignedProof(path, index, size, root)
+	file, policy, witnesses, err := cosignedProof(path, index, size, root)
 	if err != nil {
 		return nil, err
 	}
 	cosigned := make([]byte, 128)
-	cosignature, err := witness.Sign(rand.Reader, cosigned, nil)
-	if err != nil {
-		return nil, err
+	var cosignatures [3][]byte
+	var witnessKeys [3]*mldsa44.PublicKey
+	for i, w := range witnesses {
+		if cosignatures[i], err = w.Sign(rand.Reader, cosigned, crypto.Hash(0)); err != nil {
+			return nil, err
+		}
+		witnessKeys[i], _ = w.Public().(*mldsa44.PublicKey)
 	}
-	witnessKey, _ := witness.Public().(*mldsa44.PublicKey)
 
 	climb := func(n int) {
 		var node [65]byte
@@ -113,8 +117,8 @@ func logCases() ([]bench, error) {
 		}},
 		{name: "proof-floor", run: func() error {
 			climb(20)
-			for range 3 {
-				if !mldsa44.Verify(witnessKey, cosigned, nil, cosignature) {
+			for i, k := range witnessKeys {
+				if !mldsa44.Verify(k, cosigned, nil, cosignatures[i]) {
 					return errors.New("the signature does not fit")
 				}
 			}
@@ -156,44 +160,44 @@ func consistentPath(old, size uint64) (path []tlog.Hash, oldRoot, root tlog.Hash
 
 // cosignedProof signs the root as a log, and as three witnesses of which the policy
 // asks for all.
-func cosignedProof(path []tlog.Hash, index, size uint64, root tlog.Hash) (file []byte, policy *tlog.Policy, witness *mldsa44.PrivateKey, err error) {
+func cosignedProof(path []tlog.Hash, index, size uint64, root tlog.Hash) (file []byte, policy *tlog.Policy, witnesses [3]*mldsa44.PrivateKey, err error) {
 	const origin = "oid/1.3.6.1.4.1.99999.1.1"
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, witnesses, err
 	}
 	log, err := tlog.NewNoteSigner(origin, tlog.Ed25519Note, key)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, witnesses, err
 	}
 	note, err := (&tlog.Checkpoint{Origin: origin, Size: size, Root: root}).Note()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, witnesses, err
 	}
 	if err := log.Sign(rand.Reader, note, 0); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, witnesses, err
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "log %s\n", log.Key)
-	for i := range 3 {
-		if _, witness, err = mldsa44.GenerateKey(rand.Reader); err != nil {
-			return nil, nil, nil, err
+	for i := range witnesses {
+		if _, witnesses[i], err = mldsa44.GenerateKey(rand.Reader); err != nil {
+			return nil, nil, witnesses, err
 		}
-		s, err := tlog.NewNoteSigner(fmt.Sprintf("oid/1.3.6.1.4.1.99999.2.%d", i), tlog.MLDSA44Cosignature, witness)
+		s, err := tlog.NewNoteSigner(fmt.Sprintf("oid/1.3.6.1.4.1.99999.2.%d", i), tlog.MLDSA44Cosignature, witnesses[i])
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, witnesses, err
 		}
 		if err := s.Sign(rand.Reader, note, 1_780_000_000); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, witnesses, err
 		}
 		fmt.Fprintf(&text, "witness w%d %s\n", i, s.Key)
 	}
 	text.WriteString("group all all w0 w1 w2\nquorum all\n")
 	if policy, err = tlog.ParsePolicy([]byte(text.String())); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, witnesses, err
 	}
 	file, err = (&tlog.LogProof{Index: index, Path: path, Checkpoint: note.Encode()}).Encode()
-	return file, policy, witness, err
+	return file, policy, witnesses, err
 }
 
 func slicesOf(path []tlog.Hash) [][]byte {

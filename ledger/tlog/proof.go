@@ -71,29 +71,33 @@ func ParseLogProof(data []byte) (*LogProof, error) {
 	bad := func(what string) (*LogProof, error) {
 		return nil, fmt.Errorf("log proof: %s: %w", what, ErrLogProof)
 	}
-	rest, ok := strings.CutPrefix(string(data), logProofHeader)
+	rest, ok := bytes.CutPrefix(bytes.Clone(data), []byte(logProofHeader)) // of which the checkpoint is kept
 	if !ok {
 		return bad("header")
 	}
 	p := new(LogProof)
-	line, rest, _ := strings.Cut(rest, "\n")
+	next := func() (string, bool) {
+		line, after, ok := bytes.Cut(rest, []byte("\n"))
+		rest = after
+		return string(line), ok
+	}
+	line, _ := next()
 	var err error
 	if b64, ok := strings.CutPrefix(line, "extra "); ok {
 		if p.Extra, err = decodeBase64(b64); err != nil || len(p.Extra) == 0 {
 			return bad("extra")
 		}
-		line, rest, _ = strings.Cut(rest, "\n")
+		line, _ = next()
 	}
 	index, ok := strings.CutPrefix(line, "index ")
 	if p.Index, err = parseDecimal(index); !ok || err != nil {
 		return bad("index")
 	}
 	for {
-		line, after, ok := strings.Cut(rest, "\n")
+		line, ok := next()
 		if !ok {
 			return bad("no checkpoint")
 		}
-		rest = after
 		if line == "" {
 			break
 		}
@@ -103,10 +107,10 @@ func ParseLogProof(data []byte) (*LogProof, error) {
 		}
 		p.Path = append(p.Path, h)
 	}
-	if rest == "" || len(rest) > MaxNote || p.Index >= MaxSize || len(p.Extra) > MaxExtra {
+	if len(rest) == 0 || len(rest) > MaxNote || p.Index >= MaxSize || len(p.Extra) > MaxExtra {
 		return nil, fmt.Errorf("log proof: checkpoint of %d bytes, %d bytes extra, index %d: %w", len(rest), len(p.Extra), p.Index, ErrLogProofSize)
 	}
-	p.Checkpoint = []byte(rest)
+	p.Checkpoint = rest
 	return p, nil
 }
 
