@@ -193,7 +193,7 @@ func (x *run) contract(o OID) (*contract, error) {
 		return nil, err
 	}
 	c := new(contract)
-	if !load(x.t, "c/"+string(o), c) || o == "" {
+	if !load(x.t, "c/"+string(o), c) {
 		return nil, ErrUnknown
 	}
 	return c, nil

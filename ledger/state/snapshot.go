@@ -84,6 +84,24 @@ func (s *State) consistent() error {
 			return fmt.Errorf("no row %q: %w", key, ErrSnapshot)
 		}
 	}
+	for key := range s.rows.all() {
+		var kids []Hash
+		switch v, _ := rowFor(key); v := v.(type) {
+		case *member:
+			load(s.rows, key, v)
+			if kids = v.Keys; v.Status != gone {
+				kids = append(kids, v.Root)
+			}
+		case *entry:
+			load(s.rows, key, v)
+			kids = v.Keys
+		}
+		for _, kid := range kids {
+			if _, ok := s.rows.get(keyKey(kid)); !ok {
+				return fmt.Errorf("row %q: a key without its row: %w", key, ErrSnapshot)
+			}
+		}
+	}
 	for _, prefix := range [...]string{"m/", "v/", "g/", "c/"} {
 		names := list(s.rows, prefix)
 		if !slices.IsSorted(names) {

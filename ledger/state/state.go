@@ -16,6 +16,7 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"ampoule/format"
 	"ampoule/format/cbor"
@@ -156,7 +157,7 @@ func (s *State) Apply(b *Block) (*Outcome, error) {
 		return nil, err
 	}
 	out := new(Outcome)
-	x := &run{s: s, t: t, height: b.Height, time: b.Time, head: last}
+	x := &run{s: s, t: t, chain: s.Chain(), height: b.Height, time: b.Time, head: last}
 	x.expire()
 	for _, o := range b.Evidence {
 		x.punish(o)
@@ -213,7 +214,8 @@ func (s *State) upgrade(t *table, height uint64) error {
 // punish takes the validator from a member that voted twice. A chain keeps its
 // last one.
 func (x *run) punish(o OID) {
-	if set := list(x.t, "v/"); len(set) < 2 {
+	set := list(x.t, "v/")
+	if _, found := slices.BinarySearch(set, string(o)); !found || len(set) < 2 {
 		return
 	}
 	x.t.drop("v/" + string(o))
@@ -250,7 +252,7 @@ type Checker struct {
 // Mempool makes a checker without the bounds of a block.
 func (s *State) Mempool() *Checker {
 	h := s.head()
-	return &Checker{x: &run{s: s, t: newTable(s.rows), height: h.Height + 1, time: h.Time, head: h}}
+	return &Checker{x: &run{s: s, t: newTable(s.rows), chain: s.Chain(), height: h.Height + 1, time: h.Time, head: h}}
 }
 
 // Proposal makes a checker that refuses what a block has no room for.
@@ -268,6 +270,7 @@ func (c *Checker) CheckTx(tx []byte) error { return c.x.transact(tx, c.used) }
 type run struct {
 	s            *State
 	t            *table
+	chain        Hash
 	height, time uint64
 	head         head // before the block
 	decided      []Decision
@@ -275,6 +278,7 @@ type run struct {
 	// Of the transaction in hand.
 	tx     *Tx
 	params Params
+	row    string // that params were read from
 	actor  actor
 	other  actor // the counterparty, where there is one
 }
@@ -286,7 +290,10 @@ func (x *run) transact(data []byte, used *budget) error {
 		return err
 	}
 	block, decided := x.t, len(x.decided)
-	x.t, x.tx, x.params = newTable(block), tx, params(block)
+	x.t, x.tx = newTable(block), tx
+	if row, _ := block.get("p/params"); row != x.row { // a vote may have changed them
+		x.params, x.row = params(block), row
+	}
 	if err = x.steps(used); err == nil {
 		x.t.merge()
 	} else {
@@ -305,7 +312,7 @@ func (x *run) steps(used *budget) error {
 	}
 	// Step 2: for this chain, and now.
 	switch {
-	case tx.Chain != x.s.Chain():
+	case tx.Chain != x.chain:
 		return ErrChain
 	case tx.ValidUntil < x.height:
 		return ErrExpired
@@ -358,9 +365,6 @@ type actor struct {
 // find finds an actor by its identifier, whatever has become of it.
 func (x *run) find(o OID) (actor, bool) {
 	for _, prefix := range [...]string{"i/", "d/", "m/"} {
-		if o == "" {
-			break
-		}
 		if _, ok := x.t.get(prefix + string(o)); ok {
 			return actor{key: prefix + string(o)}, true
 		}

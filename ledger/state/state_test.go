@@ -283,6 +283,22 @@ func TestVotes(t *testing.T) {
 	}
 }
 
+// TestHalf: of an even number, half does not decide for a proposal, and does
+// against it.
+func TestHalf(t *testing.T) {
+	k := newKit(t, genesis(4, 4))
+	id := k.vote(&NewParams{DefaultParams}, 2)
+	if len(k.last.Decided) != 0 {
+		t.Fatalf("decided: %v", k.last.Decided)
+	}
+	k.must(country(2).OID, &Vote{id, false}, online(2))
+	if len(k.last.Decided) != 0 {
+		t.Fatalf("decided: %v", k.last.Decided)
+	}
+	k.must(country(3).OID, &Vote{id, false}, online(3))
+	k.decided("rejected")
+}
+
 // TestOvertaken: what could be carried out when it was proposed may no longer be
 // when it passes.
 func TestOvertaken(t *testing.T) {
