@@ -53,8 +53,6 @@ func readKey(v cbor.Value) (Key, error) {
 	return NewKey(pub)
 }
 
-func (k Key) alg() cose.Algorithm { return cose.SignerAlgorithm(k.Public) }
-
 // reader takes the elements of one array in order, and keeps the first defect.
 // What it does not check, such as the shortest form of a head, shows when the
 // value is encoded again.

@@ -19,12 +19,11 @@ import (
 
 // kit is a federation of fictitious members with all their keys.
 type kit struct {
-	t     testing.TB
-	s     *State
-	gen   []byte
-	time  uint64
-	names map[OID]string
-	last  *Outcome
+	t    testing.TB
+	s    *State
+	gen  []byte
+	time uint64
+	last *Outcome
 }
 
 const start = 1_800_000_000
