@@ -382,6 +382,10 @@ func attempts() []attempt {
 		{"two at once", nil, hybrid, issuerOID, batch(), by(issuer, ml("issuer")), nil},
 		{"one where two are needed", ErrNeedTwo, hybrid, issuerOID, batch(), by(issuer), nil},
 		{"the other where two are needed", ErrNeedTwo, hybrid, issuerOID, batch(), by(ml("issuer")), nil},
+		{"two of which neither is quantum-safe", ErrNeedTwo, func(k *kit) {
+			hybrid(k)
+			k.must(m0, &Rotate{Issuer, issuerOID, nil, keys(ed("new")), true}, online(0), ed("new"))
+		}, issuerOID, batch(), by(issuer, ed("new")), nil},
 		{"two of one algorithm", ErrStraySignature, func(k *kit) {
 			k.must(m0, &Rotate{Issuer, issuerOID, nil, keys(es("new")), false}, online(0), es("new"))
 		}, issuerOID, batch(), by(issuer, es("new")), nil},
