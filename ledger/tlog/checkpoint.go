@@ -126,7 +126,8 @@ func parseHash(s string) (Hash, error) {
 //	    uint8 hash[32];
 //	} cosigned_message;
 func (c *Checkpoint) subtreeMessage(cosigner string, at int64) []byte {
-	m := append([]byte("subtree/v1\n\x00"), byte(len(cosigner)))
+	m := append(make([]byte, 0, 80+len(cosigner)+len(c.Origin)), "subtree/v1\n\x00"...)
+	m = append(m, byte(len(cosigner)))
 	m = append(m, cosigner...)
 	m = binary.BigEndian.AppendUint64(m, uint64(at))
 	m = append(append(m, byte(len(c.Origin))), c.Origin...)

@@ -145,7 +145,7 @@ func (k *Key) same(other *Key) bool { return bytes.Equal(k.raw, other.raw) }
 // decodeBase64 takes the one encoding of RFC 4648 section 4: the standard library
 // passes over line ends and, unless told, over bits that no byte needs.
 func decodeBase64(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
 		return nil, base64.CorruptInputError(0)
 	}
 	return base64.StdEncoding.Strict().DecodeString(s)
@@ -177,10 +177,16 @@ func ParseNote(data []byte) (*Note, error) {
 	if !utf8.ValidString(s) {
 		return bad("not UTF-8")
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\n' }) {
-		return bad("control characters")
+	at := -1 // where the last empty line is
+	for i := range len(s) {
+		switch {
+		case s[i] >= ' ':
+		case s[i] != '\n':
+			return bad("control characters")
+		case i > 0 && s[i-1] == '\n':
+			at = i - 1
+		}
 	}
-	at := strings.LastIndex(s, "\n\n")
 	if at < 0 {
 		return bad("no empty line before the signatures")
 	}
@@ -236,12 +242,13 @@ type Verified struct {
 // note, and so does a note without any.
 func (n *Note) Verify(keys ...*Key) ([]Verified, error) {
 	var all []Verified
+	text := noteText{text: n.Text}
 	for _, s := range n.Signatures {
 		for _, k := range keys {
 			if k.Name != s.Name || k.ID != s.ID {
 				continue
 			}
-			at, err := k.verify(n.Text, s.Signature)
+			at, err := k.verify(&text, s.Signature)
 			if err != nil {
 				return nil, fmt.Errorf("note: signature of %q, %08x: %w", k.Name, k.ID, err)
 			}
@@ -255,11 +262,18 @@ func (n *Note) Verify(keys ...*Key) ([]Verified, error) {
 	return all, nil
 }
 
+// noteText is the text of a note, and the checkpoint that it is, read once for all
+// cosigners that sign it piece by piece.
+type noteText struct {
+	text       string
+	checkpoint *Checkpoint
+}
+
 const timestampSize = 8
 
-func (k *Key) verify(text string, signature []byte) (int64, error) {
+func (k *Key) verify(n *noteText, signature []byte) (int64, error) {
 	if k.Type == Ed25519Note {
-		if !ed25519.Verify(k.ed25519, []byte(text), signature) {
+		if !ed25519.Verify(k.ed25519, []byte(n.text), signature) {
 			return 0, ErrSignature
 		}
 		return 0, nil
@@ -271,7 +285,7 @@ func (k *Key) verify(text string, signature []byte) (int64, error) {
 	if at < 0 { // "It MUST NOT exceed 2^63 - 1"
 		return 0, ErrTimestamp
 	}
-	message, err := k.cosigned(text, at)
+	message, err := k.cosigned(n, at)
 	if err != nil {
 		return 0, err
 	}
@@ -293,15 +307,16 @@ func (k *Key) verifyMessage(message, signature []byte) error {
 }
 
 // cosigned is what a cosigner signs of the text of a checkpoint.
-func (k *Key) cosigned(text string, at int64) ([]byte, error) {
+func (k *Key) cosigned(n *noteText, at int64) (_ []byte, err error) {
 	if k.Type == Ed25519Cosignature {
-		return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at, text), nil
+		return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at, n.text), nil
 	}
-	c, err := ParseCheckpoint(text)
-	if err != nil {
-		return nil, err
+	if n.checkpoint == nil {
+		if n.checkpoint, err = ParseCheckpoint(n.text); err != nil {
+			return nil, err
+		}
 	}
-	return c.subtreeMessage(k.Name, at), nil
+	return n.checkpoint.subtreeMessage(k.Name, at), nil
 }
 
 // NoteSigner signs notes under a name. The type of the key says what it signs.
@@ -323,6 +338,7 @@ func NewNoteSigner(name string, typ KeyType, signer crypto.Signer) (*NoteSigner,
 // seconds since 1970; a key of the type Ed25519Note gives none, and at must be 0.
 // Whether the text is one that may be signed is the caller's to know.
 func (s *NoteSigner) Sign(random io.Reader, n *Note, at int64) error {
+	text := &noteText{text: n.Text}
 	var message, prefix []byte
 	switch {
 	case at < 0 || s.Key.Type == Ed25519Note && at != 0:
@@ -331,7 +347,7 @@ func (s *NoteSigner) Sign(random io.Reader, n *Note, at int64) error {
 		message = []byte(n.Text)
 	default:
 		var err error
-		if message, err = s.Key.cosigned(n.Text, at); err != nil {
+		if message, err = s.Key.cosigned(text, at); err != nil {
 			return err
 		}
 		prefix = binary.BigEndian.AppendUint64(nil, uint64(at))
@@ -342,7 +358,7 @@ func (s *NoteSigner) Sign(random io.Reader, n *Note, at int64) error {
 		return fmt.Errorf("note: signing as %q: %w", s.Key.Name, err)
 	}
 	added := NoteSignature{s.Key.Name, s.Key.ID, append(prefix, signature...)}
-	if _, err := s.Key.verify(n.Text, added.Signature); err != nil {
+	if _, err := s.Key.verify(text, added.Signature); err != nil {
 		return fmt.Errorf("note: the signer of %q returned another's signature: %w", s.Key.Name, err)
 	}
 	n.Signatures = append(n.Signatures, added)

@@ -218,8 +218,8 @@ func TestParsePolicy(t *testing.T) {
 		{"too large", strings.Repeat("# comment\n", MaxPolicy/10+1), ErrPolicySize},
 		{"too many groups", head + "group g0 any A\n" + chain(maxPolicyLines) + "quorum A\n", ErrPolicySize},
 		{"good", head + "group G 2 A B\nquorum G\n", nil},
-		{"comments and blanks", " # log\n\t\n  " + head + "quorum A\n#", ErrPolicy},
-		{"comments, blanks, names in Latin-1", " # \xe9\n\t\n" + head + "group \xe9 any A\nquorum \xe9\n", nil},
+		{"a comment without line end", head + "quorum A\n#", ErrPolicy},
+		{"comments, blanks, names in Latin-1", " # \xe9\n\t\n  " + head + "group \xe9 any A\nquorum \xe9\n", nil},
 		{"nobody at all", "quorum none\n", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -301,7 +301,10 @@ func TestLogProof(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := (&LogProof{Checkpoint: []byte("x")}).Encode(); !errors.Is(err, ErrNote) {
+	if _, err := (&LogProof{}).Encode(); !errors.Is(err, ErrLogProofSize) {
+		t.Error(err)
+	}
+	if _, err := (&LogProof{Checkpoint: []byte("x")}).Verify(leaf, policy); !errors.Is(err, ErrNote) {
 		t.Error(err)
 	}
 }
@@ -351,7 +354,7 @@ func TestParseLogProof(t *testing.T) {
 		{"short hash", head + "index 1\nAAAA\n\n" + checkpoint, ErrLogProof},
 		{"64 hashes", head + "index 1\n" + strings.Repeat(h, 64) + "\n" + checkpoint, ErrLogProof},
 		{"no empty line", head + "index 1\n" + h + checkpoint, ErrLogProof},
-		{"no checkpoint", head + "index 1\n" + h + "\n", ErrNote},
+		{"no checkpoint", head + "index 1\n" + h + "\n", ErrLogProofSize},
 		{"cut off", head + "index 1\n" + h, ErrLogProof},
 		{"carriage returns", strings.ReplaceAll(head+"index 1\n\n"+checkpoint, "\n", "\r\n"), ErrLogProof},
 		{"too large", head + strings.Repeat("x", maxLogProof), ErrLogProofSize},

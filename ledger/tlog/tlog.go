@@ -15,8 +15,10 @@
 //	registry.go   a tree of sorted rows; what is not in it
 //	apphash.go    what validators agree on
 //
-// The C2SP documents are those of July 2026; the versions above are the tags that
-// they name themselves, the others have none yet.
+// The C2SP documents were read in C2SP/C2SP at these commits: tlog-tiles 0ad71eb,
+// signed-note 0552876, tlog-checkpoint 2793893, tlog-cosignature 01194db, tlog-policy
+// 13027ee, tlog-proof 0065ea5. The versions above are those by which they name each
+// other.
 //
 // Everything has one encoding and bounds. What is refused is refused with a
 // [format.Defect]. A proof that verifies says that a leaf is under a root, and
