@@ -147,11 +147,14 @@ func readSignature(v cbor.Value) (Signature, error) {
 	if v.Kind() != cbor.Array || v.Len() != 3 {
 		return Signature{}, fmt.Errorf("%s of %d elements: %w", v.Kind(), v.Len(), ErrNotSign)
 	}
-	protected, ok0 := v.Index(0).ByteString()
-	unprotected := v.Index(1)
-	signature, ok2 := v.Index(2).Bytes()
+	return readSignatureParts(v.Index(0), v.Index(1), v.Index(2))
+}
+
+func readSignatureParts(v0, unprotected, v2 cbor.Value) (Signature, error) {
+	protected, ok0 := v0.ByteString()
+	signature, ok2 := v2.Bytes()
 	if !ok0 || unprotected.Kind() != cbor.Map || !ok2 {
-		return Signature{}, fmt.Errorf("elements are %s, %s, %s: %w", v.Index(0).Kind(), unprotected.Kind(), v.Index(2).Kind(), ErrNotSign)
+		return Signature{}, fmt.Errorf("elements are %s, %s, %s: %w", v0.Kind(), unprotected.Kind(), v2.Kind(), ErrNotSign)
 	}
 	header, err := cbor.ParseString(protected, multiSignLimits)
 	if err != nil {
@@ -226,19 +229,35 @@ func (m *MultiSign) Verify(keys ...crypto.PublicKey) error {
 		if err != nil {
 			return fmt.Errorf("COSE_Sign: %w", err)
 		}
-		s, alg := m.find(kid), SignerAlgorithm(pub)
+		s := m.find(kid)
 		if s == nil {
-			return fmt.Errorf("COSE_Sign: none by the %s key %x: %w", alg, kid, ErrMissingSignature)
+			return fmt.Errorf("COSE_Sign: none by the %s key %x: %w", SignerAlgorithm(pub), kid, ErrMissingSignature)
 		}
-		if s.Alg != alg {
-			return fmt.Errorf("COSE_Sign: %s with a key for %s: %w", s.Alg, alg, ErrAlgNotAllowed)
-		}
-		structure = m.appendStructure(structure[:0], s.protected)
-		if !verifyRaw(pub, structure, s.signature) {
-			return fmt.Errorf("COSE_Sign: by the %s key %x: %w", alg, kid, ErrSignature)
+		if structure, err = m.verify(structure[:0], s, pub); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// VerifyAt checks signature i alone, under a key that the caller found by its
+// kid.
+func (m *MultiSign) VerifyAt(i int, pub crypto.PublicKey) error {
+	_, err := m.verify(nil, &m.Signatures[i], pub)
+	return err
+}
+
+// verify returns the buffer of the structure, for the next one.
+func (m *MultiSign) verify(buf []byte, s *Signature, pub crypto.PublicKey) ([]byte, error) {
+	alg := SignerAlgorithm(pub)
+	if alg == NoAlgorithm || s.Alg != alg {
+		return buf, fmt.Errorf("COSE_Sign: %s with a key for %s: %w", s.Alg, alg, ErrAlgNotAllowed)
+	}
+	buf = m.appendStructure(buf, s.protected)
+	if !verifyRaw(pub, buf, s.signature) {
+		return buf, fmt.Errorf("COSE_Sign: by the %s key %x: %w", alg, s.KID, ErrSignature)
+	}
+	return buf, nil
 }
 
 // appendStructure appends the bytes that a signature covers (RFC 9052 section
