@@ -359,8 +359,8 @@ func (s *service) settled(ctx context.Context) error {
 	return errors.Join(err, s.refresh(ctx)) // before anybody asks for what is there now
 }
 
-// work issues the files of doses that were uploaded, until ctx ends. The function
-// that it returns waits for that.
+// work issues the files of doses that were uploaded, and closes batches of
+// fingerprints, until ctx ends. The function that it returns waits for that.
 func (s *service) work(ctx context.Context) (wait func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -370,5 +370,33 @@ func (s *service) work(ctx context.Context) (wait func()) {
 		case <-ctx.Done():
 		}
 	})
+	wg.Go(func() {
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			s.closeBatches(ctx)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	return wg.Wait
+}
+
+// closeBatches closes the open batch of fingerprints when it is due.
+func (s *service) closeBatches(ctx context.Context) {
+	registry := s.registry.Load()
+	if registry == nil {
+		return // nothing was issued yet
+	}
+	c := issuer.Closing{Every: s.settings.Fingerprints.Every, Full: s.settings.Fingerprints.Full}
+	closed, err := registry.CloseBatches(ctx, c)
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("a batch of fingerprints was not closed", "error", err.Error())
+	}
+	for _, b := range closed {
+		s.log.Info("a batch of fingerprints was closed", "batch", b.Number, "size", b.Size)
+	}
 }
