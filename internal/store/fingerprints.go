@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ampoule/ledger/print"
+	"ampoule/ledger/tlog"
 	"ampoule/party/issuer"
 )
 
@@ -152,7 +153,7 @@ func (s *Store) Batches(ctx context.Context, after int64, limit int) (batches []
 			if len(root) != len(b.Root) {
 				return fmt.Errorf("store: batch %d: its root: %w", b.Number, ErrDamaged)
 			}
-			b.Closed, b.Size, b.Root = fromUnix(closed), int(size)/len(print.Leaf{}), print.Hash(root)
+			b.Closed, b.Size, b.Root = fromUnix(closed), int(size)/len(print.Leaf{}), tlog.Hash(root)
 			batches = append(batches, b)
 			return nil
 		})

@@ -75,7 +75,7 @@ func (k *Kit) Included(t testing.TB, id issuer.ID) (batches []int64) {
 		if in.Leaf != leaf {
 			t.Errorf("%s: the leaf is not that of the certificate", a.Format)
 		}
-		if err := in.Path.Verify(leaf, in.Batch.Root); err != nil || in.Path.Size != in.Batch.Size {
+		if err := in.Path.Verify(leaf.Hash(), in.Batch.Root); err != nil || in.Path.Size() != uint64(in.Batch.Size) {
 			t.Errorf("%s: %v", a.Format, err)
 		}
 		batches = append(batches, in.Batch.Number)

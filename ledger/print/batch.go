@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"ampoule/format"
+	"ampoule/ledger/tlog"
 )
 
 // A Batch is a closed batch: the leaves of its tree in their order, decoys among
@@ -101,15 +102,15 @@ func (b *Batch) Bytes() []byte {
 // Size returns the class of the batch.
 func (b *Batch) Size() int { return len(b.leaves) }
 
-// Root returns the root of the batch's tree: what is published of it.
-func (b *Batch) Root() Hash { return root(b.hashes()) }
+// Root returns the root of the batch's tree: what can be published of it.
+func (b *Batch) Root() tlog.Hash { return b.tree().Root() }
 
-func (b *Batch) hashes() []Hash {
-	out := make([]Hash, len(b.leaves))
+func (b *Batch) tree() *tlog.Tree {
+	hashes := make([]tlog.Hash, len(b.leaves))
 	for i, l := range b.leaves {
-		out[i] = leafHash(l[:])
+		hashes[i] = l.Hash()
 	}
-	return out
+	return tlog.NewTree(hashes)
 }
 
 // Find returns the place of a leaf in the batch.
@@ -117,24 +118,11 @@ func (b *Batch) Find(l Leaf) (index int, found bool) {
 	return slices.BinarySearchFunc(b.leaves, l, compare)
 }
 
-// Path is an inclusion proof (RFC 9162 section 2.1.3): where a leaf stands in the
-// tree of a batch, and the hashes from its neighbour up.
-type Path struct {
-	Index, Size int
-	Hashes      []Hash
-}
-
-// ErrPath says that a path does not lead to a root.
-const ErrPath = format.Defect("path-does-not-fit")
-
-// Verify checks that a leaf is in the batch of a root.
-func (p Path) Verify(l Leaf, root Hash) error { return p.verify(leafHash(l[:]), root) }
-
-// Path shows that a leaf is in the batch.
-func (b *Batch) Path(l Leaf) (Path, error) {
+// Path returns the way from a leaf to the root of its batch.
+func (b *Batch) Path(l Leaf) (*tlog.BatchPath, error) {
 	index, found := b.Find(l)
 	if !found {
-		return Path{}, fmt.Errorf("fingerprints: %w", ErrNoLeaf)
+		return nil, fmt.Errorf("fingerprints: %w", ErrNoLeaf)
 	}
-	return Path{Index: index, Size: len(b.leaves), Hashes: path(b.hashes(), index)}, nil
+	return tlog.NewBatchPath(uint64(index), b.tree())
 }

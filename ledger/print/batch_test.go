@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"testing"
+
+	"ampoule/ledger/tlog"
 )
 
 // leavesOf makes n leaves that are different for each salt.
@@ -73,11 +75,19 @@ func TestClose(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := path.Verify(leaves[i], b.Root()); err != nil {
+				if path.Size() != uint64(b.Size()) {
+					t.Errorf("a path in a tree of %d", path.Size())
+				}
+				if err := path.Verify(leaves[i].Hash(), b.Root()); err != nil {
 					t.Error(err)
 				}
-				if err := path.Verify(leavesOf("other", 1)[0], b.Root()); !errors.Is(err, ErrPath) {
+				if err := path.Verify(leavesOf("other", 1)[0].Hash(), b.Root()); !errors.Is(err, tlog.ErrRoot) {
 					t.Errorf("another leaf: %v", err)
+				}
+			}
+			if len(batches) > 0 {
+				if _, err := batches[0].Path(Leaf{}); !errors.Is(err, ErrNoLeaf) {
+					t.Errorf("a leaf of no batch: %v", err)
 				}
 			}
 		})
@@ -171,37 +181,6 @@ func TestUnlinkable(t *testing.T) {
 	// And with a signature it is found.
 	if _, found := b.Find(leaves[7]); !found {
 		t.Error("the scan would find nothing at all")
-	}
-}
-
-// TestPathBounds: a path is believed in one form only.
-func TestPathBounds(t *testing.T) {
-	leaves := leavesOf("specimen", 50)
-	b := closeOne(t, leaves, rand.Reader)
-	good, err := b.Path(leaves[3])
-	if err != nil || len(good.Hashes) != 6 {
-		t.Fatalf("%d hashes, %v", len(good.Hashes), err)
-	}
-	for name, change := range map[string]func(*Path){
-		"another place":  func(p *Path) { p.Index ^= 1 },
-		"behind the end": func(p *Path) { p.Index = p.Size },
-		"before it":      func(p *Path) { p.Index = -1 },
-		"another size":   func(p *Path) { p.Size = 256 },
-		"too short":      func(p *Path) { p.Hashes = p.Hashes[:5] },
-		"too long":       func(p *Path) { p.Hashes = append(p.Hashes, Hash{}) },
-		"another hash":   func(p *Path) { p.Hashes[2][0] ^= 1 },
-		"no tree":        func(p *Path) { *p = Path{} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := Path{good.Index, good.Size, slices.Clone(good.Hashes)}
-			change(&p)
-			if err := p.Verify(leaves[3], b.Root()); err == nil {
-				t.Error("it was believed")
-			}
-		})
-	}
-	if _, err := b.Path(leavesOf("other", 1)[0]); !errors.Is(err, ErrNoLeaf) {
-		t.Errorf("a leaf of no batch: %v", err)
 	}
 }
 

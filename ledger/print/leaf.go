@@ -28,11 +28,15 @@ import (
 	"ampoule/format/cose"
 	"ampoule/format/shc"
 	"ampoule/format/vdsnc"
+	"ampoule/ledger/tlog"
 )
 
 // Leaf is the fingerprint of a signed certificate, or a decoy that nobody without
 // the certificates can tell from one.
 type Leaf [sha256.Size]byte
+
+// Hash is the hash of the leaf in its tree, where its path begins.
+func (l Leaf) Hash() tlog.Hash { return tlog.LeafHash(l[:]) }
 
 // ErrNoSecret says that a signature is not of a form that has 256 secret bits.
 const ErrNoSecret = format.Defect("no-secret-in-signature")

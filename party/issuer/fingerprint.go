@@ -11,6 +11,7 @@ import (
 	"ampoule/format/shc"
 	"ampoule/format/vdsnc"
 	"ampoule/ledger/print"
+	"ampoule/ledger/tlog"
 )
 
 // Every certificate that is signed leaves its fingerprint in the issuer's open batch,
@@ -34,7 +35,7 @@ type ClosedBatch struct {
 	Number int64 // from 1, in the order of their closing
 	Closed time.Time
 	Size   int // of its class: certificates and decoys
-	Root   print.Hash
+	Root   tlog.Hash
 }
 
 // Closing says when the open batch is closed.
@@ -84,7 +85,7 @@ func (r *Registry) CloseBatches(ctx context.Context, c Closing) ([]ClosedBatch, 
 type Inclusion struct {
 	Leaf  print.Leaf
 	Batch ClosedBatch
-	Path  print.Path
+	Path  *tlog.BatchPath
 }
 
 // Inclusion returns where the fingerprint of a certificate of a record stands: that
