@@ -166,14 +166,19 @@ func signCard(t testing.TB, key crypto.Signer) string {
 	return jws
 }
 
-func signSeal(t testing.TB, key crypto.Signer) *vdsnc.Seal {
+func sealText(t testing.TB, key crypto.Signer) string {
 	t.Helper()
 	data := []byte(`{"hdr":{"is":"XXA","t":"icao.vacc","v":1},"msg":{"pid":{"n":"SPECIMEN DEMO"},"uvci":"SPEC0001","ve":[]}}`)
 	text, err := vdsnc.Sign(rand.Reader, key, []byte{0x30, 0}, data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal, _, err := vdsnc.Decode(text, vdsnc.Field)
+	return text
+}
+
+func signSeal(t testing.TB, key crypto.Signer) *vdsnc.Seal {
+	t.Helper()
+	seal, _, err := vdsnc.Decode(sealText(t, key), vdsnc.Field)
 	if err != nil {
 		t.Fatal(err)
 	}
