@@ -157,13 +157,14 @@ type instance struct{ Participant, Name, Country, Language, TimeZone string }
 
 // desk is the issuing side of a service, as it is at a time.
 type desk struct {
-	settings instance
-	address  string // of the issuer of SMART Health Cards
-	keys     []*keys.Key
-	jwks     []byte // of SMART Health Cards; nil: none are issued
-	lists    []issuer.StatusList
-	registry *issuer.Registry
-	log      *slog.Logger
+	settings  instance
+	address   string // of the issuer of SMART Health Cards
+	keys      []*keys.Key
+	jwks      []byte // of SMART Health Cards; nil: none are issued
+	lists     []issuer.StatusList
+	landmarks []byte // nil: no batch of fingerprints is closed
+	registry  *issuer.Registry
+	log       *slog.Logger
 }
 
 func instanceOf(settled map[string]string) instance {
@@ -173,7 +174,7 @@ func instanceOf(settled map[string]string) instance {
 	}
 }
 
-// desk reads settings, keys and status lists. It is nil before the service is
+// desk reads settings, keys, status lists and landmarks. It is nil before the service is
 // set up.
 func (s *service) desk(ctx context.Context) (*desk, error) {
 	if s.store == nil {
@@ -201,6 +202,9 @@ func (s *service) desk(ctx context.Context) (*desk, error) {
 	}
 	c.registry = &issuer.Registry{Book: s.store, Country: set.Country, Now: time.Now}
 	if c.lists, err = c.registry.StatusLists(ctx); err != nil {
+		return nil, err
+	}
+	if c.landmarks, err = c.registry.Landmarks(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -234,6 +238,7 @@ func (c *desk) mark(now time.Time) string {
 	for _, l := range c.lists {
 		fmt.Fprint(&b, " ", l.Scheme, hex.EncodeToString(l.KID), l.Counter)
 	}
+	fmt.Fprint(&b, " ", len(c.landmarks)) // which only grow
 	return b.String()
 }
 
@@ -398,5 +403,8 @@ func (s *service) closeBatches(ctx context.Context) {
 	}
 	for _, b := range closed {
 		s.log.Info("a batch of fingerprints was closed", "batch", b.Number, "size", b.Size)
+	}
+	if len(closed) > 0 {
+		s.wakeUp() // the next bundle has the roots
 	}
 }

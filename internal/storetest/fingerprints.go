@@ -13,6 +13,7 @@ import (
 	"ampoule/format/vdsnc"
 	"ampoule/ledger/print"
 	"ampoule/party/issuer"
+	"ampoule/party/verifier"
 )
 
 // daily closes a batch once a day.
@@ -81,6 +82,17 @@ func (k *Kit) Included(t testing.TB, id issuer.ID) (batches []int64) {
 		batches = append(batches, in.Batch.Number)
 	}
 	return batches
+}
+
+// Proof returns what step 10 says of a certificate with a batch path, to a verifier
+// that has the landmarks.
+func (k *Kit) Proof(t testing.TB, text string, landmarks, path []byte) verifier.Check {
+	t.Helper()
+	v := &verifier.Verifier{Trust: k.list, Now: k.now, Landmarks: new(print.Landmarks)}
+	if err := v.Landmarks.Add(landmarks); err != nil {
+		t.Fatal(err)
+	}
+	return v.With(verifier.Options{Proof: path}).Verify(text).Checks[verifier.StepProof]
 }
 
 func openLeaves(t testing.TB, k *Kit) int {

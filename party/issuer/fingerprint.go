@@ -116,6 +116,29 @@ func (r *Registry) Inclusion(ctx context.Context, by Actor, id ID, n int) (*Incl
 	return &Inclusion{leaf, at, path}, nil
 }
 
+// Landmarks returns the roots of all closed batches as the document that bundles
+// carry (docs/spec/fingerprint.md); nil where there are none.
+func (r *Registry) Landmarks(ctx context.Context) ([]byte, error) {
+	var roots []tlog.Hash
+	for after := int64(0); ; {
+		page, err := r.Book.Batches(ctx, after, 1000)
+		if err != nil {
+			return nil, fmt.Errorf("landmarks: %w", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, b := range page {
+			roots = append(roots, b.Root)
+		}
+		after = page[len(page)-1].Number
+	}
+	if len(roots) == 0 {
+		return nil, nil
+	}
+	return print.EncodeLandmarks(roots)
+}
+
 // leafOf makes the fingerprint of a certificate that was kept.
 func leafOf(f Format, text string) (print.Leaf, error) {
 	switch f {
