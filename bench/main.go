@@ -2,6 +2,7 @@
 // operation of the standard library that it cannot do without.
 //
 //	go run ./bench                 ratios in CPU time, one core, then two
+//	go run ./bench -log            the same for the proofs of the ledger
 //	go run ./bench -case verify    one case for a profiler that counts instructions
 //
 // Machines differ, and one machine differs from minute to minute, so only
@@ -35,14 +36,19 @@ func main() {
 	only := flag.String("case", "", "run one case and nothing else")
 	count := flag.Int("n", 2000, "with -case: how often")
 	rounds := flag.Int("rounds", 31, "rounds of the comparison")
+	ledger := flag.Bool("log", false, "measure the proofs of the ledger")
 	flag.Parse()
-	if err := run(*only, *count, *rounds); err != nil {
+	cases := newCases
+	if *ledger {
+		cases = logCases
+	}
+	if err := run(cases, *only, *count, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string, count, rounds int) error {
+func run(newCases func() ([]bench, error), only string, count, rounds int) error {
 	cases, err := newCases()
 	if err != nil {
 		return err

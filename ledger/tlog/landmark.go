@@ -75,10 +75,11 @@ func appendProof(dst []byte, a, b uint64, path []Hash) []byte {
 	return dst
 }
 
-// proofLimits hold the longest path there is.
-var proofLimits = cbor.Limits{Depth: 2, Items: 4 + maxPath, Pairs: 1}
+// proofLimits hold the longest path there is: one of consistency has a hash more
+// than one of inclusion.
+var proofLimits = cbor.Limits{Depth: 2, Items: 4 + maxPath + 1, Pairs: 1}
 
-const maxProof = 32 + maxPath*(2+HashSize)
+const maxProof = 32 + (maxPath+1)*(2+HashSize)
 
 // parseProof reads what appendProof wrote, and nothing else.
 func parseProof(data []byte, defect error) (a, b uint64, path []Hash, err error) {

@@ -177,8 +177,10 @@ func ParseNote(data []byte) (*Note, error) {
 	if !utf8.ValidString(s) {
 		return bad("not UTF-8")
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\n' }) {
-		return bad("control characters")
+	for i := range len(s) {
+		if s[i] < ' ' && s[i] != '\n' {
+			return bad("control characters")
+		}
 	}
 	at := strings.LastIndex(s, "\n\n")
 	if at < 0 {
