@@ -199,24 +199,28 @@ func (m *maker) add(d Document) error {
 	return nil
 }
 
-// findPin returns the pin under which a list is believed; none for documents
-// that are not signed.
+// findPin returns the pins under which a list is believed, each by itself; none for
+// documents that are not signed.
 func (m *maker) findPin(d Document) ([][]byte, error) {
 	source := trust.Source{Name: d.Name, Data: d.Data, Issuer: d.Issuer}
 	err := new(trust.List).Add(source)
 	if !errors.Is(err, trust.ErrNoPin) {
 		return nil, err
 	}
+	var pins [][]byte
 	for i, pin := range m.pins {
-		var keys []crypto.PublicKey
-		if keys, err = trust.ParsePin(pin.Data); err != nil {
-			return nil, fmt.Errorf("pin %s: %w", pin.Name, err)
+		keys, unreadable := trust.ParsePin(pin.Data)
+		if unreadable != nil {
+			return nil, fmt.Errorf("pin %s: %w", pin.Name, unreadable)
 		}
 		source.Pins = keys
 		if err = new(trust.List).Add(source); err == nil {
 			m.used[i] = true
-			return [][]byte{pin.Data}, nil
+			pins = append(pins, pin.Data) // a gateway's entries may be under an anchor and the one before it
 		}
+	}
+	if len(pins) > 0 {
+		return pins, nil
 	}
 	return nil, err
 }

@@ -260,6 +260,9 @@ func (l *List) addGateway(s Source, data []byte) error {
 		return err
 	}
 	listed, drops := CheckGateway(s.Name, d, s.Pins)
+	if len(listed) == 0 && len(drops) > 0 {
+		return fmt.Errorf("no entry leads to the trust anchor that is pinned, %s: %w", drops[0].Detail, ErrProof)
+	}
 	l.drops = append(l.drops, drops...)
 	for _, e := range listed {
 		name := fmt.Sprintf("%s %x", e.Type, string(e.KID))

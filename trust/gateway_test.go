@@ -169,7 +169,7 @@ func TestCheckGateway(t *testing.T) {
 		}
 		for name, pins := range map[string][]crypto.PublicKey{"no pin": nil, "another anchor": {other.Signer.Public()}} {
 			empty := new(trust.List)
-			if err := empty.Add(trust.Source{Name: "gateway.json", Data: data, Pins: pins}); (err == nil) != (pins != nil) || len(empty.All()) != 0 {
+			if err := empty.Add(trust.Source{Name: "gateway.json", Data: data, Pins: pins}); err == nil || len(empty.All()) != 0 {
 				t.Errorf("%s: %v, %d keys", name, err, len(empty.All()))
 			}
 		}

@@ -196,7 +196,10 @@ type Drop struct {
 // Scope says what a key is wanted for.
 type Scope struct {
 	Domain Domain
-	Issuer string // the address that a certificate names as its issuer's; "" for any
+	// Aliases are other codes under which lists have the domain, beside those that
+	// [ParseDomain] knows.
+	Aliases []Domain
+	Issuer  string // the address that a certificate names as its issuer's; "" for any
 }
 
 type index struct {
@@ -254,6 +257,11 @@ func (l *List) Keys(scope Scope, id KeyID) []*Key {
 		return nil
 	}
 	keys := l.keys[index{scope.Domain, id}]
+	for _, alias := range scope.Aliases {
+		if others := l.keys[index{alias, id}]; len(others) > 0 {
+			keys = slices.Concat(keys, others)
+		}
+	}
 	if scope.Domain != AnyDomain {
 		// First, so that no flood of collisions in a list can crowd them out.
 		if everywhere := l.keys[index{AnyDomain, id}]; len(everywhere) > 0 {

@@ -5,6 +5,7 @@
 //	go run ./bench/status            sizes up to 10^8 certificates, and the look-ups
 //	go run ./bench/status -large     up to 10^9: some minutes more
 //	go run ./bench/status -lookups   the look-ups alone
+//	go run ./bench/status -write F   a snapshot of 10^5 hashes, for a bundle
 //
 // Hashes and indices are drawn from a seed, so that sizes are the same each time.
 package main
@@ -32,8 +33,18 @@ import (
 func main() {
 	large := flag.Bool("large", false, "up to 10^9 certificates")
 	only := flag.Bool("lookups", false, "no sizes")
+	write := flag.String("write", "", "write a snapshot of 10^5 hashes to this file and nothing else")
 	flag.Parse()
-	if err := run(*large, *only); err != nil {
+	var err error
+	if *write != "" {
+		var data []byte
+		if data, err = snapshot(draw(1e5, 1)); err == nil {
+			err = os.WriteFile(*write, data, 0o644)
+		}
+	} else {
+		err = run(*large, *only)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "status:", err)
 		os.Exit(1)
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"ampoule/format"
@@ -92,13 +91,7 @@ func printAffected(t terminal, kid string, a *control.Affected) {
 		state = "a key of this service"
 	}
 	fmt.Fprintf(t.out, "%s: %s, %d records in force hang on it\n", kid, state, a.Records)
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	for _, f := range issuer.Formats() {
-		if n := a.Formats[string(f)]; n > 0 {
-			fmt.Fprintf(w, "  %s\t%d certificates\n", f, n)
-		}
-	}
-	w.Flush()
+	printFormats(t, a)
 }
 
 func printCompromised(t terminal, kid string, d *control.Compromised) {
@@ -139,20 +132,20 @@ func kidsOf(kid []byte, signing []*keys.Key) (kids [][]byte, key *keys.Key) {
 
 // KeyAffected implements [control.Desk].
 func (s *service) KeyAffected(ctx context.Context, kid []byte) (*control.Affected, error) {
-	registry := s.registry.Load()
-	if registry == nil {
-		return nil, errors.New("the service is not set up")
+	registry, err := s.issuing()
+	if err != nil {
+		return nil, err
 	}
 	signing, err := loadSigningKeys(s.settings)
 	if err != nil {
 		return nil, err
 	}
 	kids, key := kidsOf(kid, signing)
-	return affected(ctx, registry, kids, key != nil)
+	return affected(ctx, registry, issuer.Which{KIDs: kids}, key != nil)
 }
 
-func affected(ctx context.Context, r *issuer.Registry, kids [][]byte, signs bool) (*control.Affected, error) {
-	a, err := r.Affected(ctx, operatorActor, issuer.Which{KIDs: kids})
+func affected(ctx context.Context, r *issuer.Registry, w issuer.Which, signs bool) (*control.Affected, error) {
+	a, err := r.Affected(ctx, operatorActor, w)
 	if err != nil {
 		return nil, err
 	}
@@ -170,9 +163,9 @@ func (s *service) KeyCompromised(ctx context.Context, kid []byte, do string, agr
 	since := func() float64 { return time.Since(began).Seconds() }
 
 	// Step 1: what hangs on it, and whether another can take its place.
-	registry := s.registry.Load()
-	if registry == nil {
-		return nil, errors.New("the service is not set up")
+	registry, err := s.issuing()
+	if err != nil {
+		return nil, err
 	}
 	signing, err := loadSigningKeys(s.settings)
 	if err != nil {
@@ -187,7 +180,7 @@ func (s *service) KeyCompromised(ctx context.Context, kid []byte, do string, agr
 		}
 		kids, _ = kidsOf(kid, stopped)
 	}
-	hangs, err := affected(ctx, registry, kids, key != nil)
+	hangs, err := affected(ctx, registry, issuer.Which{KIDs: kids}, key != nil)
 	if err != nil {
 		return nil, err
 	}

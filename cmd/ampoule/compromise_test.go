@@ -91,3 +91,50 @@ func TestCompromise(t *testing.T) {
 		s.stop()
 	}, "publish.key=root/private/bundle-root.key")
 }
+
+// TestRevokeMany: a lot, and then a list, are taken back by an operator, who is told
+// first how many records that is.
+func TestRevokeMany(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *box) {
+		s.start()
+		supervisor := s.setUp().letIn("specimen.supervisor", "supervisor", "")
+		var issued []map[string]any
+		for n := range 6 {
+			issued = append(issued, supervisor.want(http.StatusCreated, "POST", "/v1/certificates", s.orderOf(n, 1, "facility", "north")))
+		}
+		lot := issued[0]["record"].(map[string]any)["vaccination"].(map[string]any)["lot"].(string)
+		state := func(n int) any {
+			return supervisor.want(http.StatusOK, "GET", "/v1/certificates/"+issued[n]["id"].(string), "")["state"]
+		}
+		list := filepath.Join(s.dir, "list.txt")
+		lines := "\ufeff# withdrawn\n" + issued[0]["id"].(string) + "\n" + issued[1]["record"].(map[string]any)["id"].(string) + "\n\nURN:UVCI:01:XA:NOBODY\n"
+		if err := os.WriteFile(list, []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if said := s.operate(1, "revoke", "--list", "list.txt"); !strings.Contains(said, "2,would-be-revoked\n3,would-be-revoked\n5,no-such-record") {
+			t.Errorf("%s", said)
+		}
+		s.operate(1, "revoke", "--list", "list.txt", "--reason", "fraud", "--out", "results.csv")
+		results, err := os.ReadFile(filepath.Join(s.dir, "results.csv"))
+		if err != nil || string(results) != "line,result\n2,revoked\n3,revoked\n5,no-such-record\n" {
+			t.Errorf("%s %v", results, err)
+		}
+		if state(0) != "revoked" || state(1) != "revoked" || state(2) != "valid" {
+			t.Error("others were revoked than those of the list")
+		}
+		if said := s.operate(0, "revoke", "--lot", lot); !strings.Contains(said, "4 records in force") {
+			t.Errorf("%s", said)
+		}
+		s.operate(2, "revoke", "--lot", lot, "--reason", "product", "--agreed", "6")
+		s.operate(80, "revoke", "--lot", lot, "--reason", "product")
+		s.operate(80, "revoke", "--lot", lot, "--list", "list.txt")
+		s.operate(80, "revoke")
+		if said := s.operate(0, "revoke", "--lot", lot, "--reason", "product", "--agreed", "4"); !strings.Contains(said, "4 records revoked, 0 left") {
+			t.Errorf("%s", said)
+		}
+		if state(5) != "revoked" || s.outcome(textsOf(issued[5])["eu-dcc"]) != "revoked" {
+			t.Error("the lot was not taken back")
+		}
+		s.stop()
+	})
+}

@@ -39,6 +39,7 @@ type gatewayCmd struct {
 	Approve gatewayApproveCmd `cmd:"" help:"Approve a proposal as an operator. Two must."`
 	Apply   gatewayApplyCmd   `cmd:"" help:"Do what a proposal says that two operators have approved; also while the server runs."`
 	Status  gatewayStatusCmd  `cmd:"" help:"Show who takes part, and what ends soon; also while the server runs."`
+	Export  gatewayExportCmd  `cmd:"" help:"Write all lists with their proofs, as a participant keeps them."`
 }
 
 type gatewayInitCmd struct {
@@ -465,6 +466,41 @@ func (g *namedGateway) ApplyProposal(ctx context.Context, proposal []byte, appro
 
 func (g *namedGateway) GatewayStatus(ctx context.Context) (*gateway.Status, error) {
 	return g.Operator.Status(ctx)
+}
+
+func (g *namedGateway) GatewayLists(ctx context.Context) ([]byte, error) {
+	d, err := g.Download(ctx, g.name, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return d.Encode()
+}
+
+type gatewayExportCmd struct {
+	configFlags
+	Out string `required:"" placeholder:"F" help:"File to write."`
+}
+
+// Run writes what a participant would take, with every proof.
+func (c *gatewayExportCmd) Run(t terminal) error {
+	g, done, err := openGateway(&c.configFlags)
+	if err != nil {
+		return err
+	}
+	defer done()
+	data, err := g.GatewayLists(context.Background())
+	if err != nil {
+		return exitError{exitUndecided, err}
+	}
+	d, err := tng.ParseDownload(data)
+	if err != nil {
+		return err
+	}
+	if err := keep.Replace(c.Out, data, 0o644); err != nil {
+		return exitError{exitUsage, err}
+	}
+	fmt.Fprintf(t.out, "%s: %d certificates, %d issuers\n", c.Out, len(d.Certificates), len(d.Issuers))
+	return nil
 }
 
 var errTwoKeys = errors.New("it has no one key in PEM")

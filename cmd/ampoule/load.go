@@ -124,19 +124,27 @@ func parseClock(at string) (func() time.Time, error) {
 	return func() time.Time { return t }, nil
 }
 
-// addKeys loads the trusted keys.
-func (f *sourceFlags) addKeys(list *trust.List) error {
-	var pins []crypto.PublicKey
-	for _, path := range f.Pin {
+// readPins reads the files of a flag.
+func readPins(flag string, paths []string) (pins []crypto.PublicKey, err error) {
+	for _, path := range paths {
 		data, err := readInput(path, nil)
 		if err != nil {
-			return usageError("--pin: %w", err)
+			return nil, usageError("%s: %w", flag, err)
 		}
 		keys, err := trust.ParsePin(data)
 		if err != nil {
-			return usageError("--pin %s: %w", path, err)
+			return nil, usageError("%s %s: %w", flag, path, err)
 		}
 		pins = append(pins, keys...)
+	}
+	return pins, nil
+}
+
+// addKeys loads the trusted keys.
+func (f *sourceFlags) addKeys(list *trust.List) error {
+	pins, err := readPins("--pin", f.Pin)
+	if err != nil {
+		return err
 	}
 	for _, source := range f.Trust {
 		issuer, path := splitIssuer(source)
@@ -255,10 +263,11 @@ type policyFile struct {
 	Require        []string          `json:"require"`
 	Waive          []string          `json:"waive"`
 	MaxAge         *string           `json:"max-age"`
+	Aliases        []string          `json:"aliases"`
 	StatusSchemes  map[string]string `json:"status-schemes"`
 }
 
-var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "max-age", "require", "waive", "status-schemes"}
+var policyMembers = []string{"profile", "model", "accept-issued-at", "require-expiry", "clock-skew", "max-age", "aliases", "require", "waive", "status-schemes"}
 
 // loadPolicies reads {"ICVP": {"accept-issued-at": true, …}, …}.
 func loadPolicies(path string) (map[trust.Domain]verifier.Policy, error) {
@@ -324,6 +333,13 @@ func (f policyFile) apply(p *verifier.Policy) error {
 			return fmt.Errorf("clock-skew %q: a time such as 60s, up to 1h", *f.ClockSkew)
 		}
 		p.ClockSkew = skew
+	}
+	for _, name := range f.Aliases {
+		alias := trust.ParseDomain(name)
+		if alias == trust.AnyDomain {
+			return errors.New("aliases: a code of a domain is not empty")
+		}
+		p.Aliases = append(p.Aliases, alias)
 	}
 	if f.MaxAge != nil {
 		age, err := time.ParseDuration(*f.MaxAge)

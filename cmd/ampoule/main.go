@@ -25,6 +25,7 @@ type commands struct {
 	Verify   verifyCmd      `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
 	Inspect  inspectCmd     `cmd:"" help:"Show every layer of a code. Nothing is verified."`
 	Issue    issueCmd       `cmd:"" help:"Sign a certificate."`
+	Revoke   revokeCmd      `cmd:"" help:"Take many records of a running service out of force: by key, lot, time or list."`
 	Print    printCmd       `cmd:"" help:"Print valid certificates on paper, as PDF."`
 	Convert  convertCmd     `cmd:"" help:"Bring the content of a certificate into another format, and say what is lost."`
 	Concepts conceptsCmd    `cmd:"" help:"List concept maps, and translate codes by them."`

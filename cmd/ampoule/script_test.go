@@ -137,15 +137,15 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
-			port, err := freePort()
-			if err != nil {
-				return err
+			for _, name := range []string{"PORT", "GATE", "PORT2", "GATE2"} {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, port)
 			}
-			env.Setenv("PORT", port)
-			gate, err := freePort()
-			env.Setenv("GATE", gate)
 			env.Setenv("AMPOULE_PASSPHRASE", "a passphrase for tests")
-			return err
+			return nil
 		},
 	})
 }

@@ -25,6 +25,7 @@ import (
 
 type statusCmd struct {
 	Make    statusMakeCmd    `cmd:"" help:"Make a snapshot: many revocations in one small file."`
+	Batch   statusBatchCmd   `cmd:"" help:"Write an EU DCC revocation batch of certificates."`
 	Publish statusPublishCmd `cmd:"" help:"Sign a Token Status List."`
 	Show    statusShowCmd    `cmd:"" help:"Show what a list says, or what it says of one entry."`
 }
@@ -355,17 +356,9 @@ func (c *statusShowCmd) token(t terminal, data []byte, now time.Time) error {
 	if err != nil {
 		return usageError("%s: %w", c.File, err)
 	}
-	var pins []crypto.PublicKey
-	for _, path := range c.Pin {
-		data, err := readInput(path, nil)
-		if err != nil {
-			return usageError("--pin: %w", err)
-		}
-		keys, err := trust.ParsePin(data)
-		if err != nil {
-			return usageError("--pin %s: %w", path, err)
-		}
-		pins = append(pins, keys...)
+	pins, err := readPins("--pin", c.Pin)
+	if err != nil {
+		return err
 	}
 	verified := "NO: nobody vouches for what follows; give --pin"
 	if len(pins) > 0 {

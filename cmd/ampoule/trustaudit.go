@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,20 +31,11 @@ type lookFlags struct {
 
 // look reads one source: a file, or an address that begins with https://.
 func (f *lookFlags) look(source string) (*trust.Survey, error) {
-	var pins []crypto.PublicKey
-	for _, path := range f.Pin {
-		data, err := readInput(path, nil)
-		if err != nil {
-			return nil, usageError("--pin: %w", err)
-		}
-		keys, err := trust.ParsePin(data)
-		if err != nil {
-			return nil, usageError("--pin %s: %w", path, err)
-		}
-		pins = append(pins, keys...)
+	pins, err := readPins("--pin", f.Pin)
+	if err != nil {
+		return nil, err
 	}
 	var data []byte
-	var err error
 	if strings.HasPrefix(source, "https://") {
 		var r *fetch.Response
 		r, err = fetch.New(fetch.Options{Redirects: 3, Bytes: tng.MaxList}).Do(context.Background(), http.MethodGet, source, nil, nil)

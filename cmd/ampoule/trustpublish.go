@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto"
 	"crypto/rand"
 	"fmt"
 	"io/fs"
@@ -72,17 +71,9 @@ func (c *trustPublishCmd) Run(t terminal) error {
 // gather collects what is to be published. A source that gives nothing is an
 // error: an empty tree would take everybody away.
 func (c *trustPublishCmd) gather() (listed []trust.Listed, drops []trust.Drop, err error) {
-	var anchors []crypto.PublicKey
-	for _, path := range c.Anchor {
-		data, err := readInput(path, nil)
-		if err != nil {
-			return nil, nil, usageError("--anchor: %w", err)
-		}
-		pins, err := trust.ParsePin(data)
-		if err != nil {
-			return nil, nil, usageError("--anchor %s: %w", path, err)
-		}
-		anchors = append(anchors, pins...)
+	anchors, err := readPins("--anchor", c.Anchor)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, path := range c.From {
 		data, err := readBounded(path, nil, 2*tng.MaxList)

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"slices"
@@ -113,25 +112,4 @@ func encodeTime(t time.Time) []byte {
 		return der.Encode(der.TagUTCTime, []byte(t.Format("060102150405Z")))
 	}
 	return der.Encode(der.TagGeneralizedTime, []byte(t.Format("20060102150405Z")))
-}
-
-// Text writes a message as gateways send it: base64 on one line.
-func Text(message []byte) string { return base64.StdEncoding.EncodeToString(message) }
-
-// ParseText reads that form. Blanks at the ends are forgiven, for files have
-// them, and what is not base64 is [der.ErrMalformed].
-func ParseText(text []byte) ([]byte, error) {
-	text = bytes.TrimSpace(text)
-	if len(text) > base64.StdEncoding.EncodedLen(MaxBytes) {
-		return nil, fmt.Errorf("signed message: %d characters: %w", len(text), der.ErrTooLarge)
-	}
-	// The decoder skips line ends, which nothing sends on purpose.
-	if bytes.ContainsAny(text, "\r\n") {
-		return nil, fmt.Errorf("signed message: base64 on several lines: %w", der.ErrMalformed)
-	}
-	data, err := base64.StdEncoding.Strict().AppendDecode(nil, text)
-	if err != nil {
-		return nil, fmt.Errorf("signed message: base64: %w", der.ErrMalformed)
-	}
-	return data, nil
 }

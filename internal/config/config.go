@@ -167,7 +167,8 @@ type Config struct {
 		Strict []string `toml:"strict" default:"dates,keys,usage"`
 		// ValueSets is a folder of value sets, ID.json each.
 		ValueSets string `toml:"value_sets"`
-		// Public is a folder of published trust lists, served to everybody below /v2/.
+		// Public is the folder that `ampoule trust publish` writes: its lists are served to
+		// everybody, below /v2/.
 		Public string `toml:"public"`
 		// Rate is how many requests a second one participant may send, and Burst how
 		// many at once. 0: no limit.

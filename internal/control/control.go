@@ -17,7 +17,11 @@
 //	GET /key         how many certificates in force are of ?kid=, in JSON
 //	POST /key        the signing key ?kid= is compromised: it signs no more, and
 //	                 ?do= revoke, reissue or nothing is done to ?agreed= records
+//	POST /affected   how many records in force are of a choice, {"kid", "lot", …}
+//	POST /revoke     revokes the records of a choice, as many as were agreed to
+//	POST /revoke/list  revokes the records of a list, with a result for each line
 //	GET /gateway     who takes part in the gateway, in JSON
+//	GET /gateway/lists  all its lists with their proofs, as a participant keeps them
 //	POST /gateway    applies a proposal, {"proposal", "approvals"} in base64
 //
 // Every answer that is no JSON object is followed by the trailer Ampoule-End: whole. A
@@ -40,6 +44,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,6 +53,7 @@ import (
 	"ampoule/format"
 	"ampoule/internal/store"
 	"ampoule/party/gateway"
+	"ampoule/party/issuer"
 )
 
 // ErrNoServer says that no server has the store of a folder open.
@@ -81,6 +87,27 @@ type Desk interface {
 	// KeyCompromised stops a key and, where they are as many as were agreed to,
 	// revokes or reissues those records.
 	KeyCompromised(ctx context.Context, kid []byte, do string, agreed int) (*Compromised, error)
+	// Affected counts the records of a choice, RevokeMany revokes as many as were
+	// agreed to, and RevokeListed those of a list: see issuer.Registry.
+	Affected(ctx context.Context, w issuer.Which) (*Affected, error)
+	RevokeMany(ctx context.Context, w issuer.Which, why issuer.Reason, agreed int) (*issuer.RevokedMany, error)
+	RevokeListed(ctx context.Context, lines []string, why issuer.Reason, dry bool) ([]issuer.ListedRow, error)
+}
+
+// Revocation is what is asked of many records.
+type Revocation struct {
+	Which  issuer.Which  `json:"which"`
+	Lines  []string      `json:"lines,omitempty"`
+	Reason issuer.Reason `json:"reason,omitempty"`
+	Agreed int           `json:"agreed"`
+	Dry    bool          `json:"dry,omitempty"`
+}
+
+// RevokedMany tells how far a revocation came.
+type RevokedMany struct {
+	Revoked int      `json:"revoked"`
+	Left    int      `json:"left"`
+	Reasons []string `json:"reasons,omitempty"` // of those that failed, and are left
 }
 
 // Affected is what hangs on a signing key.
@@ -108,6 +135,7 @@ type Compromised struct {
 type Gateway interface {
 	ApplyProposal(ctx context.Context, proposal []byte, approvals [][]byte) (*gateway.Applied, error)
 	GatewayStatus(context.Context) (*gateway.Status, error)
+	GatewayLists(context.Context) ([]byte, error) // a file of [tng.Download]
 }
 
 // Serve answers on the socket of a folder until stop is called. g is nil where
@@ -159,6 +187,50 @@ func handler(s Store, desk Desk, g Gateway, log *slog.Logger) http.Handler {
 	}
 	object("GET /health", func(r *http.Request) (any, error) { return s.Health(r.Context()) })
 	object("GET /audit", func(r *http.Request) (any, error) { return s.VerifyAudit(r.Context()) })
+	asked := func(r *http.Request) (a Revocation, err error) {
+		err = json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxRevocation)).Decode(&a)
+		return a, err
+	}
+	object("POST /affected", func(r *http.Request) (any, error) {
+		a, err := asked(r)
+		if err != nil {
+			return nil, err
+		}
+		return desk.Affected(r.Context(), a.Which)
+	})
+	object("POST /revoke", func(r *http.Request) (any, error) {
+		a, err := asked(r)
+		if err != nil {
+			return nil, err
+		}
+		done, err := desk.RevokeMany(r.Context(), a.Which, a.Reason, a.Agreed)
+		if err != nil {
+			return nil, err
+		}
+		out := RevokedMany{Revoked: done.Done, Left: done.Left + len(done.Failed)}
+		for _, f := range done.Failed {
+			var defect format.Defect
+			if errors.As(f.Err, &defect) && !slices.Contains(out.Reasons, string(defect)) {
+				out.Reasons = append(out.Reasons, string(defect))
+			}
+		}
+		return out, nil
+	})
+	object("POST /revoke/list", func(r *http.Request) (any, error) {
+		a, err := asked(r)
+		if err != nil {
+			return nil, err
+		}
+		rows, err := desk.RevokeListed(r.Context(), a.Lines, a.Reason, a.Dry)
+		if err != nil {
+			return nil, err
+		}
+		results := make([]string, len(rows))
+		for i, row := range rows {
+			results[i] = row.Result
+		}
+		return results, nil
+	})
 	key := func(r *http.Request) ([]byte, error) {
 		kid, err := hex.DecodeString(r.URL.Query().Get("kid"))
 		if err != nil || len(kid) == 0 {
@@ -185,6 +257,16 @@ func handler(s Store, desk Desk, g Gateway, log *slog.Logger) http.Handler {
 		return desk.KeyCompromised(r.Context(), kid, r.URL.Query().Get("do"), agreed)
 	})
 	if g != nil {
+		mux.HandleFunc("GET /gateway/lists", func(w http.ResponseWriter, r *http.Request) {
+			data, err := g.GatewayLists(r.Context())
+			if err != nil {
+				log.Error("control", "what", "gateway lists", "error", err.Error())
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+			_, _ = w.Write(data) // who asked has gone
+		})
 		object("GET /gateway", func(r *http.Request) (any, error) { return g.GatewayStatus(r.Context()) })
 		mux.HandleFunc("POST /gateway", func(w http.ResponseWriter, r *http.Request) {
 			var order gatewayOrder
@@ -306,11 +388,11 @@ func (c *Client) Close() error {
 }
 
 func (c *Client) get(ctx context.Context, what string) (*http.Response, error) {
-	return c.ask(ctx, http.MethodGet, what)
+	return c.ask(ctx, http.MethodGet, what, nil)
 }
 
-func (c *Client) ask(ctx context.Context, method, what string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what, nil)
+func (c *Client) ask(ctx context.Context, method, what string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what, body)
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", err)
 	}
@@ -338,6 +420,28 @@ func (c *Client) VerifyAudit(ctx context.Context) (*store.AuditReport, error) {
 	return r, c.object(ctx, "audit", r)
 }
 
+// maxRevocation bounds what is asked of many records.
+const maxRevocation = 4 << 20
+
+// Affected asks how many records are of a choice.
+func (c *Client) Affected(ctx context.Context, w issuer.Which) (*Affected, error) {
+	a := new(Affected)
+	return a, c.post(ctx, "affected", Revocation{Which: w}, a)
+}
+
+// RevokeMany has the records of a choice revoked.
+func (c *Client) RevokeMany(ctx context.Context, w issuer.Which, why issuer.Reason, agreed int) (*RevokedMany, error) {
+	done := new(RevokedMany)
+	return done, c.post(ctx, "revoke", Revocation{Which: w, Reason: why, Agreed: agreed}, done)
+}
+
+// RevokeListed has the records of a list revoked, and returns a stable word for each
+// line.
+func (c *Client) RevokeListed(ctx context.Context, lines []string, why issuer.Reason, dry bool) (results []string, err error) {
+	err = c.post(ctx, "revoke/list", Revocation{Lines: lines, Reason: why, Dry: dry}, &results)
+	return results, err
+}
+
 // KeyAffected asks what hangs on a signing key.
 func (c *Client) KeyAffected(ctx context.Context, kid string) (*Affected, error) {
 	a := new(Affected)
@@ -347,7 +451,7 @@ func (c *Client) KeyAffected(ctx context.Context, kid string) (*Affected, error)
 // KeyCompromised has the server stop a signing key.
 func (c *Client) KeyCompromised(ctx context.Context, kid, do string, agreed int) (*Compromised, error) {
 	done := new(Compromised)
-	return done, c.answer(ctx, http.MethodPost, "key?"+url.Values{"kid": {kid}, "do": {do}, "agreed": {strconv.Itoa(agreed)}}.Encode(), done)
+	return done, c.answer(ctx, http.MethodPost, "key?"+url.Values{"kid": {kid}, "do": {do}, "agreed": {strconv.Itoa(agreed)}}.Encode(), nil, done)
 }
 
 // gatewayOrder is the body of POST /gateway.
@@ -363,6 +467,26 @@ const maxOrder = 2 * gateway.MaxProposal
 func (c *Client) GatewayStatus(ctx context.Context) (*gateway.Status, error) {
 	s := new(gateway.Status)
 	return s, c.object(ctx, "gateway", s)
+}
+
+// maxLists bounds what is read of the lists.
+const maxLists = 64 << 20
+
+// GatewayLists asks for all lists of the gateway.
+func (c *Client) GatewayLists(ctx context.Context) ([]byte, error) {
+	res, err := c.get(ctx, "gateway/lists")
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxLists+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("control: gateway lists: %w: %w", err, ErrCutOff)
+	case len(data) > maxLists:
+		return nil, fmt.Errorf("control: gateway lists: %w", format.TooLong)
+	}
+	return data, nil
 }
 
 // ApplyProposal has the server apply a proposal.
@@ -395,11 +519,19 @@ func (c *Client) ApplyProposal(ctx context.Context, proposal []byte, approvals [
 }
 
 func (c *Client) object(ctx context.Context, what string, v any) error {
-	return c.answer(ctx, http.MethodGet, what, v)
+	return c.answer(ctx, http.MethodGet, what, nil, v)
 }
 
-func (c *Client) answer(ctx context.Context, method, what string, v any) error {
-	res, err := c.ask(ctx, method, what)
+func (c *Client) post(ctx context.Context, what string, body, v any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	return c.answer(ctx, http.MethodPost, what, bytes.NewReader(data), v)
+}
+
+func (c *Client) answer(ctx context.Context, method, what string, body io.Reader, v any) error {
+	res, err := c.ask(ctx, method, what, body)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ampoule/internal/store"
+	"ampoule/party/issuer"
 )
 
 // fake is a store whose copies end as the test wants.
@@ -56,6 +57,18 @@ func (f fake) KeyAffected(_ context.Context, kid []byte) (*Affected, error) {
 
 func (f fake) KeyCompromised(_ context.Context, kid []byte, do string, agreed int) (*Compromised, error) {
 	return &Compromised{File: do, Left: agreed}, f.database
+}
+
+func (f fake) Affected(_ context.Context, w issuer.Which) (*Affected, error) {
+	return &Affected{Records: len(w.Lot)}, f.database
+}
+
+func (f fake) RevokeMany(_ context.Context, w issuer.Which, why issuer.Reason, agreed int) (*issuer.RevokedMany, error) {
+	return &issuer.RevokedMany{Done: agreed, Left: len(why), Failed: []issuer.Failure{{Err: issuer.ErrConflict}}}, f.database
+}
+
+func (f fake) RevokeListed(_ context.Context, lines []string, why issuer.Reason, dry bool) ([]issuer.ListedRow, error) {
+	return []issuer.ListedRow{{Result: fmt.Sprintln(lines, why, dry)}}, f.database
 }
 
 func TestControl(t *testing.T) {
@@ -125,6 +138,15 @@ func TestControl(t *testing.T) {
 			}
 			if _, err := client.KeyAffected(t.Context(), "zz"); err == nil {
 				t.Error("no key identifier, and it was answered")
+			}
+			if a, err := client.Affected(t.Context(), issuer.Which{Lot: "AB"}); err != nil || a.Records != 2 {
+				t.Errorf("%+v, %v", a, err)
+			}
+			if d, err := client.RevokeMany(t.Context(), issuer.Which{}, issuer.ReasonKey, 9); err != nil || d.Revoked != 9 || d.Left != 4 || len(d.Reasons) != 1 {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if r, err := client.RevokeListed(t.Context(), []string{"a"}, issuer.ReasonKey, true); err != nil || len(r) != 1 || r[0] != "[a] key true\n" {
+				t.Errorf("%+v, %v", r, err)
 			}
 			if d, err := client.KeyCompromised(t.Context(), "00ff", "revoke", 9); err != nil || d.File != "revoke" || d.Left != 9 {
 				t.Errorf("%+v, %v", d, err)

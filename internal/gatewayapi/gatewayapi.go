@@ -49,8 +49,8 @@ type Server struct {
 	Proxies []netip.Prefix
 	// Rate and Burst bound the requests of one participant; Rate 0: no limit.
 	Rate, Burst int
-	// Public is a folder of published trust lists, served to everybody under
-	// /v2/trustlist; nil: none.
+	// Public is a folder of published trust lists, of which v2/ is served to everybody;
+	// nil: none.
 	Public fs.FS
 
 	limits   httpapi.Limits[string]
@@ -172,7 +172,7 @@ func (s *Server) Handler() http.Handler {
 
 // public serves the published trust lists, which need no participant.
 func (s *Server) public() http.Handler {
-	files := http.StripPrefix("/v2/", http.FileServerFS(s.Public))
+	files := http.FileServerFS(s.Public)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, ".json") { // no listings
 			http.NotFound(w, r)

@@ -317,7 +317,7 @@ func TestLimits(t *testing.T) {
 // TestPublic: published lists need no certificate, and the API still does.
 func TestPublic(t *testing.T) {
 	n := gatewaytest.New(t, day)
-	base := n.Serve(t, &gatewayapi.Server{Public: fstest.MapFS{"trustlist/DCC/did.json": {Data: []byte("{}")}, "secret.key": {Data: []byte("x")}}})
+	base := n.Serve(t, &gatewayapi.Server{Public: fstest.MapFS{"v2/trustlist/DCC/did.json": {Data: []byte("{}")}, "v2/secret.key": {Data: []byte("x")}, "did.json": {Data: []byte("x")}}})
 	client := gatewaytest.Client(t, nil)
 	if got := ask(t, client, "GET", base+"/v2/trustlist/DCC/did.json", nil); got.status != 200 || got.body != "{}" {
 		t.Errorf("%d %s", got.status, got.body)

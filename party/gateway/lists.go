@@ -140,6 +140,22 @@ func (o *Operator) Issuers(ctx context.Context, q CertificateQuery) ([]tng.Issue
 	return list, nil
 }
 
+// Download returns all lists with their proofs, as a participant would take them:
+// what an operator publishes for those who take part in nothing.
+func (o *Operator) Download(ctx context.Context, name string, now time.Time) (*tng.Download, error) {
+	v, err := o.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := &Participant{view: v}
+	d := &tng.Download{Gateway: name, At: now, Certificates: o.Certificates(all, CertificateQuery{})}
+	if d.TrustList, err = o.TrustList(ctx, all, ListQuery{}); err != nil {
+		return nil, err
+	}
+	d.Issuers, err = o.Issuers(ctx, CertificateQuery{})
+	return d, err
+}
+
 // References returns services of participants: GET /trustList/references.
 func (o *Operator) References(ctx context.Context, q CertificateQuery) ([]tng.Reference, error) {
 	items, err := o.Book.Items(ctx, Query{Kind: KindReference})

@@ -300,7 +300,8 @@ func (o *Operator) DeleteReference(ctx context.Context, p *Participant, message 
 }
 
 // Packages returns what the caller's country uploaded, to be signed again when
-// its uploader changes: GET /cms-migration.
+// its uploader changes: GET /cms-migration. Each carries its content, also where
+// the lists have it beside.
 func (o *Operator) Packages(ctx context.Context, p *Participant) ([]tng.Package, error) {
 	items, err := o.Book.Items(ctx, Query{Country: p.Country})
 	if err != nil {
@@ -308,9 +309,17 @@ func (o *Operator) Packages(ctx context.Context, p *Participant) ([]tng.Package,
 	}
 	list := []tng.Package{}
 	for _, i := range items {
-		if kind := packageKind(i); kind != "" {
-			list = append(list, tng.Package{CMS: i.Signed, EntityID: i.Number, Type: kind})
+		kind := packageKind(i)
+		if kind == "" {
+			continue
 		}
+		message := i.Signed
+		if parsed, err := cms.Parse(message); err == nil && parsed.Content == nil {
+			if message, err = cms.Attach(message, i.Content); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, tng.Package{CMS: message, EntityID: i.Number, Type: kind})
 	}
 	return list, nil
 }

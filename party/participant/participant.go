@@ -234,6 +234,28 @@ func (p *Participant) Resign(ctx context.Context, old []*x509.Certificate) ([]Re
 	if err != nil {
 		return nil, err
 	}
+	// A gateway may hand on the message of a signer as it lists it, without the
+	// certificate: that stands in the list.
+	var list []tng.TrustListEntry
+	for i, pack := range packages {
+		parsed, err := cms.Parse(pack.CMS)
+		if pack.Err != nil || err != nil || parsed.Content != nil {
+			continue
+		}
+		if list == nil {
+			if list, err = p.API.TrustList(ctx, time.Time{}); err != nil {
+				return nil, err
+			}
+		}
+		for _, e := range list {
+			if e.Err != nil || !bytes.Equal(e.Signature, pack.CMS) {
+				continue
+			}
+			if packages[i].CMS, err = cms.Attach(pack.CMS, e.Raw); err != nil {
+				return nil, err
+			}
+		}
+	}
 	done := make([]Resigned, len(packages))
 	for i, pack := range packages {
 		done[i] = Resigned{EntityID: pack.EntityID, Type: pack.Type, Err: p.resign(ctx, pack, old)}

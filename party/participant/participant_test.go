@@ -533,14 +533,22 @@ func TestResign(t *testing.T) {
 		{CMS: []byte("broken"), EntityID: 3, Type: tng.PackageDSC},
 		{CMS: sign(t, renewed, []byte("done before")), EntityID: 4, Type: tng.PackageRule},
 	}
+	// As some gateways list it: the certificate stands beside.
+	raw := a.dsc.Certificate().Raw
+	bare := must[[]byte](t)(cms.Detach(sign(t, old, raw)))
+	w.list = append(w.list, tng.TrustListEntry{KID: tng.DerivedKID(raw), Country: "XA", Type: tng.DSC, Thumbprint: tng.Thumbprint(raw), Signature: bare, Raw: raw})
+	w.packages = append(w.packages, tng.Package{CMS: bare, EntityID: 5, Type: tng.PackageDSC})
 	before := slices.Clone(w.packages)
 	done := must[[]participant.Resigned](t)(w.us.Resign(t.Context(), []*x509.Certificate{old.Certificate()}))
-	if done[0].Err != nil || !errors.Is(done[1].Err, participant.ErrForeign) || done[2].Err == nil || done[3].Err != nil {
+	if done[0].Err != nil || !errors.Is(done[1].Err, participant.ErrForeign) || done[2].Err == nil || done[3].Err != nil || done[4].Err != nil {
 		t.Errorf("%+v", done)
 	}
 	o := must[*cms.Opened](t)(cms.Open(w.packages[0].CMS, nil))
 	if !slices.Equal(o.Content, a.dsc.Certificate().Raw) || !slices.Equal(o.Certificate.Raw, renewed.Certificate().Raw) {
 		t.Error("not the same content under the new UP")
+	}
+	if o := must[*cms.Opened](t)(cms.Open(w.packages[4].CMS, nil)); !slices.Equal(o.Content, raw) {
+		t.Error("not the certificate of the list under the new UP")
 	}
 	for i := 1; i < 4; i++ {
 		if !slices.Equal(before[i].CMS, w.packages[i].CMS) {

@@ -33,6 +33,8 @@ type Policy struct {
 	RequireExpiry bool
 	// ClockSkew is how far in the future iat and nbf may lie.
 	ClockSkew time.Duration
+	// Aliases are further codes under which trust lists have the domain.
+	Aliases []trust.Domain
 	// MaxAge is how old the bundle may be that the verifier goes by, counted from its
 	// issue; 0: as old as its maker says.
 	MaxAge time.Duration

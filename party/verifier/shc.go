@@ -59,7 +59,7 @@ func (v *Verifier) openContent(out *Verdict, c *certificate) bool {
 		return false
 	}
 	// The issuer is known only now: the key must be one of its own.
-	for _, k := range v.Trust.Keys(trust.Scope{Domain: c.domain, Issuer: c.issuer}, c.keyID) {
+	for _, k := range v.Trust.Keys(trust.Scope{Domain: c.domain, Aliases: c.policy.Aliases, Issuer: c.issuer}, c.keyID) {
 		if k.Public == c.key.Public || c.envelope.Verify(k.Public) == nil {
 			c.key = k
 			out.Issuer.Participant = k.Participant

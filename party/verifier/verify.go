@@ -354,7 +354,7 @@ func (v *Verifier) findKeys(out *Verdict, c *certificate) {
 		out.set(StepSignature, NotChecked, reasonNoSignature, "")
 		return
 	}
-	keys := v.Trust.Keys(trust.Scope{Domain: c.domain}, kid)
+	keys := v.Trust.Keys(trust.Scope{Domain: c.domain, Aliases: c.policy.Aliases}, kid)
 	if len(keys) == 0 {
 		reason, detail := reasonUnknownKID, ""
 		if elsewhere := v.Trust.Elsewhere(kid); len(elsewhere) > 0 {

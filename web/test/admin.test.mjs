@@ -151,7 +151,7 @@ for (const database of ['sqlite', 'postgresql']) {
     const was = await state()
     assert.deepEqual(was.records.map((r) => r[0]), [200, 200, 200, 404, 404, 200])
     assert.equal(was.outcomes.length, 12)
-    assert.deepEqual(was.outcomes.map((o) => o[1]).slice(0, 6), ['valid', 'valid', 'revoked', 'revoked', 'revoked', 'revoked'])
+    assert.deepEqual(was.outcomes.map((o) => o[1]).slice(0, 6), ['valid', 'valid', 'revoked', 'revoked', 'superseded', 'superseded'])
 
     // The machine is lost, with its database.
     await service.kill()

@@ -214,7 +214,7 @@ for (const database of ['sqlite', 'postgresql']) {
     await verifier.getByRole('button', { name: 'Close' }).click()
     assert.doesNotMatch(await verifier.locator('[data-age]').innerText(), /hours ago/)
     await paste(verifier, text(it))
-    assert.equal((await verdict(verifier)).outcome, 'revoked')
+    assert.equal((await verdict(verifier)).outcome, 'superseded')
     await shot(verifier, `clinic-today-${database}`)
     await next(verifier)
     await paste(verifier, text(right))
