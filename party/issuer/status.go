@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,7 +39,7 @@ func (i *Issued) traces() (scheme Scheme, mark []byte, leaf print.Leaf, err erro
 		if i.rid != "" {
 			scheme, mark = SchemeRID, []byte(i.rid)
 		}
-		leaf, err = leafOf(i.Format, i.Text)
+		leaf, err = leafOf(i.Format, cmp.Or(i.jws, i.Text))
 		return scheme, mark, leaf, err
 	}
 	m, err := cose.Parse(i.envelope, cbor.Limits{Depth: 16, Items: 4096, Pairs: 64})
