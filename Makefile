@@ -19,7 +19,7 @@ PORTABLE    := ./format/... ./cert ./trust ./thing ./bundle ./ledger/... ./party
 
 # What the pages are built from.
 PAGES       := $(shell find web -path '*/node_modules' -prune -o -path web/dist -prune -o -path web/gen -prune -o -path web/test -prune -o -path web/lighthouse -prune -o -type f -print) $(wildcard internal/messages/*.json)
-ENGINE      := $(shell find bundle cert format party/verifier thing trust web/engine web/wasm -name '*.go' -not -name '*_test.go') go.mod go.sum
+ENGINE      := $(shell find bundle cert format ledger party/verifier thing trust web/engine web/wasm -name '*.go' -not -name '*_test.go') go.mod go.sum
 
 # Of a release: the same sources, version and time give the same bytes.
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)

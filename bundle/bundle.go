@@ -90,6 +90,10 @@ const (
 	Lots      Kind = "lots"         // statements about lots
 )
 
+// Landmarks are roots of batches of fingerprints. They revoke and forbid nothing, so
+// the document is optional: who does not know the kind passes over it.
+const Landmarks Kind = "landmarks"
+
 // Kinds are in the order in which they are shown.
 var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Concepts, Lots}
 
@@ -97,7 +101,7 @@ var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Concepts, Lots}
 type Document struct {
 	Kind Kind
 	// Optional documents may be of a kind that their reader does not know, and are
-	// passed over then. None of the Kinds is optional.
+	// passed over then. None of the Kinds is optional, and Landmarks are.
 	Optional bool
 	Name     string // for explanations
 	Data     []byte

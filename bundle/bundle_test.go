@@ -14,6 +14,8 @@ import (
 
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
+	"ampoule/ledger/print"
+	"ampoule/ledger/tlog"
 	"ampoule/thing"
 	"ampoule/trust"
 )
@@ -180,7 +182,7 @@ func TestBadPayloads(t *testing.T) {
 		{"a root twice", func(b *Bundle) { b.Roots = slices.Repeat(b.Roots, 2) }, ErrField},
 		{"no maker", func(b *Bundle) { b.Maker = "" }, ErrField},
 		{"maker that hides", func(b *Bundle) { b.Maker = "XX\u202eA" }, ErrField},
-		{"unknown kind", func(b *Bundle) { b.Documents[0].Kind = "landmarks" }, ErrField},
+		{"unknown kind", func(b *Bundle) { b.Documents[0].Kind = "log-checkpoint" }, ErrField},
 		{"document without a name", func(b *Bundle) { b.Documents[0].Name = "" }, ErrField},
 		{"pins for rules", func(b *Bundle) { b.Documents[3].Pins = [][]byte{{1}} }, ErrField},
 		{"issuer of a catalogue", func(b *Bundle) { b.Documents[2].Issuer = "https://specimen.invalid" }, ErrField},
@@ -686,18 +688,18 @@ func TestRootWindow(t *testing.T) {
 // TestOptionalDocuments: what a later maker adds is carried, and nothing that this
 // reader must know passes as optional.
 func TestOptionalDocuments(t *testing.T) {
-	landmarks := Document{Kind: "landmarks", Optional: true, Name: "landmarks.cbor", Data: []byte("specimen")}
-	in := input(t, func(in *Input) { in.Documents = append(in.Documents, landmarks) })
+	checkpoint := Document{Kind: "log-checkpoint", Optional: true, Name: "checkpoint.txt", Data: []byte("specimen")}
+	in := input(t, func(in *Input) { in.Documents = append(in.Documents, checkpoint) })
 	o := open(t, sealed(t, in), root(t, 0))
-	if got := o.Documents[len(o.Documents)-1]; got.Kind != landmarks.Kind || !got.Optional || string(got.Data) != "specimen" {
+	if got := o.Documents[len(o.Documents)-1]; got.Kind != checkpoint.Kind || !got.Optional || string(got.Data) != "specimen" {
 		t.Errorf("%+v", got)
 	}
 	for name, bad := range map[string]Document{
-		"not known, and must be":     {Kind: "landmarks", Name: "x"},
+		"not known, and must be":     {Kind: "log-checkpoint", Name: "x"},
 		"known, and called optional": {Kind: Status, Optional: true, Name: "x", Data: []byte(specimenCRL)},
 		"no word":                    {Kind: "Land marks", Optional: true, Name: "x"},
 		"no kind":                    {Optional: true, Name: "x"},
-		"pins":                       {Kind: "landmarks", Optional: true, Name: "x", Pins: [][]byte{{1}}},
+		"pins":                       {Kind: "log-checkpoint", Optional: true, Name: "x", Pins: [][]byte{{1}}},
 	} {
 		if _, _, err := Make(bare(t, func(in *Input) { in.Documents = []Document{bad} })); !errors.Is(err, ErrField) {
 			t.Errorf("%s: %v", name, err)
@@ -727,5 +729,30 @@ func TestAcceptShrunk(t *testing.T) {
 		if _, err := Accept(kept, sealed(t, bare(t, next(kept, listed(c.keys)))), nil, c.shrink, later); !errors.Is(err, c.want) {
 			t.Errorf("%d of 40 keys, share %g: %v, want %v", c.keys, c.shrink, err, c.want)
 		}
+	}
+}
+
+// TestLandmarks: roots of batches are carried as optional, and read.
+func TestLandmarks(t *testing.T) {
+	data, err := print.EncodeLandmarks([]tlog.Hash{{1}, {2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := Document{Kind: Landmarks, Optional: true, Name: "xa.landmarks", Data: data}
+	with := func(d Document) func(*Input) { return func(in *Input) { in.Documents = append(in.Documents, d) } }
+	o := open(t, sealed(t, input(t, with(document))), root(t, 0))
+	if l := o.Contents.Landmarks; l == nil || l.Len() != 2 || !l.Has(tlog.Hash{2}) {
+		t.Errorf("%+v", l)
+	}
+	if o := open(t, sealed(t, input(t, func(*Input) {})), root(t, 0)); o.Contents.Landmarks != nil {
+		t.Error("landmarks of nobody")
+	}
+	must, cut := document, document
+	must.Optional, cut.Data = false, data[:len(data)-1]
+	if _, _, err := Make(bare(t, with(must))); !errors.Is(err, ErrField) {
+		t.Errorf("as one that must be read: %v", err)
+	}
+	if _, _, err := Make(bare(t, with(cut))); !errors.Is(err, print.ErrLandmarks) {
+		t.Errorf("malformed: %v", err)
 	}
 }

@@ -32,7 +32,7 @@ func TestExamples(t *testing.T) {
 			in.Signers = []Root{r}
 			in.Documents = []Document{
 				{Kind: Status, Name: "crl.json", Data: []byte(specimenCRL)},
-				{Kind: "landmarks", Optional: true, Name: "landmarks.cbor", Data: []byte{0x80}},
+				{Kind: "log-checkpoint", Optional: true, Name: "checkpoint.cbor", Data: []byte{0x80}},
 			}
 		})
 		file := sealed(t, first, signer)
@@ -80,7 +80,7 @@ func TestExamples(t *testing.T) {
 	if kept.Serial != 1 || kept.Issued.Unix() != 1772366400 || kept.Next.Unix() != 1772971200 || kept.Maker != "XXA" ||
 		kept.Roots[0].From.Unix() != 1767225600 || kept.Roots[0].Until.Unix() != 1924991999 ||
 		len(d) != 2 || d[0].Kind != Status || d[0].Name != "crl.json" || !bytes.HasPrefix(d[0].Data, []byte{0x7b, 0x22}) ||
-		d[1].Kind != "landmarks" || !d[1].Optional || !bytes.Equal(d[1].Data, []byte{0x80}) {
+		d[1].Kind != "log-checkpoint" || !d[1].Optional || !bytes.Equal(d[1].Data, []byte{0x80}) {
 		t.Errorf("%+v", kept.Bundle)
 	}
 	file, err := Apply(read("bundle.cbor"), read("bundle-2.delta"))

@@ -10,6 +10,7 @@ import (
 	"ampoule/cert"
 	"ampoule/format/certlogic"
 	"ampoule/format/cose"
+	"ampoule/ledger/print"
 	"ampoule/thing"
 	"ampoule/trust"
 )
@@ -32,6 +33,7 @@ type Contents struct {
 	Concepts  *cert.ConceptMaps    // the built-in ones where it has none
 	Lots      *thing.LotList       // nil where it has nothing about lots
 	LotKeys   thing.LotKeys
+	Landmarks *print.Landmarks // nil where it has no roots of batches
 }
 
 // Count is how many there are of something.
@@ -277,6 +279,11 @@ func (c *Contents) add(d Document, now time.Time) error {
 			c.Concepts = new(cert.ConceptMaps)
 		}
 		return c.Concepts.Add(d.Name, d.Data)
+	case Landmarks:
+		if c.Landmarks == nil {
+			c.Landmarks = new(print.Landmarks)
+		}
+		return c.Landmarks.Add(d.Data)
 	case Lots:
 		if c.Lots == nil {
 			c.Lots = new(thing.LotList)

@@ -120,14 +120,15 @@ func (f shrinkFlag) Validate() error {
 type bundleMakeCmd struct {
 	secretFlags
 	sourceFlags
-	Carry    []string   `sep:"none" placeholder:"KIND=F" help:"A document of a kind that this version does not read, for those that do."`
-	Key      []string   `required:"" sep:"none" placeholder:"F" help:"Key file of the bundle root that signs; several sign side by side."`
-	Root     string     `placeholder:"R" help:"Roots that verifiers pin from now on; those of the previous bundle otherwise, or else the one that signs."`
-	Previous string     `placeholder:"F" help:"The bundle that this one follows."`
-	Maker    string     `required:"" placeholder:"A" help:"Participant code or organisation id of who makes it."`
-	Days     int        `default:"7" help:"Days until the next one is due; verifiers call nothing valid by an older one."`
-	Shrink   shrinkFlag `default:"0.2" placeholder:"SHARE" help:"Stop where more than this share of something is gone since the previous bundle (default: 0.2)."`
-	Out      string     `required:"" placeholder:"F" help:"File to write; an existing one only if it is the previous bundle."`
+	Landmarks []string   `sep:"none" placeholder:"F" help:"Roots of batches of fingerprints, for which the maker vouches: an issuer's /v1/landmarks."`
+	Carry     []string   `sep:"none" placeholder:"KIND=F" help:"A document of a kind that this version does not read, for those that do."`
+	Key       []string   `required:"" sep:"none" placeholder:"F" help:"Key file of the bundle root that signs; several sign side by side."`
+	Root      string     `placeholder:"R" help:"Roots that verifiers pin from now on; those of the previous bundle otherwise, or else the one that signs."`
+	Previous  string     `placeholder:"F" help:"The bundle that this one follows."`
+	Maker     string     `required:"" placeholder:"A" help:"Participant code or organisation id of who makes it."`
+	Days      int        `default:"7" help:"Days until the next one is due; verifiers call nothing valid by an older one."`
+	Shrink    shrinkFlag `default:"0.2" placeholder:"SHARE" help:"Stop where more than this share of something is gone since the previous bundle (default: 0.2)."`
+	Out       string     `required:"" placeholder:"F" help:"File to write; an existing one only if it is the previous bundle."`
 }
 
 // Run makes a bundle, and opens it as a verifier would before it is written.
@@ -176,6 +177,13 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 	drops, err := c.collect(&in)
 	if err != nil {
 		return err
+	}
+	for _, name := range c.Landmarks {
+		data, err := readInput(name, nil)
+		if err != nil {
+			return usageError("--landmarks: %w", err)
+		}
+		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Landmarks, Optional: true, Name: filepath.Base(name), Data: data})
 	}
 	for _, text := range c.Carry {
 		kind, name, ok := strings.Cut(text, "=")

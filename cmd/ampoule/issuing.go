@@ -157,13 +157,14 @@ type instance struct{ Participant, Name, Country, Language, TimeZone string }
 
 // desk is the issuing side of a service, as it is at a time.
 type desk struct {
-	settings instance
-	address  string // of the issuer of SMART Health Cards
-	keys     []*keys.Key
-	jwks     []byte // of SMART Health Cards; nil: none are issued
-	lists    []issuer.StatusList
-	registry *issuer.Registry
-	log      *slog.Logger
+	settings  instance
+	address   string // of the issuer of SMART Health Cards
+	keys      []*keys.Key
+	jwks      []byte // of SMART Health Cards; nil: none are issued
+	lists     []issuer.StatusList
+	landmarks []byte // nil: no batch of fingerprints is closed
+	registry  *issuer.Registry
+	log       *slog.Logger
 }
 
 func instanceOf(settled map[string]string) instance {
@@ -173,7 +174,7 @@ func instanceOf(settled map[string]string) instance {
 	}
 }
 
-// desk reads settings, keys and status lists. It is nil before the service is
+// desk reads settings, keys, status lists and landmarks. It is nil before the service is
 // set up.
 func (s *service) desk(ctx context.Context) (*desk, error) {
 	if s.store == nil {
@@ -201,6 +202,9 @@ func (s *service) desk(ctx context.Context) (*desk, error) {
 	}
 	c.registry = &issuer.Registry{Book: s.store, Country: set.Country, Now: time.Now}
 	if c.lists, err = c.registry.StatusLists(ctx); err != nil {
+		return nil, err
+	}
+	if c.landmarks, err = c.registry.Landmarks(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -234,6 +238,7 @@ func (c *desk) mark(now time.Time) string {
 	for _, l := range c.lists {
 		fmt.Fprint(&b, " ", l.Scheme, hex.EncodeToString(l.KID), l.Counter)
 	}
+	fmt.Fprint(&b, " ", len(c.landmarks)) // which only grow
 	return b.String()
 }
 
@@ -359,8 +364,8 @@ func (s *service) settled(ctx context.Context) error {
 	return errors.Join(err, s.refresh(ctx)) // before anybody asks for what is there now
 }
 
-// work issues the files of doses that were uploaded, until ctx ends. The function
-// that it returns waits for that.
+// work issues the files of doses that were uploaded, and closes batches of
+// fingerprints, until ctx ends. The function that it returns waits for that.
 func (s *service) work(ctx context.Context) (wait func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -370,5 +375,36 @@ func (s *service) work(ctx context.Context) (wait func()) {
 		case <-ctx.Done():
 		}
 	})
+	wg.Go(func() {
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			s.closeBatches(ctx)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 	return wg.Wait
+}
+
+// closeBatches closes the open batch of fingerprints when it is due.
+func (s *service) closeBatches(ctx context.Context) {
+	registry := s.registry.Load()
+	if registry == nil {
+		return // nothing was issued yet
+	}
+	c := issuer.Closing{Every: s.settings.Fingerprints.Every, Full: s.settings.Fingerprints.Full}
+	closed, err := registry.CloseBatches(ctx, c)
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("a batch of fingerprints was not closed", "error", err.Error())
+	}
+	for _, b := range closed {
+		s.log.Info("a batch of fingerprints was closed", "batch", b.Number, "size", b.Size)
+	}
+	if len(closed) > 0 {
+		s.wakeUp() // the next bundle has the roots
+	}
 }

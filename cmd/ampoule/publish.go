@@ -119,8 +119,8 @@ func (p *publisher) publish(d *desk, of string, now time.Time) error {
 	return nil
 }
 
-// documents adds what is the service's own: its keys as a trust list, and what it
-// took back.
+// documents adds what is the service's own: its keys as a trust list, what it took
+// back, and the roots of its batches.
 func (d *desk) documents(in *bundle.Input, now time.Time) error {
 	var entries []didlist.Entry
 	for _, k := range d.keys {
@@ -165,6 +165,9 @@ func (d *desk) documents(in *bundle.Input, now time.Time) error {
 			name = "own-status.snapshot"
 		}
 		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Status, Name: name, Data: l.Document})
+	}
+	if len(d.landmarks) > 0 {
+		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Landmarks, Optional: true, Name: "own.landmarks", Data: d.landmarks})
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,11 +16,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"ampoule/format/hcert"
 	"ampoule/internal/storetest"
+	"ampoule/ledger/print"
+	"ampoule/ledger/tlog"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate, "gate": gate})
+	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate, "gate": gate, "batch": batch})
 }
 
 // tests are those of the package, which share a PostgreSQL.
@@ -47,6 +51,31 @@ func get() {
 	}
 	fmt.Fprintln(os.Stderr, last)
 	os.Exit(1)
+}
+
+// batch closes a batch of one certificate, as its issuer would: batch CODE LANDMARKS PATH.
+func batch() {
+	check := func(err error) {
+		if err != nil {
+			panic(err)
+		}
+	}
+	text, err := os.ReadFile(os.Args[1])
+	check(err)
+	m, err := hcert.Decode(strings.TrimSpace(string(text)), hcert.Strict)
+	check(err)
+	leaf, err := print.OfSign1(m.Sign1)
+	check(err)
+	batches, err := print.Close([]print.Leaf{leaf}, rand.Reader)
+	check(err)
+	landmarks, err := print.EncodeLandmarks([]tlog.Hash{batches[0].Root()})
+	check(err)
+	check(os.WriteFile(os.Args[2], landmarks, 0o600))
+	way, err := batches[0].Path(leaf)
+	check(err)
+	path, err := way.Encode()
+	check(err)
+	check(os.WriteFile(os.Args[3], path, 0o600))
 }
 
 // askOnce asks for an address with names in it and in what is sent along, whatever

@@ -19,8 +19,12 @@ type verifyCmd struct {
 	trustFlags
 	Show  bool     `help:"Show the content even where the certificate is not valid."`
 	JSON  bool     `name:"json" help:"One JSON object a line."`
+	Proof string   `placeholder:"F" help:"Proof that came beside the one certificate: its way to a landmark of the bundle."`
 	Files []string `arg:"" name:"file" help:"Text or picture (PNG, JPEG, GIF) of a code; '-' is standard input."`
 }
+
+// maxProof bounds the file of a proof: none that can be read is as large.
+const maxProof = 1 << 16
 
 // judged is the answer for one file: a verdict for each code in it, or why it
 // could not be read.
@@ -36,6 +40,16 @@ func (c *verifyCmd) Run(t terminal) error {
 	v, err := c.verifier(t.err)
 	if err != nil {
 		return err
+	}
+	if c.Proof != "" {
+		if len(c.Files) != 1 {
+			return usageError("--proof is of one certificate, and there are %d files", len(c.Files))
+		}
+		o := verifier.Options{}
+		if o.Proof, err = readBounded(c.Proof, t.in, maxProof); err != nil {
+			return usageError("--proof: %w", err)
+		}
+		v = v.With(o)
 	}
 	if len(c.Trust) == 0 && c.Bundle == "" {
 		fmt.Fprintln(t.err, "ampoule: no --trust was given, so every issuer is unknown")

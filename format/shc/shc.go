@@ -137,6 +137,10 @@ type JWS struct {
 // KeyID returns the key identifier in bytes: of a thumbprint, its 32.
 func (j *JWS) KeyID() []byte { return jwks.ParseKID(j.KID) }
 
+// Signed returns what the signature covers: header "." payload, as they came
+// (RFC 7515 section 5.2).
+func (j *JWS) Signed() string { return j.signed }
+
 // irregular notes a deviation under Field and refuses it under Strict.
 func irregular(p Profile, remarks *[]string, d format.Defect) error {
 	if p == Strict {

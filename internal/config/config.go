@@ -128,6 +128,15 @@ type Config struct {
 		Shrink int `toml:"shrink" default:"20"`
 	} `toml:"publish"`
 
+	Fingerprints struct {
+		// Every is the period, counted from midnight UTC, at whose end the open batch of
+		// fingerprints is closed: whole hours that make up a day. Shorter ones make more
+		// roots for others to keep. Full is the number of certificates that closes it
+		// before.
+		Every time.Duration `toml:"every" default:"24h"`
+		Full  int           `toml:"full" default:"16384"`
+	} `toml:"fingerprints"`
+
 	Gateway struct {
 		// Name is what the gateway is called in proposals: one for each environment.
 		// Empty: there is no gateway.
@@ -312,6 +321,10 @@ func (c *Config) check() error {
 		return refuse("publish.key", "a server with a store makes bundles, and one that goes by a bundle passes that on")
 	case c.Publish.Days < 1 || c.Publish.Days > 366 || c.Publish.Every < time.Minute || c.Publish.Shrink < 0 || c.Publish.Shrink > 100:
 		return refuse("publish", "days from 1 to 366, every a minute at least, shrink from 0 to 100")
+	case c.Fingerprints.Every < time.Hour || c.Fingerprints.Every%time.Hour != 0 || 24*time.Hour%c.Fingerprints.Every != 0:
+		return refuse("fingerprints.every", "whole hours that make up a day: 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h")
+	case c.Fingerprints.Full < 64 || c.Fingerprints.Full > 16384:
+		return refuse("fingerprints.full", "from 64 to 16384, the sizes of a batch")
 	case c.Access.Origin != "" && c.Store.Dir == "":
 		return refuse("access.origin", "people are kept in a store, and store.dir names none")
 	case (c.Gateway.Certificate == "") != (c.Gateway.Key == ""):

@@ -84,6 +84,9 @@ func TestRefuses(t *testing.T) {
 		{"people without a store", set("access.origin=https://desk.example"), ErrValue, "store.dir"},
 		{"no such level", set("log.level=all"), ErrValue, "log.level"},
 		{"a look every instant", set("verifier.refresh=1ms"), ErrValue, "verifier.refresh"},
+		{"a batch of seven hours", set("fingerprints.every=7h"), ErrValue, "make up a day"},
+		{"a batch of minutes", set("fingerprints.every=30m"), ErrValue, "make up a day"},
+		{"a batch that never fills", set("fingerprints.full=20000"), ErrValue, "16384"},
 		{"too many tables", set("verifier.hot_keys=1000000"), ErrValue, "hot_keys"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -663,8 +663,9 @@ func (s *server) describeIssuing(api huma.API) {
 	paperOf.Responses = fileResponse("application/pdf")
 	register(api, paperOf, s.apiPaper)
 
-	code := at("code", "GET", "/v1/certificates/{id}/codes/{file}", "The QR code of a certificate: eu-dcc.svg, .png or .txt; of a SMART Health Card its file, shc.smart-health-card", "", 404, 410)
-	code.Responses = fileResponse("image/svg+xml", "image/png", "text/plain", "application/smart-health-card")
+	code := at("code", "GET", "/v1/certificates/{id}/codes/{file}", "The QR code of a certificate: eu-dcc.svg, .png or .txt; of a SMART Health Card its file, shc.smart-health-card; its way to a landmark, eu-dcc.batch-path",
+		"There is no way to a landmark until the batch of the certificate's fingerprint is closed, and none for certificates from before there were fingerprints.", 404, 410)
+	code.Responses = fileResponse("image/svg+xml", "image/png", "text/plain", "application/smart-health-card", batchPathType)
 	register(api, code, s.apiCode)
 
 	register(api, at("reissue", "POST", "/v1/keys/{kid}/reissue", "Sign every certificate in force of a key anew, under the keys that sign now",
@@ -801,6 +802,9 @@ func (i *Issuing) printed(h issuer.Held, formats []cert.Format) (out []paper.Cer
 	return out
 }
 
+// batchPathType is the media type of the way to a landmark (docs/spec/landmark-path.md).
+const batchPathType = "application/vnd.ampoule.batch-path+cbor"
+
 // codeSize is the side of a code that is handed over, in millimetres.
 const codeSize = 50
 
@@ -814,7 +818,7 @@ func (s *server) apiCode(ctx context.Context, r *struct {
 		return nil, err
 	}
 	name, kind, _ := strings.Cut(r.File, ".")
-	media := map[string]string{"svg": "image/svg+xml", "png": "image/png", "txt": "text/plain; charset=utf-8", "smart-health-card": "application/smart-health-card"}[kind]
+	media := map[string]string{"svg": "image/svg+xml", "png": "image/png", "txt": "text/plain; charset=utf-8", "smart-health-card": "application/smart-health-card", "batch-path": batchPathType}[kind]
 	if media == "" || kind == "smart-health-card" && cert.Format(name) != issuer.SHC || !slices.Contains(head.Formats, cert.Format(name)) {
 		return nil, problemNoRecord
 	}
@@ -823,11 +827,24 @@ func (s *server) apiCode(ctx context.Context, r *struct {
 		return nil, issuingProblem(err)
 	}
 	out := &fileAnswer{ContentType: media, CacheControl: "no-store"}
-	for _, a := range held.Artefacts {
+	for n, a := range held.Artefacts {
 		if !a.Current || a.Format != cert.Format(name) {
 			continue
 		}
 		switch kind {
+		case "batch-path":
+			in, err := s.Issuing.Registry.Inclusion(ctx, by, head.ID, n)
+			if errors.Is(err, issuer.ErrOpenBatch) || errors.Is(err, issuer.ErrNoFingerprint) {
+				return nil, problemNoRecord
+			}
+			if err != nil {
+				return nil, issuingProblem(err)
+			}
+			if out.Body, err = in.Path.Encode(); err != nil {
+				return nil, err
+			}
+			out.Disposition = `attachment; filename="` + r.ID + `.batch-path"`
+			return out, nil
 		case "txt":
 			out.Body = []byte(a.Text + "\n")
 			return out, nil

@@ -22,6 +22,7 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/internal/store"
 	"ampoule/internal/storetest"
+	"ampoule/ledger/print"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 )
@@ -280,7 +281,25 @@ func TestLifeOverHTTP(t *testing.T) {
 			t.Error("another code")
 		}
 	}
-	for _, file := range []string{"codes/icvp.svg", "codes/eu-dcc.exe", "codes/eu-dcc", "codes/eu-dcc.smart-health-card"} {
+	// The way to a landmark is there when the batch is closed.
+	for _, path := range []string{"/v1/certificates/" + id + "/codes/eu-dcc.batch-path", "/v1/landmarks"} {
+		b.do(t, "GET", path, "", 404)
+	}
+	b.kit.CloseBatches(t)
+	landmarks := ask(b.handler, "GET", "/v1/landmarks", "")
+	if roots := readAll(t, landmarks); landmarks.StatusCode != 200 || landmarks.Header.Get("Content-Type") != print.LandmarksType {
+		t.Errorf("landmarks: %d %s", landmarks.StatusCode, landmarks.Header)
+	} else {
+		for format, text := range texts {
+			res := ask(b.handler, "GET", "/v1/certificates/"+id+"/codes/"+format+".batch-path", "")
+			path := readAll(t, res)
+			if check := b.kit.Proof(t, text, []byte(roots), []byte(path)); res.StatusCode != 200 || res.Header.Get("Content-Type") != batchPathType || check.Result != verifier.Pass {
+				t.Errorf("%s: %d, %+v", format, res.StatusCode, check)
+			}
+		}
+	}
+	b.do(t, "GET", "/v1/landmarks", "", 304, "If-None-Match", landmarks.Header.Get("ETag"))
+	for _, file := range []string{"codes/icvp.batch-path", "codes/icvp.svg", "codes/eu-dcc.exe", "codes/eu-dcc", "codes/eu-dcc.smart-health-card"} {
 		b.do(t, "GET", "/v1/certificates/"+id+"/"+file, "", 404)
 	}
 
@@ -446,7 +465,7 @@ var needs = map[string]access.Action{
 }
 
 // anybodys are the operations that ask for no login.
-var anybodys = []string{"verify", "trust", "statusLists", "statusList", "cardRevocationList", "cardKeys", "keys", "capabilities"}
+var anybodys = []string{"verify", "trust", "statusLists", "statusList", "cardRevocationList", "cardKeys", "keys", "landmarks", "capabilities"}
 
 // ofPeople are addresses of people, which have a table of their own.
 var ofPeople = []string{"/v1/session", "/v1/tokens", "/v1/people", "/v1/settings"}

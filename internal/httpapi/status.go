@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"ampoule/ledger/print"
 	"ampoule/party/issuer"
 	"ampoule/trust"
 )
@@ -143,6 +145,29 @@ func (s *server) describeStatus(api huma.API) {
 			return nil, problemNoRecord
 		}
 		return &published{"", publicCache, "application/json", "*", i.Keys}, nil
+	})
+
+	landmarks := huma.Operation{
+		OperationID: "landmarks", Method: "GET", Path: "/v1/landmarks", Summary: "The roots of the batches of fingerprints that were closed here",
+		Description: "For makers of bundles. They name nobody; no log has taken them.",
+		Errors:      []int{http.StatusNotFound}, Responses: fileResponse(print.LandmarksType),
+	}
+	register(api, landmarks, func(ctx context.Context, r *struct {
+		Match string `header:"If-None-Match"`
+	}) (*published, error) {
+		data, err := i.Registry.Landmarks(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case data == nil:
+			return nil, problemNoRecord
+		}
+		sum := sha256.Sum256(data)
+		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+		if r.Match == tag {
+			return nil, notModified(tag)
+		}
+		return &published{tag, publicCache, print.LandmarksType, "*", data}, nil
 	})
 
 	register(api, huma.Operation{OperationID: "keys", Method: "GET", Path: "/v1/keys", Summary: "The keys that sign here now"}, func(context.Context, *struct{}) (*struct {

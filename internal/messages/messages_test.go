@@ -241,11 +241,12 @@ func TestReasons(t *testing.T) {
 
 // ours are the words that are put together or said outside of the packages
 // above: by the command line for a file, by the table
-// of readers, by the zero state of step 9 and the end of all steps, and the dates
+// of readers, by the proof of step 10, by the zero state of step 9 and the end of all steps, and the dates
 // of HCERT, whose words are made of two halves.
 var ours = []string{
 	"unreadable-file",
 	"hcert", "smart-health-card", "divoc-archive", "visible-digital-seal", "not-read", "all-required-checks-passed",
+	"malformed-batch-path",
 	"exp-float", "exp-tagged", "iat-float", "iat-tagged", "nbf-float", "nbf-tagged",
 }
 

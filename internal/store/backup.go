@@ -56,7 +56,7 @@ type table struct {
 var backedUp = []table{
 	{"store", []string{"id", "erased", "base"}},
 	{"record", []string{"id", "slot", "version", "state", "reason", "issued", "changed", "corrects", "correction", "asked", "request", "terms", "content", "organisation", "facility"}},
-	{"artefact", []string{"record", "n", "format", "kid", "scheme", "mark", "expires", "current", "content"}},
+	{"artefact", []string{"record", "n", "format", "kid", "scheme", "mark", "expires", "current", "content", "batch"}},
 	{"term", []string{"mac", "record"}},
 	{"list", []string{"scheme", "kid", "counter"}},
 	{"revoked", []string{"scheme", "kid", "mark", "change", "expires", "record"}},
@@ -71,6 +71,8 @@ var backedUp = []table{
 	{"gateway_item", []string{"id", "number", "kind", "name", "country", "grp", "domain", "kid", "claim", "signer", "created", "changed", "expires", "deleted", "about", "content", "signed"}},
 	{"gateway_clock", []string{"id", "changed", "number"}},
 	{"gateway_applied", []string{"digest", "changed"}},
+	{"leaf", []string{"hash", "at"}},
+	{"batch", []string{"n", "closed", "root", "leaves"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

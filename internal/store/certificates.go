@@ -128,7 +128,10 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 	}
 	stmts := []stmt{insert}
 	for n, a := range e.Artefacts {
-		stmts = append(stmts, insertArtefact(key, e.ID, n, a))
+		stmts = append(stmts, insertArtefact(key, e.ID, n, a, s.nextBatch.Load()))
+	}
+	for _, l := range e.Leaves {
+		stmts = append(stmts, insertLeaf(l, e.Line.At))
 	}
 	if len(macs) > 0 {
 		stmts = append(stmts, insertTerms(macs, e.ID))
@@ -181,14 +184,14 @@ func findTerms(macs []any, ids *[]issuer.ID) stmt {
 	}
 }
 
-func insertArtefact(key recordKey, id issuer.ID, n int, a issuer.Artefact) stmt {
+func insertArtefact(key recordKey, id issuer.ID, n int, a issuer.Artefact, batch int64) stmt {
 	mark := a.Mark
 	if mark == nil {
 		mark = []byte{}
 	}
 	return stmt{
-		sql:  `INSERT INTO artefact (record, n, format, kid, scheme, mark, expires, current, content) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8)`,
-		args: []any{id[:], int64(n), string(a.Format), a.KID, string(a.Scheme), mark, unix(a.Expires), key.aead.Seal(nil, nil, []byte(a.Text), sealFor(id, sealArtefact, n))},
+		sql:  `INSERT INTO artefact (record, n, format, kid, scheme, mark, expires, current, content, batch) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)`,
+		args: []any{id[:], int64(n), string(a.Format), a.KID, string(a.Scheme), mark, unix(a.Expires), key.aead.Seal(nil, nil, []byte(a.Text), sealFor(id, sealArtefact, n)), batch},
 	}
 }
 
@@ -539,7 +542,7 @@ func (s *Store) Replace(ctx context.Context, r issuer.Replacement) error {
 				one:  issuer.ErrConflict,
 			})
 		}
-		return t.all(append(stmts, insertArtefact(key, r.ID, int(n), r.Artefact), s.audit(r.Line))...)
+		return t.all(append(stmts, insertArtefact(key, r.ID, int(n), r.Artefact, s.nextBatch.Load()), insertLeaf(r.Leaf, r.Line.At), s.audit(r.Line))...)
 	})
 	if errors.Is(err, errNoRow) {
 		return issuer.ErrNotFound

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -76,6 +77,10 @@ type Store struct {
 	// the new version of a person's record behind.
 	erasing sync.RWMutex
 	sealer  sealer
+	// nextBatch is the number of the next batch to be closed: no leaf that is
+	// inserted from now on is in an earlier one.
+	nextBatch atomic.Int64
+	closing   sync.Mutex // held while batches are closed: two would take one number
 }
 
 var _ issuer.Book = (*Store)(nil)
@@ -144,6 +149,9 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 		}
 	}
 	if err := s.db.write(ctx, s.reconcile); err != nil {
+		return nil, err
+	}
+	if err := s.db.read(ctx, s.firstBatch); err != nil {
 		return nil, err
 	}
 	if err := s.reconcileJobs(ctx); err != nil {

@@ -41,6 +41,11 @@ func Issuing(t *testing.T, open func(*testing.T) issuer.Book) {
 		{"a further format", testAdd},
 		{"pages", testPages},
 		{"many at once", testMany},
+		{"fingerprints", testFingerprints},
+		{"closing a batch", testClosing},
+		{"closing a batch fails", testClosingFails},
+		{"closing at once", testClosingAtOnce},
+		{"the leaf of an erased record", testErasedLeaf},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // they wait for the disk, mostly

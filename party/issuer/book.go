@@ -11,6 +11,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/ledger/print"
 )
 
 // ID names a record: a UUID of version 7 (RFC 9562 section 5.7), so that records
@@ -150,7 +151,8 @@ type Entry struct {
 	Place     Place
 	Record    *cert.Certificate // personal
 	Artefacts []Artefact
-	Terms     []Term // personal
+	Leaves    []print.Leaf // the fingerprints of the artefacts, in their order
+	Terms     []Term       // personal
 	Asked     Asked
 	// Corrects is the record in whose place this one stands; zero for none.
 	Corrects Guard
@@ -207,6 +209,7 @@ type Replacement struct {
 	Guard
 	Of       int // which of the record's artefacts it stands for; None: of none
 	Artefact Artefact
+	Leaf     print.Leaf // its fingerprint
 	Line     Line
 }
 
@@ -253,8 +256,8 @@ const (
 // without the book's master key, and searched by keyed hashes. It is used by many
 // at once.
 type Book interface {
-	// Append inserts a record: its artefacts, terms, request key and line. It
-	// returns the valid records of the same organisation that have one of its terms
+	// Append inserts a record: its artefacts, terms, request key and line, and leaves
+	// the fingerprints in the open batch. Nothing tells whose they are. It returns the valid records of the same organisation that have one of its terms
 	// of kind [TermDose].
 	//
 	// Where the entry corrects another record, that one becomes superseded by it
@@ -294,12 +297,12 @@ type Book interface {
 	InForce(ctx context.Context, kid []byte, within Place, after ID, limit int, line Line) ([]Held, error)
 
 	// Replace adds an artefact in the place of a current one, which stays, or of
-	// none. It returns [ErrConflict] if the record has another version or is not
-	// valid, or the artefact is not current.
+	// none, and leaves its fingerprint in the open batch. It returns [ErrConflict] if
+	// the record has another version or is not valid, or the artefact is not current.
 	Replace(ctx context.Context, r Replacement) error
 
 	// Erase removes records for good: content, artefacts, keys, terms. What the
-	// lists need stays, and names no record. It returns [ErrConflict], and has
+	// lists need stays, and names no record; so do the fingerprints. It returns [ErrConflict], and has
 	// erased nothing, if one of them has another version. After any other error it
 	// may be done or yet to come: an erasure goes forward only.
 	Erase(ctx context.Context, records []Guard, line Line) error
@@ -307,4 +310,19 @@ type Book interface {
 	// Listed returns the lists as they are at one moment, by scheme and key, the
 	// items in the order of their changes.
 	Listed(ctx context.Context) ([]Listed, error)
+
+	// OpenBatch tells of the fingerprints that are in no closed batch.
+	OpenBatch(ctx context.Context) (OpenBatch, error)
+
+	// CloseBatches takes all of them away and keeps the batches that build makes of
+	// them, under the next numbers. build may be called again. Where there are none,
+	// nothing is closed.
+	CloseBatches(ctx context.Context, at time.Time, build func([]print.Leaf) ([]*print.Batch, error)) ([]ClosedBatch, error)
+
+	// BatchOf returns the closed batch that has the fingerprint of a record's n-th
+	// artefact. It returns [ErrNotFound], [ErrOpenBatch], or [ErrNoFingerprint].
+	BatchOf(ctx context.Context, id ID, n int, leaf print.Leaf) (ClosedBatch, *print.Batch, error)
+
+	// Batches returns closed batches in the order of their numbers: those after one.
+	Batches(ctx context.Context, after int64, limit int) ([]ClosedBatch, error)
 }

@@ -84,6 +84,7 @@ type Issued struct {
 	kid      []byte // of the key that signed it
 	envelope []byte // of an HCERT, the COSE_Sign1
 	rid      string // of a card
+	jws      string // of a card, as it is before it is a code
 }
 
 // Record is what a reader of the certificate will see: the content as signed,
@@ -237,7 +238,7 @@ func (i *Issuer) issueSHC(random io.Reader, req Request, now time.Time) (*Issued
 		}
 		return cert.FromSHC(read)
 	}
-	return &Issued{Format: SHC, Text: text, claims: claims, record: signed, kid: []byte(kid), rid: card.RID}, nil
+	return &Issued{Format: SHC, Text: text, claims: claims, record: signed, kid: []byte(kid), rid: card.RID, jws: jws}, nil
 }
 
 // newRID makes the revocation identifier of a card: 128 random bits in base64url,

@@ -12,6 +12,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/ledger/print"
 )
 
 // Registry issues certificates that are kept, and stands behind them: it revokes,
@@ -161,7 +162,7 @@ func (r *Registry) CheckOrder(o Order) error {
 }
 
 // draft makes the certificates of a record, by a function that signs or does not.
-func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact, error)) (Entry, error) {
+func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact, print.Leaf, error)) (Entry, error) {
 	record := *o.Record
 	id, err := NewID(r.Now(), r.Rand)
 	if err != nil {
@@ -174,11 +175,11 @@ func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact
 		}
 	}
 	for _, w := range o.Wanted {
-		a, err := sign(w, &record)
+		a, leaf, err := sign(w, &record)
 		if err != nil {
 			return Entry{}, err
 		}
-		entry.Artefacts = append(entry.Artefacts, a)
+		entry.Artefacts, entry.Leaves = append(entry.Artefacts, a), append(entry.Leaves, leaf)
 	}
 	entry.Terms = termsOf(&record)
 	return entry, nil
@@ -188,7 +189,7 @@ func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact
 // be issued. Nothing is signed.
 func (r *Registry) Check(w Wanted, record *cert.Certificate) error {
 	copied := *record
-	_, err := r.lint(w, &copied)
+	_, _, err := r.lint(w, &copied)
 	return err
 }
 
@@ -200,28 +201,28 @@ func (r *Registry) replay(ctx context.Context, asked Asked, by Actor) (*Receipt,
 	return &Receipt{Held: *held, Replayed: true}, nil
 }
 
-// sign makes one certificate, ready to be kept.
-func (r *Registry) sign(w Wanted, record *cert.Certificate) (Artefact, error) {
+// sign makes one certificate, ready to be kept, and its fingerprint.
+func (r *Registry) sign(w Wanted, record *cert.Certificate) (a Artefact, leaf print.Leaf, err error) {
 	i := r.Issuers[w.Format]
 	if i == nil {
-		return Artefact{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
+		return a, leaf, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
 	}
 	issued, err := i.Issue(Request{w.Format, record, w.Expires})
 	if err != nil {
-		return Artefact{}, err
+		return a, leaf, err
 	}
-	a := Artefact{Format: w.Format, KID: issued.kid, Text: issued.Text, Expires: issued.claims.ExpiresAt, Current: true}
-	a.Scheme, a.Mark, err = issued.mark()
-	return a, err
+	a = Artefact{Format: w.Format, KID: issued.kid, Text: issued.Text, Expires: issued.claims.ExpiresAt, Current: true}
+	a.Scheme, a.Mark, leaf, err = issued.traces()
+	return a, leaf, err
 }
 
 // lint is sign without a signature.
-func (r *Registry) lint(w Wanted, record *cert.Certificate) (Artefact, error) {
+func (r *Registry) lint(w Wanted, record *cert.Certificate) (Artefact, print.Leaf, error) {
 	i := r.Issuers[w.Format]
 	if i == nil {
-		return Artefact{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
+		return Artefact{}, print.Leaf{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
 	}
-	return Artefact{Format: w.Format}, i.Check(Request{w.Format, record, w.Expires})
+	return Artefact{Format: w.Format}, print.Leaf{}, i.Check(Request{w.Format, record, w.Expires})
 }
 
 // check refuses an order that is none.

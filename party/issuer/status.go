@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"ampoule/format/dccrevocation"
 	"ampoule/format/jwks"
 	"ampoule/format/shc"
+	"ampoule/ledger/print"
 	"ampoule/trust"
 )
 
@@ -30,23 +32,26 @@ const (
 // alone.
 const SchemeSnapshot Scheme = "snapshot"
 
-// mark returns how the certificate is revoked and what is listed then.
-func (i *Issued) mark() (Scheme, []byte, error) {
-	switch {
-	case i.rid != "":
-		return SchemeRID, []byte(i.rid), nil
-	case i.envelope != nil:
-		m, err := cose.Parse(i.envelope, cbor.Limits{Depth: 16, Items: 4096, Pairs: 64})
-		if err != nil {
-			return "", nil, err
+// traces returns how the certificate is revoked, what is listed then, and its
+// fingerprint.
+func (i *Issued) traces() (scheme Scheme, mark []byte, leaf print.Leaf, err error) {
+	if i.envelope == nil {
+		if i.rid != "" {
+			scheme, mark = SchemeRID, []byte(i.rid)
 		}
-		hash, err := dccrevocation.Signature(m.Signature, m.Alg == cose.ES256)
-		if err != nil {
-			return "", nil, err
-		}
-		return SchemeSignature, hash[:], nil
+		leaf, err = leafOf(i.Format, cmp.Or(i.jws, i.Text))
+		return scheme, mark, leaf, err
 	}
-	return SchemeNone, nil, nil
+	m, err := cose.Parse(i.envelope, cbor.Limits{Depth: 16, Items: 4096, Pairs: 64})
+	if err != nil {
+		return "", nil, leaf, err
+	}
+	hash, err := dccrevocation.Signature(m.Signature, m.Alg == cose.ES256)
+	if err != nil {
+		return "", nil, leaf, err
+	}
+	leaf, err = print.OfSign1(m)
+	return SchemeSignature, hash[:], leaf, err
 }
 
 // StatusList is one published list.

@@ -28,6 +28,7 @@ import (
 	"ampoule/format/shc"
 	"ampoule/format/vdsnc"
 	"ampoule/format/vhl"
+	"ampoule/ledger/print"
 	"ampoule/thing"
 	"ampoule/trust"
 	"ampoule/trust/hotkeys"
@@ -37,10 +38,11 @@ import (
 // long as nothing is changed.
 type Verifier struct {
 	Trust     *trust.List
-	Status    *trust.Status   // nil: no status list was loaded
-	Catalogue *cert.Catalogue // nil: no product catalogue was loaded
-	Rules     *Rules          // nil: no rules were loaded
-	Lots      *thing.LotList  // nil: no statements about lots were loaded
+	Status    *trust.Status    // nil: no status list was loaded
+	Catalogue *cert.Catalogue  // nil: no product catalogue was loaded
+	Rules     *Rules           // nil: no rules were loaded
+	Lots      *thing.LotList   // nil: no statements about lots were loaded
+	Landmarks *print.Landmarks // nil: no roots of batches were loaded
 	// Concepts find a dose under the code that a statement about its lot has for the
 	// product; nil: codes are compared as they are.
 	Concepts *cert.ConceptMaps
@@ -54,7 +56,8 @@ type Verifier struct {
 	Policies map[trust.Domain]Policy
 	Now      func() time.Time
 
-	wall time.Time // what the clock says where Now says another time; zero: Now is the clock
+	proof []byte    // of one certificate, from [Options]
+	wall  time.Time // what the clock says where Now says another time; zero: Now is the clock
 }
 
 func (v *Verifier) policy(d trust.Domain) Policy {
@@ -159,7 +162,7 @@ func (v *Verifier) judge(out *Verdict, c *certificate) {
 	v.checkSchema(out, c)
 	v.checkStatus(out, c)
 	v.checkDose(out, c)
-	out.set(StepProof, NotApplicable, "none-carried", "")
+	v.checkProof(out, c)
 	v.checkRules(out, c)
 	v.checkAge(out, &c.policy, c.now)
 	out.set(StepBinding, NotApplicable, "no-protocol", "")
