@@ -15,8 +15,8 @@ const LeftOut = "(left out)"
 // Keys are the attributes whose values may stand in a log: none is personal, by
 // what is put into it. "error" is the text of an error, and errors name no person.
 var Keys = []string{
-	"address", "count", "dir", "duration", "error", "files", "job", "keys", "kid", "method", "number", "outcome",
-	"pattern", "reason", "record", "request", "role", "route", "row", "sample", "schema", "seconds", "serial", "signal", "stack",
+	"address", "batch", "count", "dir", "duration", "error", "files", "job", "keys", "kid", "method", "number", "outcome",
+	"pattern", "reason", "record", "request", "role", "route", "row", "sample", "schema", "seconds", "serial", "signal", "size", "stack",
 	"state", "status", "what",
 }
 
