@@ -33,7 +33,7 @@ type Purpose string
 const (
 	PurposeRevoked    Purpose = "revoked"
 	PurposeSuperseded Purpose = "superseded" // corrected: another stands in its place
-	PurposeSuspended  Purpose = "suspended"  // for now; only status lists know it
+	PurposeSuspended  Purpose = "suspended"  // until it is lifted; only status lists know it
 	PurposeDose       Purpose = "dose"       // something is known against the dose
 )
 

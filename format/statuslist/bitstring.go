@@ -30,7 +30,7 @@ type Purpose string
 // The purposes of section 2.2.
 const (
 	PurposeRevocation Purpose = "revocation" // for good
-	PurposeSuspension Purpose = "suspension" // for now
+	PurposeSuspension Purpose = "suspension" // until it is lifted
 	PurposeRefresh    Purpose = "refresh"    // a newer credential is to be had
 	PurposeMessage    Purpose = "message"    // the value says which of the issuer's messages
 )
