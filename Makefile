@@ -32,8 +32,7 @@ FAULTS      ?= 20
 
 # With TAGS=pkcs11, for keys on hardware, it takes a C compiler and is no static file.
 build: web/dist/pages/verifier/index.html.br
-	if [ "$(TAGS)" ]; then export CGO_ENABLED=1; fi
-	go build -trimpath -tags "$(TAGS)" -o bin/ampoule ./cmd/ampoule
+	$(if $(TAGS),CGO_ENABLED=1) go build -trimpath $(if $(TAGS),-tags $(TAGS)) -o bin/ampoule ./cmd/ampoule
 
 # The pages, compressed. The engine takes half a minute of that when it changed.
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)

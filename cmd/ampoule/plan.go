@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -106,6 +107,11 @@ func plannedOf(paths []string, lock keys.Lock) (all []keys.Planned, err error) {
 		switch filepath.Ext(path) {
 		case ".key":
 			k, err := keys.Load(path, lock)
+			if errors.Is(err, keys.ErrDamaged) {
+				if _, root := keys.LoadBundleRoot(path, lock); root == nil {
+					return nil // which has no certificate: keys show tells how long it counts
+				}
+			}
 			if err != nil {
 				return exitError{exitUsage, err}
 			}

@@ -160,7 +160,7 @@ func (s *server) describeStatus(api huma.API) {
 		case err != nil:
 			return nil, err
 		case data == nil:
-			return nil, problemNoRecord
+			return nil, problemNotFound.with("no batch of fingerprints was closed here yet")
 		}
 		sum := sha256.Sum256(data)
 		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
