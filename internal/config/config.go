@@ -137,6 +137,22 @@ type Config struct {
 		Full  int           `toml:"full" default:"16384"`
 	} `toml:"fingerprints"`
 
+	Ledger struct {
+		// Dir is the folder of a node of the ledger, made by `ampoule node init`, `genesis`
+		// or `join`. Empty: this server runs none.
+		Dir string `toml:"dir"`
+		// Listen is where other nodes reach it, and Peers are those nodes: ID@host:port.
+		// No others are talked to. A node without peers is alone, and listens to nobody.
+		Listen string   `toml:"listen" default:"127.0.0.1:26656"`
+		Peers  []string `toml:"peers"`
+		// Witnesses are asked to cosign each checkpoint, by C2SP tlog-witness: the addresses
+		// of other nodes of the federation, and of witnesses outside it.
+		Witnesses []string `toml:"witnesses"`
+		// Notary is the address of another's notary, https://notary.example, for a server
+		// that has something to be logged and runs no node.
+		Notary string `toml:"notary"`
+	} `toml:"ledger"`
+
 	Gateway struct {
 		// Name is what the gateway is called in proposals: one for each environment.
 		// Empty: there is no gateway.
