@@ -80,6 +80,9 @@ func (g *Genesis) read(data []byte) error {
 
 // New starts the machine, at height zero.
 func New(genesis []byte) (*State, error) {
+	if len(genesis) > tlog.MaxEntry {
+		return nil, fmt.Errorf("ledger genesis of %d bytes, the first entry of a log may have %d; members can be taken in later: %w", len(genesis), tlog.MaxEntry, ErrGenesis)
+	}
 	g, err := ParseGenesis(genesis)
 	if err != nil {
 		return nil, err

@@ -11,10 +11,11 @@ import (
 
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
+	"ampoule/ledger/tlog"
 )
 
-// MaxTx bounds an encoded transaction.
-const MaxTx = 256 << 10
+// MaxTx bounds an encoded transaction, which is an entry of the log.
+const MaxTx = tlog.MaxEntry
 
 // Kind names what a transaction asks for.
 type Kind string
