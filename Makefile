@@ -80,6 +80,7 @@ check: $(STATICCHECK)
 	$(STATICCHECK) ./...
 	CGO_ENABLED=1 $(STATICCHECK) -tags pkcs11 ./internal/keys
 	go mod tidy -diff
+	(cd interop/tessera && go vet ./... && go mod tidy -diff)
 	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 $(STATICCHECK):
@@ -96,6 +97,7 @@ portable:
 
 unit:
 	go test ./...
+	cd interop/tessera && go test ./...
 
 race:
 	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... ./internal/... ./trust
