@@ -45,6 +45,9 @@ func (g *Genesis) Encode() []byte {
 
 // ParseGenesis reads a genesis. Whether the machine can start from it, [New] says.
 func ParseGenesis(data []byte) (*Genesis, error) {
+	if len(data) > MaxTx {
+		return nil, fmt.Errorf("ledger genesis of %d bytes: %w", len(data), ErrTooLarge)
+	}
 	g := new(Genesis)
 	err := g.read(data)
 	if err == nil && string(g.Encode()) != string(data) {
@@ -80,9 +83,6 @@ func (g *Genesis) read(data []byte) error {
 
 // New starts the machine, at height zero.
 func New(genesis []byte) (*State, error) {
-	if len(genesis) > tlog.MaxEntry {
-		return nil, fmt.Errorf("ledger genesis of %d bytes, the first entry of a log may have %d; members can be taken in later: %w", len(genesis), tlog.MaxEntry, ErrGenesis)
-	}
 	g, err := ParseGenesis(genesis)
 	if err != nil {
 		return nil, err
