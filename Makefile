@@ -38,7 +38,7 @@ build: web/dist/pages/verifier/index.html.br
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
 	cd web
 	rm -rf dist/pages
-	for page in verifier issuer; do PAGE=$$page npx vite build --logLevel warn; done
+	for page in verifier issuer ledger; do PAGE=$$page npx vite build --logLevel warn; done
 	node pack.mjs
 
 web/gen/engine.wasm: $(ENGINE)
