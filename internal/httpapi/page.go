@@ -22,6 +22,7 @@ import (
 	"ampoule/internal/messages"
 	"ampoule/internal/paper"
 	"ampoule/internal/qr"
+	"ampoule/party/notary"
 	"ampoule/party/verifier"
 )
 
@@ -54,6 +55,8 @@ type Page struct {
 	API *API
 	// Issuing is the part of the API that issues; nil: there is none.
 	Issuing *Issuing
+	// Ledger is the log that this server keeps with others; nil: it keeps none.
+	Ledger *notary.Notary
 	// Access lets people in; nil: there are no accounts.
 	Access *Access
 	Log    *slog.Logger // nil: nothing is logged
