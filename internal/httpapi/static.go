@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,10 @@ var builtPages = []builtPage{
 	{"issuer", strings.Join([]string{
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
 		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), false},
+	{"ledger", strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
 	}, "; "), false},
 }
 
@@ -64,10 +69,9 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 
 // builtPages are those that this server has something behind.
 func (s *server) builtPages() []builtPage {
-	if s.Issuing == nil {
-		return builtPages[:1]
-	}
-	return builtPages
+	return slices.DeleteFunc(slices.Clone(builtPages), func(p builtPage) bool {
+		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil
+	})
 }
 
 func (s *server) page(w *answer, r *http.Request, files fs.FS, p builtPage, name string) {

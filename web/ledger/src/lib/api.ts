@@ -6,7 +6,6 @@ export interface Tree { size: number; root: string }
 export interface Status {
   origin: string; chain: string; height: number; time: string; log: Tree; published?: Tree
   cosigned?: { name: string; time?: string }[]
-  cosigners?: { name: string; quorum: string }[]
   catching_up: boolean; validating: boolean; peers: number
 }
 export interface Member { oid: string; code: string; standing: string; voting: boolean }
@@ -14,7 +13,7 @@ export interface Validator { member: string; type: string; power: number }
 export interface Proposal { id: string; about: string; proposer: string; deadline: string; yes: string[]; no: string[]; outcome: string; holds?: boolean }
 export interface Field { name: string; value: string }
 export interface Line { index: number; leaf: string; kind: string; actor?: string }
-export interface Entry extends Line { entry: string; proof?: string; seq?: number; fields?: Field[] }
+export interface Entry extends Line { entry: string; proof: string; fields: Field[] }
 
 /** Problem is an answer other than the one asked for, or none at all. */
 export class Problem extends Error {
