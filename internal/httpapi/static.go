@@ -24,6 +24,14 @@ type builtPage struct {
 	camera bool
 }
 
+// patterns are its addresses. That of the ledger's page is the log's as well.
+func (p builtPage) patterns() []string {
+	if p.name == "ledger" {
+		return []string{"/ledger/{$}", "/ledger/assets/"}
+	}
+	return []string{"/" + p.name + "/"}
+}
+
 // builtPages are all of them.
 var builtPages = []builtPage{
 	// Its engine is WebAssembly, which needs a word of its own.
@@ -53,7 +61,7 @@ var pageTypes = map[string]string{
 func (s *server) pages(route func(pattern string, h func(*answer, *http.Request))) {
 	files, built := web.Pages()
 	for _, p := range s.builtPages() {
-		route("GET /"+p.name+"/", func(w *answer, r *http.Request) {
+		serve := func(w *answer, r *http.Request) {
 			if !built {
 				s.fail(w, r, problemNotBuilt)
 				return
@@ -63,7 +71,10 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 				name += "index.html"
 			}
 			s.page(w, r, files, p, name)
-		})
+		}
+		for _, pattern := range p.patterns() {
+			route("GET "+pattern, serve)
+		}
 	}
 }
 
