@@ -422,7 +422,7 @@ func (c *nodeReplayCmd) node() (*state.State, error) {
 			return nil
 		}
 		found = true
-		if s.AppHash() != stored.AppHash() {
+		if s.AppHash() != stored.AppHash() || !bytes.Equal(s.Snapshot(), stored.Snapshot()) {
 			return fmt.Errorf("at height %d the state on the disk is another: %w", b.Height, comet.ErrReplay)
 		}
 		return nil

@@ -205,11 +205,11 @@ func (n *Node) Err() error {
 	}
 }
 
-// Stop ends the node. One that has failed is left as it is: its engine waits in the
-// middle of a block, which is applied at the next start.
+// Stop ends the node. Where its engine waits in the middle of a block, it is left as
+// it is; the block is applied at the next start.
 func (n *Node) Stop() error {
 	n.quiet.Store(true)
-	if n.Err() == nil {
+	if !n.app.stuck.Load() {
 		if err := n.node.Stop(); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
