@@ -37,6 +37,7 @@ type commands struct {
 	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
 	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`
 	Gateway  gatewayCmd     `cmd:"" help:"Run the gateway of a trust network: who is taken in, by whom."`
+	Node     nodeCmd        `cmd:"" help:"Make and look after a node of the ledger; 'serve' runs it."`
 	Serve    serveCmd       `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
 	Cfg      configCmd      `cmd:"" name:"config" help:"Show the configuration of a server."`
 	Migrate  migrateCmd     `cmd:"" help:"Bring the schema of a store up to date."`

@@ -150,6 +150,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		return err
 	}
 	defer operated.stop(log)
+	ledger, err := startLedger(ctx, settings, log)
+	if err != nil {
+		return err
+	}
+	defer ledger.stop()
 	if s.store != nil {
 		if s.publisher, err = newPublisher(settings, time.Now()); err != nil {
 			return err

@@ -45,6 +45,7 @@ type app struct {
 	guard guard
 
 	starting atomic.Bool // blocks are replayed, whose errors end the start
+	stuck    atomic.Bool // a call of the engine waits for ever
 	once     sync.Once
 	failed   chan struct{} // closed when the ledger cannot go on
 	reason   error
@@ -125,16 +126,20 @@ func (a *app) fail(err error) {
 	})
 }
 
-// stop ends a call of the engine that has no answer. The engine would end the
-// process with a trace of itself, and the operator would look for the cause in the
-// wrong place: so the call waits for ever, and the server stops with the reason.
-// While blocks are replayed, the engine hands the error on.
+// stop ends a call of the engine that has no answer, and says why the ledger cannot
+// go on. While blocks are replayed, the engine hands the error on; while it votes, it
+// ends voting with it. While it fetches blocks it would end the process, with a trace
+// of itself: there the call waits for ever, and the node is left as it is.
 func (a *app) stop(err error) error {
 	if a.starting.Load() {
 		return err
 	}
 	a.fail(err)
-	select {}
+	if a.guard.voting == nil || !a.guard.voting() {
+		a.stuck.Store(true)
+		select {}
+	}
+	return err
 }
 
 // Info tells where the state on the disk stands.

@@ -146,10 +146,14 @@ func newEngine(ctx context.Context, config *cmtconfig.Config, k *nodeKeys, a *ap
 		func() (*types.GenesisDoc, error) { return doc, nil }, cmtconfig.DefaultDBProvider, node.DefaultMetricsProvider(config.Instrumentation), log)
 }
 
-// The pace of a node that is alone, and how long a federation may be silent.
+// The pace of a node that is alone: it waits for nobody, but after a stop in the
+// middle of a round, whose proposal it may not sign again. And how long a federation
+// may be silent.
 const (
-	soloCommit = 10 * time.Millisecond
-	heartbeat  = 30 * time.Second
+	soloCommit  = 10 * time.Millisecond
+	soloPropose = 500 * time.Millisecond
+	soloVote    = 100 * time.Millisecond
+	heartbeat   = 30 * time.Second
 )
 
 // engineConfig is the configuration of the engine: known peers and no others, no
@@ -173,6 +177,7 @@ func engineConfig(o Options) (*cmtconfig.Config, error) {
 	if len(o.Peers) == 0 {
 		c.P2P.ListenAddress = "tcp://127.0.0.1:0"
 		c.Consensus.TimeoutCommit, c.Consensus.SkipTimeoutCommit = soloCommit, true
+		c.Consensus.TimeoutPropose, c.Consensus.TimeoutPrevote, c.Consensus.TimeoutPrecommit = soloPropose, soloVote, soloVote
 		return c, c.ValidateBasic()
 	}
 	c.P2P.ListenAddress = "tcp://" + o.Listen
@@ -205,11 +210,11 @@ func (n *Node) Err() error {
 	}
 }
 
-// Stop ends the node. One that has failed is left as it is: its engine waits in the
-// middle of a block, which is applied at the next start.
+// Stop ends the node. Where its engine waits in the middle of a block, it is left as
+// it is; the block is applied at the next start.
 func (n *Node) Stop() error {
 	n.quiet.Store(true)
-	if n.Err() == nil {
+	if !n.app.stuck.Load() {
 		if err := n.node.Stop(); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}

@@ -22,7 +22,18 @@ type disk struct{ db *sql.DB }
 const schema = `
 CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS leaves (hash BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID, STRICT;
-CREATE TABLE IF NOT EXISTS app (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL) STRICT;`
+CREATE TABLE IF NOT EXISTS app (one INTEGER PRIMARY KEY CHECK (one = 1), hash BLOB NOT NULL, sum BLOB NOT NULL) STRICT;`
+
+// sum is over all rows: their hashes, added without carry. It finds rows that the
+// disk has changed, as nothing else would before the next epoch. Who changes them on
+// purpose can change it as well; `ampoule node replay` and the other nodes find that.
+type sum tlog.Hash
+
+func (s *sum) toggle(key, row []byte) {
+	for i, b := range tlog.RowHash(key, row) {
+		s[i] ^= b
+	}
+}
 
 func openDisk(ctx context.Context, dir string) (*disk, error) {
 	path := filepath.Join(dir, stateFile)
@@ -48,8 +59,8 @@ func (d *disk) close() error { return d.db.Close() }
 
 // load reads the state; nil where there is none yet.
 func (d *disk) load(ctx context.Context) (*state.State, error) {
-	var app []byte
-	switch err := d.db.QueryRowContext(ctx, `SELECT hash FROM app`).Scan(&app); {
+	var app, want []byte
+	switch err := d.db.QueryRowContext(ctx, `SELECT hash, sum FROM app`).Scan(&app, &want); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
 	case err != nil:
@@ -61,19 +72,26 @@ func (d *disk) load(ctx context.Context) (*state.State, error) {
 	}
 	defer found.Close()
 	var broken error
+	var have sum
 	s, err := state.Load(func(yield func(string, []byte) bool) {
 		for found.Next() {
 			var key, row []byte
-			if broken = found.Scan(&key, &row); broken != nil || !yield(string(key), row) {
+			if broken = found.Scan(&key, &row); broken != nil {
+				return
+			}
+			if have.toggle(key, row); !yield(string(key), row) {
 				return
 			}
 		}
 		broken = found.Err()
 	})
-	if err = errors.Join(broken, err); err != nil {
-		return nil, fmt.Errorf("state: %w", err)
+	if broken != nil {
+		return nil, fmt.Errorf("state: %w", broken)
 	}
-	if hash := s.AppHash(); string(hash[:]) != string(app) {
+	if err != nil {
+		return nil, fmt.Errorf("state: %v: %w", err, ErrDamaged)
+	}
+	if hash := s.AppHash(); string(hash[:]) != string(app) || string(have[:]) != string(want) {
 		return nil, fmt.Errorf("state: the rows are not those of the last block: %w", ErrDamaged)
 	}
 	return s, nil
@@ -86,15 +104,36 @@ func (d *disk) save(ctx context.Context, changes []state.Change, app tlog.Hash, 
 		return fmt.Errorf("state: %w", err)
 	}
 	defer tx.Rollback()
+	var rows sum
+	var before []byte
+	switch err := tx.QueryRowContext(ctx, `SELECT sum FROM app`).Scan(&before); {
+	case err == nil:
+		copy(rows[:], before)
+	case !errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("state: %w", err)
+	}
+	get, err := tx.PrepareContext(ctx, `SELECT row FROM rows WHERE key = ?`)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
 	put, err := tx.PrepareContext(ctx, `INSERT INTO rows (key, row) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET row = excluded.row`)
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	for _, c := range changes {
+		key := []byte(c.Key)
+		var old []byte
+		switch err := get.QueryRowContext(ctx, key).Scan(&old); {
+		case err == nil:
+			rows.toggle(key, old)
+		case !errors.Is(err, sql.ErrNoRows):
+			return fmt.Errorf("state: row %q: %w", c.Key, err)
+		}
 		if c.Row == nil {
-			_, err = tx.ExecContext(ctx, `DELETE FROM rows WHERE key = ?`, []byte(c.Key))
+			_, err = tx.ExecContext(ctx, `DELETE FROM rows WHERE key = ?`, key)
 		} else {
-			_, err = put.ExecContext(ctx, []byte(c.Key), c.Row)
+			rows.toggle(key, c.Row)
+			_, err = put.ExecContext(ctx, key, c.Row)
 		}
 		if err != nil {
 			return fmt.Errorf("state: row %q: %w", c.Key, err)
@@ -110,7 +149,7 @@ func (d *disk) save(ctx context.Context, changes []state.Change, app tlog.Hash, 
 			return fmt.Errorf("state: leaf %d: %w", first+uint64(i), err)
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO app (one, hash) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET hash = excluded.hash`, app[:]); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO app (one, hash, sum) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET hash = excluded.hash, sum = excluded.sum`, app[:], rows[:]); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	if err := tx.Commit(); err != nil {

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	dbm "github.com/cometbft/cometbft-db"
 	"github.com/cometbft/cometbft/store"
 
-	"ampoule/internal/tiles"
 	"ampoule/ledger/state"
-	"ampoule/ledger/tlog"
 )
 
 // Blocks reads the blocks that the engine of a node has kept, in their order, and
@@ -29,7 +29,7 @@ func Blocks(dir string, f func(*state.Block, *state.State) error) error {
 	}
 	db, err := dbm.NewDB("blockstore", dbm.GoLevelDBBackend, filepath.Join(dir, cometFolder, "data"))
 	if err != nil {
-		return fmt.Errorf("blocks: %w", err)
+		return fmt.Errorf("blocks, which a running node has to itself: %w", err)
 	}
 	blocks := store.NewBlockStore(db)
 	defer blocks.Close()
@@ -56,28 +56,31 @@ func Blocks(dir string, f func(*state.Block, *state.State) error) error {
 	return nil
 }
 
-// Stored is what a node's folder has, without the node.
-type Stored struct {
-	State *state.State
-	Size  uint64
-	Root  tlog.Hash
-	Tiles error // what is wrong with the log
-}
-
-// ReadStored reads the state of a folder. With whole, its log is read whole.
-func ReadStored(ctx context.Context, dir string, whole bool) (_ *Stored, err error) {
+// Stored reads the state of a folder, whether its node runs or not. One that has
+// never run is at its genesis.
+func Stored(ctx context.Context, dir string) (_ *state.State, err error) {
 	genesis, err := ReadGenesis(dir)
 	if err != nil {
 		return nil, err
 	}
-	a, err := openApp(ctx, dir, genesis, "")
+	fresh, err := state.New(genesis)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, a.disk.close()) }()
-	s := &Stored{State: a.state, Size: a.log.Size(), Root: a.log.Root()}
-	if whole {
-		s.Tiles = tiles.Check(a.log.FS(), s.Size, s.Root)
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); errors.Is(err, fs.ErrNotExist) {
+		return fresh, nil
+	}
+	d, err := openDisk(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	s, err := d.load(ctx)
+	if err != nil || s == nil {
+		return fresh, err
+	}
+	if s.Chain() != fresh.Chain() {
+		return nil, fmt.Errorf("%s is of chain %x, and the genesis of %x: %w", stateFile, s.Chain(), fresh.Chain(), ErrOtherChain)
 	}
 	return s, nil
 }

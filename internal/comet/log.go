@@ -28,7 +28,6 @@ func (l *engineLog) Info(msg string, keyvals ...any) { l.log(slog.LevelDebug, ms
 
 func (l *engineLog) Error(msg string, keyvals ...any) {
 	if msg == consensusFailure {
-		l.log(slog.LevelError, "the engine has stopped voting", keyvals)
 		l.fail(fmt.Errorf("%v: %w", value(keyvals, "err"), ErrEngine))
 		return
 	}
