@@ -1,0 +1,5 @@
+package main
+
+type nodeCmd struct {
+	nodeVoteCmds
+}
