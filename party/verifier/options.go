@@ -7,7 +7,8 @@ type Options struct {
 	At      time.Time // judge as of this time; zero: now
 	Arrival string    // country of arrival, whose rules apply; empty: as it was set
 	// Proof is what came beside the one certificate that is to be verified: a batch
-	// path (docs/spec/landmark-path.md). nil: none did.
+	// path (docs/spec/landmark-path.md) or a receipt (docs/spec/receipt.md). nil: none
+	// did.
 	Proof []byte
 }
 
