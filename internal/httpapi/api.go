@@ -76,6 +76,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Issuing != nil {
 		s.describeIssuing(api)
 		s.describeStatus(api)
+		s.describeOutbox(api)
 		s.describeFHIR(api)
 		if s.Issuing.Bulk != nil {
 			s.describeJobs(api)
