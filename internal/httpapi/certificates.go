@@ -24,6 +24,7 @@ import (
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
 	"ampoule/party/notary"
+	"ampoule/party/verifier"
 )
 
 // security says how a request tells who asks (OpenAPI 3.1 section 4.8.27).
@@ -844,6 +845,18 @@ func (s *server) apiCode(ctx context.Context, r *struct {
 	for n, a := range held.Artefacts {
 		if !a.Current || a.Format != cert.Format(name) {
 			continue
+		}
+		if kind, ok := strings.CutSuffix(kind, ".svg"); ok && isProof { // a second code, to be printed beside the first
+			data, err := s.Issuing.proof(ctx, held, n, kind)
+			if err != nil {
+				return nil, err
+			}
+			symbol, err := qr.EncodeWithin(verifier.ProofText(data), qr.M, SampleModules)
+			if err != nil {
+				return nil, problemNotPrinted.with(err.Error())
+			}
+			out.Body, err = symbol.SVG(qr.Options{Scale: 6, Millimetres: codeSize, QuietZone: 4, Title: languageOf(ctx).Text("paper.code")})
+			return out, err
 		}
 		if isProof {
 			if out.Body, err = s.Issuing.proof(ctx, held, n, kind); err != nil {

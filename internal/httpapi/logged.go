@@ -89,7 +89,9 @@ func (i *Issuing) entry(ctx context.Context, in *issuer.Inclusion) (*notary.Entr
 }
 
 // proofKinds are the files by which a certificate is shown to be in the log.
-var proofKinds = map[string]string{"batch-path": batchPathType, "receipt": receiptType, "with-receipt": "text/plain; charset=utf-8", "log-proof": logProofType}
+var proofKinds = map[string]string{"batch-path": batchPathType, "receipt": receiptType, "with-receipt": "text/plain; charset=utf-8", "log-proof": logProofType,
+	"batch-path.svg": "image/svg+xml", "receipt.svg": "image/svg+xml",
+}
 
 // proof makes one of the files. It returns [problemNoRecord] until there is one.
 func (i *Issuing) proof(ctx context.Context, held *issuer.Held, n int, kind string) ([]byte, error) {

@@ -3,9 +3,11 @@ package verifier
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"ampoule/format"
 	"ampoule/format/cose"
+	"ampoule/format/hcert"
 	"ampoule/format/shc"
 	"ampoule/format/vdsnc"
 	"ampoule/ledger/print"
@@ -25,6 +27,27 @@ const (
 	reasonOtherReceipt  = "receipt-of-another-kind"
 	reasonReceiptFails  = "receipt-does-not-verify"
 )
+
+// proofPrefix begins the text of a proof in a code of its own.
+const proofPrefix = "AP1:"
+
+// ProofText is a proof as the text of a code: AP1: and base45, which a QR code holds in
+// its alphanumeric mode.
+func ProofText(proof []byte) string { return proofPrefix + hcert.EncodeBase45(proof) }
+
+// ReadProof returns the proof in a file or in the text of a code. What is neither is
+// left as it is, and no proof.
+func ReadProof(data []byte) []byte {
+	body, ok := strings.CutPrefix(format.TrimText(string(data)), proofPrefix)
+	if !ok {
+		return data
+	}
+	proof, err := hcert.DecodeBase45(body)
+	if err != nil || len(proof) == 0 {
+		return data
+	}
+	return proof
+}
 
 // leaf makes the fingerprint of the certificate.
 func (c *certificate) leaf() (print.Leaf, error) {

@@ -220,6 +220,11 @@ func TestReceipt(t *testing.T) {
 		outcome   Outcome
 	}{
 		{"beside", plain, good, named, nil, Pass, "notary-receipt", "a notary of the log", Valid},
+		{"beside, as a code", plain, []byte(ProofText(good) + "\n"), named, nil, Pass, "notary-receipt", "a notary of the log", Valid},
+		{"a path as a code", plain, []byte(ProofText(bare)), placed, nil, Pass, "logged", "", Valid},
+		{"a code that is cut off", plain, []byte(ProofText(good)[:40]), named, nil, Fail, "", "", ProofInvalid},
+		{"a code of nothing", plain, []byte("AP1:"), named, nil, Fail, "", "", ProofInvalid},
+		{"no base45", plain, []byte("AP1:abc"), named, nil, Fail, "malformed-batch-path", "", ProofInvalid},
 		{"carried", with(good), nil, named, nil, Pass, "notary-receipt", "a notary of the log", Valid},
 		{"carried, of nobody known", with(good), nil, nil, nil, CannotTell, "notary-not-known", "", Valid},
 		{"carried, of another's log", with(good), nil, nowhere, nil, CannotTell, "notary-not-known", "", Valid},
