@@ -89,25 +89,7 @@ func (m *measures) Collect(out chan<- prometheus.Metric) {
 	for _, k := range m.signing {
 		gauge(keyExpiry, float64(k.Certificate().NotAfter.Unix()), hex.EncodeToString(k.KID()))
 	}
-	if m.ledger != nil {
-		t := m.ledger()
-		trouble := 0.0
-		if t.Reason != "" {
-			trouble = 1
-		}
-		gauge(ledgerTrouble, trouble, t.Reason)
-		out <- prometheus.MustNewConstMetric(ledgerFailed, prometheus.CounterValue, float64(t.Rounds))
-		if sum, err := m.store.Outbox().Tally(ctx); err == nil {
-			for stage, n := range []int{sum.Waiting, sum.Submitted, sum.Logged, sum.Kept, sum.Refused} {
-				gauge(outboxEntries, float64(n), notary.Stage(stage).String())
-			}
-			oldest := 0.0
-			if !sum.Oldest.IsZero() {
-				oldest = float64(sum.Oldest.Unix())
-			}
-			gauge(outboxOldest, oldest)
-		}
-	}
+	m.collectLedger(ctx, out, gauge)
 	made := readBackups(m.settings.Store.Dir)
 	for _, what := range []string{"database", "keys"} {
 		at := made[what].At
@@ -116,4 +98,31 @@ func (m *measures) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge(backupMade, float64(at.Unix()), what)
 	}
+}
+
+// collectLedger tells of the way into the log. A server that brings nothing to a ledger
+// has no trouble with it, and nothing of it is late.
+func (m *measures) collectLedger(ctx context.Context, out chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64, ...string)) {
+	var t notary.Trouble
+	if m.ledger != nil {
+		t = m.ledger()
+	}
+	trouble := 0.0
+	if t.Reason != "" {
+		trouble = 1
+	}
+	gauge(ledgerTrouble, trouble, t.Reason)
+	out <- prometheus.MustNewConstMetric(ledgerFailed, prometheus.CounterValue, float64(t.Rounds))
+	sum, err := m.store.Outbox().Tally(ctx)
+	if err != nil {
+		return
+	}
+	for stage, n := range []int{sum.Waiting, sum.Submitted, sum.Logged, sum.Kept, sum.Refused} {
+		gauge(outboxEntries, float64(n), notary.Stage(stage).String())
+	}
+	oldest := 0.0
+	if m.ledger != nil && !sum.Oldest.IsZero() {
+		oldest = float64(sum.Oldest.Unix())
+	}
+	gauge(outboxOldest, oldest)
 }
