@@ -36,6 +36,8 @@ type nodeCmd struct {
 	Genesis nodeGenesisCmd `cmd:"" help:"Make the genesis of a ledger from the statements of its first members."`
 	Join    nodeJoinCmd    `cmd:"" help:"Make a node follow a ledger; the members may let it vote later."`
 	Status  nodeStatusCmd  `cmd:"" help:"Show where the node in a folder stands."`
+	Policy  nodePolicyCmd  `cmd:"" help:"Write the policy by which members and witnesses vouch for the log together."`
+	Issuer  nodeIssuerCmd  `cmd:"" help:"Register what a service of this member writes under, and make its key."`
 	Export  nodeExportCmd  `cmd:"" help:"Write a node's state and all its blocks to a new folder."`
 	Replay  nodeReplayCmd  `cmd:"" help:"Apply all blocks again, and compare what comes out at every height."`
 	nodeVoteCmds
@@ -49,6 +51,7 @@ const (
 	logKey        = "keys/log.pem"
 	notaryKey     = "keys/notary.pem"
 	statementFile = "member.statement"
+	keysFile      = "member.keys" // public keys of the notary
 	scaFile       = "sca.crt"
 )
 
@@ -140,7 +143,16 @@ func (c *nodeInitCmd) Run(t terminal) error {
 	if _, err := state.ParseStatement(statement); err != nil {
 		return exitError{exitUsage, err}
 	}
-	files := map[string][]byte{statementFile: statement}
+	cosigner, err := loadOrMakeCosigner(filepath.Join(c.Dir, notaryCosignerKey), lock)
+	if err != nil {
+		return err
+	}
+	vouches := notaryKeys{OID: oid, Code: c.Code, Log: signsLog.Public(), Cosigner: cosigner.Public(), Receipts: signsRoots.Public()}
+	told, err := vouches.encode()
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{statementFile: statement, keysFile: told}
 	if made != nil {
 		files[scaFile] = certificatePEM(made)
 	}
@@ -152,11 +164,12 @@ func (c *nodeInitCmd) Run(t terminal) error {
 	fmt.Fprintf(t.out, `%[1]s/keys/              keys of the member; take root.pem off this machine, and keep it safe
 %[1]s/comet/             keys of the node
 %[1]s/%[2]s   for the other members
+%[1]s/%[5]s        for the other members, too: keys by which the log is vouched for
 statement  %[3]x
 peer       %[4]s@HOST:PORT
 
 alone:     ampoule node genesis %[1]s
-`, c.Dir, statementFile, s.Digest(), identity.ID)
+`, c.Dir, statementFile, s.Digest(), identity.ID, keysFile)
 	if made != nil {
 		fmt.Fprintf(t.out, "           %s/%s is an authority for demonstrations, and trusted by nobody\n", c.Dir, scaFile)
 	}
@@ -167,18 +180,8 @@ alone:     ampoule node genesis %[1]s
 // Without one it is made, as that of a demonstration participant.
 func (c *nodeInitCmd) authority() (der []byte, made *keys.Key, err error) {
 	if c.SCA != "" {
-		data, err := readInput(c.SCA, nil)
-		if err != nil {
-			return nil, nil, usageError("--sca: %w", err)
-		}
-		if block, _ := pem.Decode(data); block != nil {
-			data = block.Bytes
-		}
-		certificate, err := x509.ParseCertificate(data)
-		if err != nil {
-			return nil, nil, usageError("--sca %s: %w", c.SCA, err)
-		}
-		return certificate.Raw, nil, nil
+		der, err := readAuthority(c.SCA)
+		return der, nil, err
 	}
 	country := c.Code
 	if two, ok := cert.Alpha2(country); ok {
@@ -192,6 +195,22 @@ func (c *nodeInitCmd) authority() (der []byte, made *keys.Key, err error) {
 		return nil, nil, usageError("--code %s: %w", c.Code, err)
 	}
 	return sca.Key.Certificate().Raw, sca.Key, nil
+}
+
+// readAuthority reads a certificate, PEM or DER, and returns it as DER.
+func readAuthority(file string) ([]byte, error) {
+	data, err := readInput(file, nil)
+	if err != nil {
+		return nil, usageError("certificate: %w", err)
+	}
+	if block, _ := pem.Decode(data); block != nil {
+		data = block.Bytes
+	}
+	certificate, err := x509.ParseCertificate(data)
+	if err != nil {
+		return nil, usageError("certificate %s: %w", file, err)
+	}
+	return certificate.Raw, nil
 }
 
 type nodeGenesisCmd struct {
