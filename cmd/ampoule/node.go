@@ -25,6 +25,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/internal/comet"
+	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/tiles"
 	"ampoule/ledger/state"
@@ -144,7 +145,7 @@ func (c *nodeInitCmd) Run(t terminal) error {
 		files[scaFile] = certificatePEM(made)
 	}
 	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(c.Dir, name), data, 0o644); err != nil {
+		if err := keep.Replace(filepath.Join(c.Dir, name), data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -274,7 +275,7 @@ func joinLedger(t terminal, dir string, genesis []byte) error {
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	if err := os.WriteFile(path, genesis, 0o644); err != nil {
+	if err := keep.Replace(path, genesis, 0o644); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.out, "genesis    %s\nSHA-256    %x\npeer       %s@HOST:PORT\n\nserve:     ampoule serve --set ledger.dir=%s\n",
@@ -378,7 +379,7 @@ func (c *nodeExportCmd) Run(t terminal) error {
 		return err
 	}
 	for name, data := range map[string][]byte{comet.GenesisFile: genesis, snapshotFile: last.Snapshot()} {
-		if err := os.WriteFile(filepath.Join(c.Out, name), data, 0o644); err != nil {
+		if err := keep.Replace(filepath.Join(c.Out, name), data, 0o644); err != nil {
 			return err
 		}
 	}
