@@ -461,9 +461,9 @@ func (c *nodeReplayCmd) export() (*state.State, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("%v: %w", err, comet.ErrReplay)
 	case broken != io.EOF:
-		return nil, fmt.Errorf("after block %d: %w", s.Height(), broken)
+		return nil, fmt.Errorf("after block %d: %v: %w", s.Height(), broken, comet.ErrReplay)
 	case !bytes.Equal(s.Snapshot(), snapshot):
 		return nil, fmt.Errorf("the blocks make another snapshot: %w", comet.ErrReplay)
 	}
