@@ -39,6 +39,7 @@ type nodeCmd struct {
 	Status  nodeStatusCmd  `cmd:"" help:"Show where the node in a folder stands."`
 	Export  nodeExportCmd  `cmd:"" help:"Write a node's state and all its blocks to a new folder."`
 	Replay  nodeReplayCmd  `cmd:"" help:"Apply all blocks again, and compare what comes out at every height."`
+	nodeVoteCmds
 }
 
 // The keys of a member, in the folder of its node. The engine has its own.

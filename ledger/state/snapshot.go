@@ -224,8 +224,14 @@ func Replay(genesis []byte, blocks iter.Seq[[]byte]) (*State, error) {
 //	]
 func stateLeaf(t *table, height, time uint64, registry Hash) []byte {
 	row, _ := t.get("p/params")
-	b := appendNum(cbor.AppendText(array(7), "ampoule ledger state"), 1)
-	b = appendHash(appendNum(appendNum(b, height), time), registry)
-	b = appendHash(b, sha256.Sum256([]byte(row)))
-	return appendHash(b, sha256.Sum256(appendList(nil, validators(t), appendValidator)))
+	l := Leaf{height, time, registry, sha256.Sum256([]byte(row)), sha256.Sum256(appendList(nil, validators(t), appendValidator))}
+	return l.encode()
+}
+
+const leafName = "ampoule ledger state"
+
+func (l *Leaf) encode() []byte {
+	b := appendNum(cbor.AppendText(array(7), leafName), 1)
+	b = appendHash(appendNum(appendNum(b, l.Height), l.Time), l.Registry)
+	return appendHash(appendHash(b, l.Params), l.Validators)
 }
