@@ -25,6 +25,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/internal/comet"
+	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/tiles"
 	"ampoule/ledger/state"
@@ -157,7 +158,7 @@ func (c *nodeInitCmd) Run(t terminal) error {
 		files[scaFile] = certificatePEM(made)
 	}
 	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(c.Dir, name), data, 0o644); err != nil {
+		if err := keep.Replace(filepath.Join(c.Dir, name), data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -294,7 +295,7 @@ func joinLedger(t terminal, dir string, genesis []byte) error {
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	if err := os.WriteFile(path, genesis, 0o644); err != nil {
+	if err := keep.Replace(path, genesis, 0o644); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.out, "genesis    %s\nSHA-256    %x\npeer       %s@HOST:PORT\n\nserve:     ampoule serve --set ledger.dir=%s\n",
@@ -398,7 +399,7 @@ func (c *nodeExportCmd) Run(t terminal) error {
 		return err
 	}
 	for name, data := range map[string][]byte{comet.GenesisFile: genesis, snapshotFile: last.Snapshot()} {
-		if err := os.WriteFile(filepath.Join(c.Out, name), data, 0o644); err != nil {
+		if err := keep.Replace(filepath.Join(c.Out, name), data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -480,9 +481,9 @@ func (c *nodeReplayCmd) export() (*state.State, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("%v: %w", err, comet.ErrReplay)
 	case broken != io.EOF:
-		return nil, fmt.Errorf("after block %d: %w", s.Height(), broken)
+		return nil, fmt.Errorf("after block %d: %v: %w", s.Height(), broken, comet.ErrReplay)
 	case !bytes.Equal(s.Snapshot(), snapshot):
 		return nil, fmt.Errorf("the blocks make another snapshot: %w", comet.ErrReplay)
 	}
