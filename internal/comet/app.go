@@ -89,7 +89,7 @@ func openApp(ctx context.Context, dir string, genesis []byte, self string) (_ *a
 		for key, row := range fresh.Rows() {
 			rows = append(rows, state.Change{Key: key, Row: row})
 		}
-		if err := a.disk.save(ctx, rows, fresh.AppHash(), 0, [][]byte{genesis}); err != nil {
+		if err := a.disk.save(ctx, rows, fresh.AppHash(), 0, []tlog.Hash{tlog.LeafHash(genesis)}); err != nil {
 			return nil, err
 		}
 		a.state = fresh
@@ -290,7 +290,11 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	out, first := a.draft.Outcome, a.log.Size()
 	err := a.log.Append(out.Entries)
 	if err == nil {
-		err = a.disk.save(ctx, out.Changes, a.draft.After.AppHash(), first, out.Entries)
+		leaves := make([]tlog.Hash, len(out.Entries))
+		for i, e := range out.Entries {
+			leaves[i] = tlog.LeafHash(e)
+		}
+		err = a.disk.save(ctx, out.Changes, a.draft.After.AppHash(), first, leaves)
 	}
 	if err != nil {
 		return nil, a.stop(err)

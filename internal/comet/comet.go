@@ -157,7 +157,7 @@ func newEngine(ctx context.Context, config *cmtconfig.Config, k *nodeKeys, a *ap
 		}
 	}()
 	return node.NewNodeWithContext(ctx, config, k.validator, k.node, proxy.NewConnSyncLocalClientCreator(a),
-		func() (*types.GenesisDoc, error) { return doc, nil }, cmtconfig.DefaultDBProvider, node.DefaultMetricsProvider(config.Instrumentation), log)
+		func() (*types.GenesisDoc, error) { return doc, nil }, openStores(), node.DefaultMetricsProvider(config.Instrumentation), log)
 }
 
 // The pace of a node that is alone: it waits for nobody, but after a stop in the
