@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"ampoule/internal/comet"
@@ -32,6 +34,7 @@ type network struct {
 	dir     string
 	nodes   []*process
 	own     *comet.Node
+	peers   []string // of the own node
 	seq     map[state.OID]uint64
 	members []*member
 }
@@ -128,11 +131,8 @@ func newNetwork(t *testing.T, count, founders int) *network {
 		p.peers = strings.Join(append(others, own.ID+"@127.0.0.1:1"), ",")
 		n.start(p)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	n.own, err = comet.Start(context.Background(), comet.Options{Dir: filepath.Join(n.dir, "own"), Listen: "127.0.0.1:0", Peers: peers, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	n.peers = peers
+	n.follow("own")
 	t.Cleanup(func() {
 		for _, p := range n.nodes {
 			if p.cmd != nil {
@@ -144,6 +144,17 @@ func newNetwork(t *testing.T, count, founders int) *network {
 		}
 	})
 	return n
+}
+
+// follow starts the test's own node in a folder.
+func (n *network) follow(name string) {
+	n.t.Helper()
+	log := slog.New(slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	var err error
+	n.own, err = comet.Start(context.Background(), comet.Options{Dir: filepath.Join(n.dir, name), Listen: "127.0.0.1:0", Peers: n.peers, Log: log})
+	if err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 func freeAddress(t *testing.T) string {
@@ -411,6 +422,21 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("%v: %s, want %s", args, out, reason)
 		}
 	}
+	// Epochs of two blocks, so that there are snapshots soon.
+	p := state.DefaultParams
+	params, err := json.Marshal(map[string]uint64{
+		"maxLife": p.MaxLife, "blockBytes": p.BlockBytes, "blockWork": p.BlockWork, "reserved": p.Reserved,
+		"quotaWindow": p.QuotaWindow, "quotaTxs": p.QuotaTxs, "quotaBytes": p.QuotaBytes, "quotaUrgent": p.QuotaUrgent,
+		"epochBlocks": 2, "voteSeconds": p.VoteSeconds, "emergencySeconds": p.EmergencySeconds, "emergencyMembers": p.EmergencyMembers,
+		"openProposals": p.OpenProposals, "minClass": p.MinClass,
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(n.dir, "params.json"), params, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	decide(3, "params", "params.json")
 	decide(3, "trust", fifth.Member.Code+"="+filepath.Join("n4", scaFile))
 	decide(3, "admit", statement)
 	decide(4, "validators", statement)
@@ -428,4 +454,59 @@ func TestAdmission(t *testing.T) {
 	n.kill(n.nodes[3])
 	n.ampoule("node", "issuer", "n4", "--notary", "http://"+n.nodes[0].http, "--unencrypted")
 	n.agree(n.nodes[0], n.nodes[1], n.nodes[2], n.nodes[4])
+
+	// The test's own node begins anew, with the newest snapshot; not by another policy.
+	if err := n.own.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(n.dir, "late"), keysOfNode(filepath.Join(n.dir, "own"))); err != nil {
+		t.Fatal(err)
+	}
+	other := n.ampoule("node", "policy", "n4", filepath.Join("n4", keysFile), "--print")
+	if err := os.WriteFile(filepath.Join(n.dir, "other.policy"), []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"snapshots/1", "blocks/0", "blocks/1000000"} {
+		if r, err := http.Get("http://" + n.nodes[0].http + "/v1/ledger/" + path); err != nil || r.Body.Close() != nil || r.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %v, %v", path, r, err)
+		}
+	}
+	join := func(policy string, more ...string) *exec.Cmd {
+		return n.command(append([]string{"node", "join", "late", "--genesis", "n0/genesis.cbor", "--from", "http://" + n.nodes[0].http, "--policy", policy}, more...)...)
+	}
+	for reason, c := range map[string]*exec.Cmd{
+		"unknown-log":        join("other.policy"),
+		"checkpoint-too-old": join("n0/policy", "--max-age=-1h"),
+		"--policy":           n.command("node", "join", "late", "--genesis", "n0/genesis.cbor", "--from", "http://"+n.nodes[0].http),
+	} {
+		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), reason) {
+			t.Errorf("%s, want %s", out, reason)
+		}
+	}
+	if out, err := join("n0/policy").CombinedOutput(); err != nil || !strings.Contains(string(out), "joined     at height") {
+		t.Fatalf("%s", out)
+	}
+	if out, err := join("n0/policy").CombinedOutput(); err == nil || !strings.Contains(string(out), "has-a-ledger") {
+		t.Errorf("joined twice: %s", out)
+	}
+	if out, err := n.command("node", "replay", "late").CombinedOutput(); err == nil || !strings.Contains(string(out), "blocks-pruned") {
+		t.Errorf("replayed: %s", out)
+	}
+	if out := n.ampoule("node", "status", "late", "--check"); !strings.Contains(out, "every entry is under the root") {
+		t.Error(out)
+	}
+	n.follow("late")
+	decide(1, "params", "params.json")
+	n.agree(n.nodes[0], n.nodes[1], n.nodes[2], n.nodes[4])
+}
+
+// keysOfNode are the files of a node's folder by which the engine knows itself.
+func keysOfNode(dir string) fs.FS {
+	keys := fstest.MapFS{}
+	for _, name := range []string{"comet/validator_key.json", "comet/validator_state.json", "comet/node_key.json"} {
+		if data, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+			keys[name] = &fstest.MapFile{Data: data, Mode: 0o600}
+		}
+	}
+	return keys
 }

@@ -41,8 +41,8 @@ const (
 
 // Source is where a node that joins fetches. Nothing that it gives is believed.
 type Source interface {
-	// Checkpoint and Tile are of the log. An error that is [fs.ErrNotExist] says that a
-	// partial tile has become a full one.
+	// Checkpoint and Tile are of the log; a partial tile is cut from the full one, where
+	// there is that already.
 	Checkpoint(ctx context.Context) ([]byte, error)
 	Tile(ctx context.Context, t tlog.Tile) ([]byte, error)
 
@@ -240,20 +240,15 @@ func (o *Joining) fetchLog(ctx context.Context, dir string, genesis []byte, s *s
 // bundle fetches the entries of a bundle, as a log of that size has them.
 func (o *Joining) bundle(ctx context.Context, index, size uint64) ([][]byte, error) {
 	width := int(min(tlog.TileWidth, size-index*tlog.TileWidth))
-	got := width
 	data, err := o.From.Tile(ctx, tlog.Tile{Level: tlog.Entries, Index: index, Width: width})
-	if errors.Is(err, fs.ErrNotExist) && width < tlog.TileWidth {
-		got = tlog.TileWidth
-		data, err = o.From.Tile(ctx, tlog.Tile{Level: tlog.Entries, Index: index, Width: got})
-	}
 	if err != nil {
 		return nil, fmt.Errorf("bundle %d: %w", index, err)
 	}
-	entries, err := tlog.ParseEntries(data, got)
+	entries, err := tlog.ParseEntries(data, width)
 	if err != nil {
 		return nil, fmt.Errorf("bundle %d: %v: %w", index, err, ErrOtherLog)
 	}
-	return entries[:width], nil
+	return entries, nil
 }
 
 // The bounds of what a validator may be, see ledger/state.

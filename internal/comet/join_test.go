@@ -31,7 +31,6 @@ type honest struct {
 	heights    func([]uint64) []uint64
 	snapshot   func([]byte) []byte
 	block      func(uint64, *cmtproto.LightBlock) error
-	full       bool // partial tiles are gone
 }
 
 func (h *honest) Checkpoint(context.Context) ([]byte, error) {
@@ -55,9 +54,6 @@ func (h *honest) Checkpoint(context.Context) ([]byte, error) {
 }
 
 func (h *honest) Tile(_ context.Context, t tlog.Tile) ([]byte, error) {
-	if h.full && t.Width < tlog.TileWidth {
-		return nil, fs.ErrNotExist
-	}
 	data, err := tlog.Files{FS: h.node.Files()}.Tile(t)
 	if err == nil && h.tile != nil {
 		data = h.tile(t, data)
@@ -138,6 +134,10 @@ func federation(t *testing.T, params state.Params) (nodes []*Node, joiner string
 // TestJoin: a node joins by a snapshot, follows over a restart, and is voted in; and
 // what a source has made up is refused by name, each thing for itself.
 func TestJoin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five nodes")
+	}
+	t.Parallel()
 	params := state.DefaultParams
 	params.EpochBlocks = 4
 	nodes, dir, peers, genesis := federation(t, params)

@@ -88,6 +88,7 @@ func TestRefuses(t *testing.T) {
 		{"a batch of minutes", set("fingerprints.every=30m"), ErrValue, "make up a day"},
 		{"a batch that never fills", set("fingerprints.full=20000"), ErrValue, "16384"},
 		{"too many tables", set("verifier.hot_keys=1000000"), ErrValue, "hot_keys"},
+		{"fewer blocks than none", set("ledger.keep=-1"), ErrValue, "ledger.keep"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, err := Load(tt.from)
