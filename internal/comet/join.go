@@ -264,6 +264,11 @@ func (o *Joining) block(ctx context.Context, chain string, height uint64) (*type
 	if err != nil {
 		return nil, err
 	}
+	return parseBlock(data, chain, height)
+}
+
+// parseBlock reads such a block, and checks it by itself.
+func parseBlock(data []byte, chain string, height uint64) (*types.LightBlock, error) {
 	refused := func(err error) (*types.LightBlock, error) {
 		return nil, fmt.Errorf("block %d: %v: %w", height, err, ErrBlock)
 	}

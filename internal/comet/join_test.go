@@ -402,3 +402,31 @@ func TestJoin(t *testing.T) {
 	follows()
 	stop(t, own)
 }
+
+// FuzzLightBlock: what a source says is a block is refused, or is one that its own
+// validators have signed; the engine's code does not end the process.
+func FuzzLightBlock(f *testing.F) {
+	dirs, _, genesis := folders(f, 1, 1, state.ConsensusEd25519, state.DefaultParams)
+	n := start(f, dirs[0])
+	seq := numbers{}
+	seq.issuer(f, n, 0, 1)
+	data, err := n.Block(1)
+	stop(f, n)
+	if err != nil {
+		f.Fatal(err)
+	}
+	chain := chainID(genesis)
+	if _, err := parseBlock(data, chain, 1); err != nil {
+		f.Fatal(err)
+	}
+	if _, err := parseBlock(data, "another", 1); !errors.Is(err, ErrBlock) {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if _, err := parseBlock(data, chain, 1); err != nil && !errors.Is(err, ErrBlock) {
+			t.Fatal(err)
+		}
+	})
+}
