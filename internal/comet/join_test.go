@@ -14,6 +14,7 @@ import (
 	"time"
 
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	"github.com/cometbft/cometbft/types"
 
 	"ampoule/internal/tiles"
 	"ampoule/ledger/state"
@@ -139,7 +140,7 @@ func TestJoin(t *testing.T) {
 	}
 	t.Parallel()
 	params := state.DefaultParams
-	params.EpochBlocks = 4
+	params.EpochBlocks = 1
 	nodes, dir, peers, genesis := federation(t, params)
 	n := nodes[0]
 	for deadline := time.Now().Add(30 * time.Second); n.Head().CatchingUp; time.Sleep(50 * time.Millisecond) {
@@ -207,9 +208,9 @@ func TestJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	height := snapshots[len(snapshots)-1]
-	if height+2 > n.Head().Height {
-		height = snapshots[0]
+	height := n.Head().Height - 2
+	if !slices.Contains(snapshots, height) {
+		t.Fatalf("snapshots of %d at height %d", snapshots, n.Head().Height)
 	}
 	for _, c := range []struct {
 		name   string
@@ -322,7 +323,7 @@ func TestJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if joined.Height < height || joined.Height%params.EpochBlocks != 0 {
+	if joined.Height < height || joined.Height > n.Head().Height-2 {
 		t.Errorf("joined at %+v", joined)
 	}
 	if _, err := join(dir, func(*honest) {}); !errors.Is(err, ErrJoined) {
@@ -391,7 +392,40 @@ func TestJoin(t *testing.T) {
 		vote := &state.Vote{Proposal: mustTx(t, propose).ID(), Yes: true}
 		seq.logged(t, n, seq.make(t, n, country(i).OID, vote, ed(fmt.Sprint("member ", i))))
 	}
-	grow("voted in ", n.Head().Height+3)
+	// What the engine would begin with around the change is what it has itself.
+	changed, seen, until := false, uint64(0), n.Head().Height+8
+	for head := uint64(0); head < until; time.Sleep(20 * time.Millisecond) {
+		if head == n.Head().Height {
+			continue
+		}
+		head = n.Head().Height // blocks are a second apart: none is missed
+		if err := n.Submit(context.Background(), seq.anchor(t, n, 1, fmt.Sprint("voted in ", head))); err != nil {
+			t.Fatal(err)
+		}
+		from := &honest{node: n}
+		s, blocks, err := (&Joining{From: from}).choose(context.Background(), genesis, n.Head().Size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Height() != seen+1 && seen != 0 {
+			t.Errorf("after the snapshot of %d that of %d", seen, s.Height())
+		}
+		seen = s.Height()
+		begin, err := beginning(genesis, s, blocks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed = changed || begin.Validators.Size() != begin.NextValidators.Size()
+		for i, set := range []*types.ValidatorSet{begin.LastValidators, begin.Validators, begin.NextValidators} {
+			want, err := n.states.LoadValidators(int64(s.Height()) + int64(i))
+			if err != nil || fmt.Sprint(set.Validators, set.Proposer) != fmt.Sprint(want.Validators, want.Proposer) {
+				t.Errorf("height %d: %v, want %v: %v", s.Height()+uint64(i), set, want, err)
+			}
+		}
+	}
+	if !changed {
+		t.Error("no snapshot was at the change of the validators")
+	}
 	follows()
 	if !own.Head().Validating {
 		t.Fatal("it does not vote")

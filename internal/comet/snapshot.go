@@ -16,11 +16,11 @@ import (
 )
 
 // Snapshots are for nodes that join: the rows as they stood at the end of an epoch,
-// under whose leaf in the log they can be checked. Two are kept, so that one that is
-// being fetched stays until the second next epoch.
+// under whose leaf in the log they can be checked. Three are kept: one can be used when
+// two blocks have followed, and epochs may be of one block.
 const (
 	snapshotFolder = "snapshots"
-	snapshotsKept  = 2
+	snapshotsKept  = 3
 )
 
 // shelf is the folder of the snapshots, each a file that is named by its height.

@@ -10,7 +10,7 @@ import (
 	"ampoule/ledger/state"
 )
 
-// TestPruning: old blocks go, and neither those since the older snapshot nor what could
+// TestPruning: old blocks go, and neither those since the oldest snapshot nor what could
 // be evidence; the node goes on over a restart, and says that it cannot be replayed.
 func TestPruning(t *testing.T) {
 	params := state.DefaultParams
@@ -43,7 +43,7 @@ func TestPruning(t *testing.T) {
 	if err != nil || len(snapshots) != snapshotsKept {
 		t.Fatal(snapshots, err)
 	}
-	if base != snapshots[0] || height < 40 || base < height-2*params.EpochBlocks {
+	if base != snapshots[0] || height < 40 || base < height-snapshotsKept*params.EpochBlocks {
 		t.Errorf("at height %d the blocks from %d on are kept; snapshots of %d", height, base, snapshots)
 	}
 	for _, h := range []uint64{1, base - 1} {
