@@ -98,6 +98,7 @@ type ledgerStatusBody struct {
 	CatchingUp bool              `json:"catching_up" doc:"It fetches blocks that others have"`
 	Validating bool              `json:"validating" doc:"It has a vote in the present set"`
 	Peers      int               `json:"peers" doc:"Nodes that it is connected with"`
+	MayVote    bool              `json:"may_vote" doc:"Who asks may vote for the member whose node this is"`
 }
 
 type memberBody struct {
@@ -256,11 +257,11 @@ func (s *server) describeLedger(api huma.API) {
 	at := func(id, path, summary string, errs ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/v1/ledger" + path, Summary: summary, Errors: errs, Tags: []string{"ledger"}}
 	}
-	register(api, at("ledgerStatus", "/status", "Tell where this node of the ledger stands"), func(context.Context, *struct{}) (*body[ledgerStatusBody], error) {
+	register(api, at("ledgerStatus", "/status", "Tell where this node of the ledger stands"), func(ctx context.Context, _ *struct{}) (*body[ledgerStatusBody], error) {
 		head := n.Replica.Head()
 		out := &body[ledgerStatusBody]{"no-cache", ledgerStatusBody{
 			Origin: n.Origin(), Height: head.Height, Time: head.Time.UTC(), Log: treeBody{head.Size, hexOf(head.Root)},
-			CatchingUp: head.CatchingUp, Validating: head.Validating, Peers: len(n.Replica.Peers()),
+			CatchingUp: head.CatchingUp, Validating: head.Validating, Peers: len(n.Replica.Peers()), MayVote: s.mayVote(principal(ctx)),
 		}}
 		n.Replica.Read(func(st *state.State) { out.Body.Chain = hexOf(st.Chain()) })
 		if _, c := n.Checkpoint(); c != nil {
