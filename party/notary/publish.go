@@ -133,7 +133,7 @@ func New(c Config) (*Notary, error) {
 // logArcs and what follows are the arcs of a federation: see the decision on names.
 const (
 	logArcs      = ".1.1"
-	cosignerArcs = ".2"
+	cosignerArcs = ".2."
 	oidPrefix    = "oid/" // of the names of logs and cosigners that are identifiers
 )
 
@@ -338,6 +338,8 @@ const ErrWitness = format.Defect("refused-by-witness")
 // ask asks one witness, and again from the size that it has cosigned. It returns
 // that size.
 func (n *Notary) ask(ctx context.Context, w Remote, old uint64, cp *tlog.Checkpoint, checkpoint []byte) (uint64, []byte, error) {
+	// What it said last may be longer than this; what it says now counts.
+	old = min(old, cp.Size)
 	for range 3 {
 		if old > cp.Size {
 			return old, nil, otherSize(old)

@@ -81,12 +81,12 @@ func (n *Notary) Resolve(_ context.Context, oid state.OID) (*Resolved, error) {
 		r.Value, r.Proof, err = n.Entry(index)
 		return r, err
 	}
-	for _, w := range n.Policy.Witnesses {
-		if w.Key.Name == oidPrefix+dotted {
-			// A member may be a cosigner under its own name; what the registry says of it
-			// comes with it.
-			r.Kind, r.Value = KindCosigner, []byte(w.Key.String())
-			return r, nil
+	if strings.HasPrefix(dotted, n.federation.String()+cosignerArcs) {
+		for _, w := range n.Policy.Witnesses {
+			if w.Key.Name == oidPrefix+dotted {
+				r.Kind, r.Value = KindCosigner, []byte(w.Key.String())
+				return r, nil
+			}
 		}
 	}
 	return n.row(r)
@@ -218,7 +218,11 @@ func (r *Resolved) Verify(oid state.OID, policy *tlog.Policy) (*tlog.Cosigned, e
 		if r.Proof == nil {
 			return nil, ErrUnproven
 		}
-		return policy.Open(r.Proof)
+		c, err := policy.Open(r.Proof)
+		if c != nil && c.Checkpoint.Origin != oidPrefix+oid.String() {
+			return nil, ErrResolved
+		}
+		return c, err
 	case KindCosigner:
 		if !slices.ContainsFunc(policy.Witnesses, func(w tlog.Witness) bool {
 			return w.Key.String() == string(r.Value) && w.Key.Name == oidPrefix+oid.String()
