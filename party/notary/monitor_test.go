@@ -3,6 +3,7 @@ package notary_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -14,12 +15,9 @@ import (
 )
 
 // watched is a log to look at.
-type watched struct {
-	note string
-	dir  string
-}
+type watched struct{ note, dir string }
 
-func (w watched) Name() string { return w.dir }
+func (w watched) Name() string { return fmt.Sprint(w.dir, len(w.note), w.note[:min(len(w.note), 90)]) }
 
 func (w watched) Checkpoint(context.Context) ([]byte, error) { return []byte(w.note), nil }
 
