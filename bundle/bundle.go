@@ -90,9 +90,13 @@ const (
 	Lots      Kind = "lots"         // statements about lots
 )
 
-// Landmarks are roots of batches of fingerprints. They revoke and forbid nothing, so
-// the document is optional: who does not know the kind passes over it.
-const Landmarks Kind = "landmarks"
+// Landmarks are roots of batches of fingerprints, and Ledger is what there is of the
+// log in which they stand. They revoke and forbid nothing, so the documents are
+// optional: who does not know the kind passes over it.
+const (
+	Landmarks Kind = "landmarks"
+	Ledger    Kind = "ledger"
+)
 
 // Kinds are in the order in which they are shown.
 var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Concepts, Lots}
@@ -101,7 +105,7 @@ var Kinds = []Kind{Trust, Status, Catalogue, Rules, ValueSets, Concepts, Lots}
 type Document struct {
 	Kind Kind
 	// Optional documents may be of a kind that their reader does not know, and are
-	// passed over then. None of the Kinds is optional, and Landmarks are.
+	// passed over then. None of the Kinds is optional; Landmarks and Ledger are.
 	Optional bool
 	Name     string // for explanations
 	Data     []byte

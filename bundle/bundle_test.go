@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"slices"
@@ -753,6 +754,42 @@ func TestLandmarks(t *testing.T) {
 		t.Errorf("as one that must be read: %v", err)
 	}
 	if _, _, err := Make(bare(t, with(cut))); !errors.Is(err, print.ErrLandmarks) {
+		t.Errorf("malformed: %v", err)
+	}
+}
+
+// TestLedger: what there is of a log is carried as optional, and read.
+func TestLedger(t *testing.T) {
+	_, log, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := tlog.NewNoteSigner("oid/2.999.1.1", tlog.Ed25519Note, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note, err := (&tlog.Checkpoint{Origin: "oid/2.999.1.1", Size: 10}).Note()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := signer.Sign(rand.Reader, note, 0); err != nil {
+		t.Fatal(err)
+	}
+	data, err := (&print.Ledger{Checkpoint: note.Encode(), Places: map[tlog.Hash]uint64{{2}: 3}}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := Document{Kind: Ledger, Optional: true, Name: "xa.ledger", Data: data}
+	with := func(d Document) func(*Input) {
+		return func(in *Input) { in.Documents = append(in.Documents, d) }
+	}
+	o := open(t, sealed(t, input(t, with(document))), root(t, 0))
+	if l := o.Contents.Ledgers; len(l) != 1 || l[0].Places[tlog.Hash{2}] != 3 || l[0].Origin() != "oid/2.999.1.1" {
+		t.Errorf("%+v", l)
+	}
+	cut := document
+	cut.Data = data[1:]
+	if _, _, err := Make(bare(t, with(cut))); !errors.Is(err, print.ErrLedger) {
 		t.Errorf("malformed: %v", err)
 	}
 }

@@ -34,6 +34,7 @@ type Contents struct {
 	Lots      *thing.LotList       // nil where it has nothing about lots
 	LotKeys   thing.LotKeys
 	Landmarks *print.Landmarks // nil where it has no roots of batches
+	Ledgers   []*print.Ledger  // logs in which batches stand
 }
 
 // Count is how many there are of something.
@@ -284,6 +285,12 @@ func (c *Contents) add(d Document, now time.Time) error {
 			c.Landmarks = new(print.Landmarks)
 		}
 		return c.Landmarks.Add(d.Data)
+	case Ledger:
+		l, err := print.ParseLedger(d.Data)
+		if err != nil {
+			return err
+		}
+		c.Ledgers = append(c.Ledgers, l)
 	case Lots:
 		if c.Lots == nil {
 			c.Lots = new(thing.LotList)

@@ -163,6 +163,7 @@ type desk struct {
 	jwks      []byte // of SMART Health Cards; nil: none are issued
 	lists     []issuer.StatusList
 	landmarks []byte // nil: no batch of fingerprints is closed
+	ledger    []byte // nil: none of them is logged
 	registry  *issuer.Registry
 	log       *slog.Logger
 }
@@ -207,6 +208,9 @@ func (s *service) desk(ctx context.Context) (*desk, error) {
 	if c.landmarks, err = c.registry.Landmarks(ctx); err != nil {
 		return nil, err
 	}
+	if c.ledger, err = s.ledgerDoc(ctx); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -238,7 +242,7 @@ func (c *desk) mark(now time.Time) string {
 	for _, l := range c.lists {
 		fmt.Fprint(&b, " ", l.Scheme, hex.EncodeToString(l.KID), l.Counter)
 	}
-	fmt.Fprint(&b, " ", len(c.landmarks)) // which only grow
+	fmt.Fprint(&b, " ", len(c.landmarks), len(c.ledger)) // which only grow
 	return b.String()
 }
 
@@ -264,7 +268,11 @@ func (c *desk) join(page *httpapi.Page, s *service) error {
 	page.Issuing = &httpapi.Issuing{
 		Registry: c.registry, Bulk: s.bulk, Policy: s.accounts.Policy, Participant: c.settings.Participant, Authority: c.settings.Name,
 		Address: c.address, Keys: c.jwks, Changed: s.changed, Made: s.started,
-		Terms: httpapi.Terms{Catalogue: v.Catalogue, Country: c.settings.Country},
+		Terms:  httpapi.Terms{Catalogue: v.Catalogue, Country: c.settings.Country},
+		Outbox: s.store.Outbox(),
+	}
+	if s.submitter != nil {
+		page.Issuing.Trouble = s.submitter.Trouble
 	}
 	return nil
 }
@@ -406,5 +414,9 @@ func (s *service) closeBatches(ctx context.Context) {
 	}
 	if len(closed) > 0 {
 		s.wakeUp() // the next bundle has the roots
+		select {
+		case s.anchored <- struct{}{}: // and the ledger is to have them
+		default:
+		}
 	}
 }

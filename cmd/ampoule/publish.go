@@ -169,5 +169,6 @@ func (d *desk) documents(in *bundle.Input, now time.Time) error {
 	if len(d.landmarks) > 0 {
 		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Landmarks, Optional: true, Name: "own.landmarks", Data: d.landmarks})
 	}
+	d.ledgerDocuments(in)
 	return nil
 }

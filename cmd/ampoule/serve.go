@@ -29,6 +29,7 @@ import (
 	"ampoule/internal/messages"
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
+	"ampoule/party/notary"
 	"ampoule/trust/hotkeys"
 )
 
@@ -102,6 +103,9 @@ type hooks struct {
 	prepare  func(context.Context, *service) error // before the first page is made
 	decorate func(*httpapi.Page)
 	serving  func(address string)
+	// ledger finds what brings things into the log of a ledger: a node of this process,
+	// or a client of another's notary; nil: there is none.
+	ledger func(context.Context, *config.Config) (notary.Service, error)
 }
 
 // serve serves until it is told to stop, and lets requests under way end.
@@ -150,6 +154,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		return err
 	}
 	defer operated.stop(log)
+	ledger, err := startLedger(ctx, settings, log)
+	if err != nil {
+		return err
+	}
+	defer ledger.stop()
 	if s.store != nil {
 		if s.publisher, err = newPublisher(settings, time.Now()); err != nil {
 			return err
@@ -186,6 +195,20 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		if err != nil {
 			listener.Close()
 			return err
+		}
+		if h.ledger != nil {
+			as, err := newLedgerActor(settings)
+			if err == nil && as != nil {
+				var to notary.Service
+				if to, err = h.ledger(ctx, settings); err == nil {
+					measures.ledger = s.submitterOf(to, as).Trouble
+					defer s.anchor(ctx)()
+				}
+			}
+			if err != nil {
+				listener.Close()
+				return err
+			}
 		}
 		defer s.work(ctx)()
 	}
@@ -276,6 +299,10 @@ type service struct {
 	accounts  *access.Accounts
 	bulk      *issuer.Bulk
 	publisher *publisher
+	// What brings closed batches and lists to a ledger; nil: nothing does.
+	actor     *ledgerActor
+	submitter *notary.Submitter
+	anchored  chan struct{} // there is something for the submitter
 
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
@@ -286,10 +313,12 @@ type service struct {
 	kept    *bundle.Opened
 	earlier [][]byte // files of bundles that were served, the newest last
 	seen    string   // what was gone by when it was looked at last
+	places  []byte   // what bundles say of the ledger
+	placed  int      // entries that were proven when it was made
 }
 
 func newService(settings *config.Config, front *httpapi.Front, log *slog.Logger) *service {
-	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{}), hot: hotkeys.NewCache(settings.Verifier.HotKeys)}
+	return &service{settings: settings, front: front, log: log, started: time.Now(), wake: make(chan struct{}, 1), ready: make(chan struct{}), anchored: make(chan struct{}, 1), hot: hotkeys.NewCache(settings.Verifier.HotKeys)}
 }
 
 // wakeUp has the service refresh soon.
@@ -319,6 +348,9 @@ func (s *service) refresh(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
+	if err := s.wantLists(ctx, desk, now); err != nil {
+		s.log.Error("lists were not put into the outbox of the ledger", "error", err.Error())
+	}
 	seen := fmt.Sprintf("%x %s", sha256.Sum256(page.Bundle), desk.mark(now))
 	if seen == s.seen && (desk == nil || s.publisher == nil || !s.publisher.due(seen, now)) {
 		return nil

@@ -19,7 +19,7 @@ type verifyCmd struct {
 	trustFlags
 	Show  bool     `help:"Show the content even where the certificate is not valid."`
 	JSON  bool     `name:"json" help:"One JSON object a line."`
-	Proof string   `placeholder:"F" help:"Proof that came beside the one certificate: its way to a landmark of the bundle."`
+	Proof string   `placeholder:"F" help:"Proof that came beside the one certificate: its way to a landmark of the bundle, or a notary's receipt."`
 	Files []string `arg:"" name:"file" help:"Text or picture (PNG, JPEG, GIF) of a code; '-' is standard input."`
 }
 

@@ -182,6 +182,23 @@ func Decode(text string, p Profile) (*Message, error) {
 	return m, nil
 }
 
+// COSE returns the message inside the text of a certificate, for whoever puts
+// something into its unprotected header.
+func COSE(text string, p Profile) ([]byte, error) {
+	body, _, err := Unprefix(text, p)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > MaxText {
+		return nil, fmt.Errorf("HCERT: %d characters, more than a QR code holds (%d): %w", len(text), MaxText, ErrTextTooLong)
+	}
+	packed, err := DecodeBase45(body)
+	if err != nil {
+		return nil, err
+	}
+	return Inflate(packed)
+}
+
 // DecodeCOSE reads the COSE_Sign1 message inside the text.
 func DecodeCOSE(data []byte, p Profile) (*Message, error) { return decodeCOSE(string(data), p) }
 

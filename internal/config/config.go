@@ -151,6 +151,18 @@ type Config struct {
 		// Notary is the address of another's notary, https://notary.example, for a server
 		// that has something to be logged and runs no node.
 		Notary string `toml:"notary"`
+		// Actor is the identifier under which this server writes, and Key the files of its
+		// keys: two, or one with both halves, where its entry asks for two signatures. A
+		// node has both in its folder.
+		Actor string   `toml:"actor"`
+		Key   []string `toml:"key"`
+		// Policy is a file in the form of C2SP tlog-policy: which checkpoints count. A node
+		// has it in its folder. NotaryKeys are the public keys, in PEM, of notaries whose
+		// receipts count.
+		Policy     string   `toml:"policy"`
+		NotaryKeys []string `toml:"notary_keys"`
+		// Schema is the identifier under which batches are logged: what their leaves are.
+		Schema string `toml:"schema" default:"2.25.145047066133193227623213803803999590659.1"`
 	} `toml:"ledger"`
 
 	Gateway struct {
@@ -313,10 +325,14 @@ func (c *Config) check() error {
 		return refuse("tls", "certificate and key belong together")
 	case (c.Verifier.Bundle == "") != (c.Verifier.Root == ""):
 		return refuse("verifier", "bundle and root belong together")
-	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0 && c.Store.Dir == "":
+	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0 && c.Store.Dir == "" && c.Ledger.Dir == "":
 		return refuse("verifier", "neither a bundle nor trust: every issuer would be unknown")
 	case c.Store.Dir == "" && (c.Store.Postgres != "" || c.Store.Master != "" || c.Store.Passphrase != ""):
 		return refuse("store.dir", "a store needs a folder: keys of records are never in the database")
+	case c.Ledger.Notary != "" && (c.Ledger.Actor == "" || len(c.Ledger.Key) == 0 || c.Ledger.Policy == ""):
+		return refuse("ledger.notary", "actor, key and policy belong to it: another's word alone proves nothing")
+	case c.Ledger.Notary != "" && c.Ledger.Dir != "":
+		return refuse("ledger.notary", "a server with a node of its own needs no other's")
 	case c.HTTP.Rate < 0 || c.HTTP.Burst < 0 || c.HTTP.Rate > 0 && c.HTTP.Burst == 0:
 		return refuse("http", "rate and burst are numbers of requests")
 	case c.HTTP.Stop < 0 || c.HTTP.Stop > time.Hour:

@@ -86,6 +86,7 @@ var checks = []check{
 	{"tls", false, serverTLS},
 	{"listen", false, listen},
 	{"backup", true, backups},
+	{"ledger", true, ledger},
 	{"open-files", false, openFiles},
 }
 
@@ -530,4 +531,28 @@ func enoughFiles(limit uint64) []Result {
 		return bad(Warn, fmt.Sprintf("a process may have %d files open: each connection is one", limit), fmt.Sprintf("Raise it to %d or more (LimitNOFILE in the systemd unit, ulimit -n).", fewFiles))
 	}
 	return ok("a process may have %d open", limit)
+}
+
+// loggedWithin is how long it may take until something stands in the log: a blackout
+// of a federation lasts a day, not a week.
+const loggedWithin = 24 * time.Hour
+
+// ledger looks whether what was closed comes into the log. Nothing that is issued or
+// verified waits for it.
+func ledger(ctx context.Context, h *Host) (found []Result) {
+	l := h.Settings.Ledger
+	if l.Dir == "" && l.Notary == "" {
+		return ok("no ledger is set: fingerprints are vouched for by the bundle alone")
+	}
+	s, err := h.Health(ctx)
+	if err != nil {
+		return nil // the check of the database tells
+	}
+	if s.Unlogged > 0 && h.Now.Sub(s.UnloggedSince) > loggedWithin {
+		found = append(found, Result{Level: Warn, Means: fmt.Sprintf("%d entries wait for the ledger, the oldest since %s: certificates are issued and verified, and their proofs are missing", s.Unlogged, s.UnloggedSince.Format(time.RFC3339)), Fix: "Look at ampoule_ledger_trouble and the log of the server for the reason; ask the notary, or the member that sponsors this server."})
+	}
+	if s.Refused > 0 {
+		found = append(found, Result{Level: Warn, Means: fmt.Sprintf("the ledger has refused %d entries for good", s.Refused), Fix: "GET /v1/outbox names them with their reasons."})
+	}
+	return orOK(found, "what was closed is logged")
 }

@@ -49,6 +49,7 @@ type verifyBody struct {
 	Texts   []string  `json:"texts" minItems:"1" maxItems:"64" doc:"Texts of codes: HC1:…, shc:/…, a JWS, a seal. The parts of one that was split belong into one request, in any order"`
 	At      time.Time `json:"at,omitzero" doc:"Judge as of this time instead of now"`
 	Arrival string    `json:"arrival,omitempty" pattern:"^[A-Za-z]{2}$" patternDescription:"two letters" doc:"Country of arrival, whose rules apply"`
+	Proof   []byte    `json:"proof,omitempty" maxLength:"87384" doc:"What came beside the one certificate: its way to a landmark, or a receipt, in base64"`
 	Show    bool      `json:"show,omitempty" doc:"The content even where the certificate is not valid"`
 }
 
@@ -76,6 +77,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Issuing != nil {
 		s.describeIssuing(api)
 		s.describeStatus(api)
+		s.describeOutbox(api)
 		s.describeFHIR(api)
 		if s.Issuing.Bulk != nil {
 			s.describeJobs(api)

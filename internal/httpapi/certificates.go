@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -22,6 +23,8 @@ import (
 	"ampoule/internal/paper"
 	"ampoule/internal/qr"
 	"ampoule/party/issuer"
+	"ampoule/party/notary"
+	"ampoule/party/verifier"
 )
 
 // security says how a request tells who asks (OpenAPI 3.1 section 4.8.27).
@@ -61,6 +64,10 @@ type Issuing struct {
 	Made time.Time
 	// Terms are what a form offers to choose from.
 	Terms Terms
+	// Outbox knows what came into the log of the ledger, and Trouble what keeps the rest
+	// from it; nil: nothing brings it there.
+	Outbox  notary.Outbox
+	Trouble func() notary.Trouble
 }
 
 // actor returns the one who asks, bound to a place at which the action is allowed:
@@ -318,6 +325,7 @@ type artefactBody struct {
 	Expires   time.Time     `json:"expires,omitzero"`
 	Current   bool          `json:"current" doc:"No other was made in its place"`
 	Revocable bool          `json:"revocable" doc:"The format has a scheme of revocation"`
+	Log       *logBody      `json:"log,omitempty" doc:"How far its fingerprint is on its way into the log, when a record is read; missing of one from before there were fingerprints"`
 }
 
 // HeldBody is a record that was read.
@@ -330,7 +338,7 @@ type HeldBody struct {
 func heldOf(h issuer.Held) HeldBody {
 	out := HeldBody{HeadBody: headOf(h.Head), Record: named(h.Record), Certificates: make([]artefactBody, len(h.Artefacts))}
 	for n, a := range h.Artefacts {
-		out.Certificates[n] = artefactBody{a.Format, hex.EncodeToString(a.KID), a.Text, a.Expires, a.Current, a.Scheme != issuer.SchemeNone}
+		out.Certificates[n] = artefactBody{a.Format, hex.EncodeToString(a.KID), a.Text, a.Expires, a.Current, a.Scheme != issuer.SchemeNone, nil}
 	}
 	return out
 }
@@ -552,7 +560,7 @@ func (s *server) describeIssuing(api huma.API) {
 		return out, nil
 	})
 
-	register(api, at("read", "GET", "/v1/certificates/{id}", "Read a record with its certificates", "That it was read is on the audit log before it is.", 404, 410), func(ctx context.Context, r *struct {
+	register(api, at("read", "GET", "/v1/certificates/{id}", "Read a record with its certificates", "That it was read is on the audit log before it is. The ETag is of the record: it tells nothing of the way into the log.", 404, 410), func(ctx context.Context, r *struct {
 		IDParameter
 		Match string `header:"If-None-Match"`
 	}) (*heldAnswer, error) {
@@ -567,7 +575,15 @@ func (s *server) describeIssuing(api huma.API) {
 		if err != nil {
 			return nil, issuingProblem(err)
 		}
-		return &heldAnswer{etag(held.Version), "no-store", heldOf(*held)}, nil
+		logged, err := i.logged(ctx, held)
+		if err != nil {
+			return nil, err
+		}
+		body := heldOf(*held)
+		for n, l := range logged {
+			body.Certificates[n].Log = l
+		}
+		return &heldAnswer{etag(held.Version), "no-store", body}, nil
 	})
 
 	register(api, at("revoke", "POST", "/v1/certificates/{id}/revoke", "Take a record out of force, in all its formats", "", 400, 404, 409, 412, 415, 422, 428), func(ctx context.Context, r *struct {
@@ -663,9 +679,9 @@ func (s *server) describeIssuing(api huma.API) {
 	paperOf.Responses = fileResponse("application/pdf")
 	register(api, paperOf, s.apiPaper)
 
-	code := at("code", "GET", "/v1/certificates/{id}/codes/{file}", "The QR code of a certificate: eu-dcc.svg, .png or .txt; of a SMART Health Card its file, shc.smart-health-card; its way to a landmark, eu-dcc.batch-path",
-		"There is no way to a landmark until the batch of the certificate's fingerprint is closed, and none for certificates from before there were fingerprints.", 404, 410)
-	code.Responses = fileResponse("image/svg+xml", "image/png", "text/plain", "application/smart-health-card", batchPathType)
+	code := at("code", "GET", "/v1/certificates/{id}/codes/{file}", "The QR code of a certificate: eu-dcc.svg, .png or .txt; of a SMART Health Card its file, shc.smart-health-card; what shows that it is in the log: its way to a landmark, eu-dcc.batch-path, a notary's receipt, eu-dcc.receipt, the certificate that carries it, eu-dcc.with-receipt, and the proof of its batch, eu-dcc.log-proof",
+		"There is no way to a landmark until the batch of the certificate's fingerprint is closed, no other proof until that batch is logged under a cosigned checkpoint, and none for certificates from before there were fingerprints.", 404, 410)
+	code.Responses = fileResponse("image/svg+xml", "image/png", "text/plain", "application/smart-health-card", batchPathType, receiptType)
 	register(api, code, s.apiCode)
 
 	register(api, at("reissue", "POST", "/v1/keys/{kid}/reissue", "Sign every certificate in force of a key anew, under the keys that sign now",
@@ -802,9 +818,6 @@ func (i *Issuing) printed(h issuer.Held, formats []cert.Format) (out []paper.Cer
 	return out
 }
 
-// batchPathType is the media type of the way to a landmark (docs/spec/landmark-path.md).
-const batchPathType = "application/vnd.ampoule.batch-path+cbor"
-
 // codeSize is the side of a code that is handed over, in millimetres.
 const codeSize = 50
 
@@ -818,7 +831,9 @@ func (s *server) apiCode(ctx context.Context, r *struct {
 		return nil, err
 	}
 	name, kind, _ := strings.Cut(r.File, ".")
-	media := map[string]string{"svg": "image/svg+xml", "png": "image/png", "txt": "text/plain; charset=utf-8", "smart-health-card": "application/smart-health-card", "batch-path": batchPathType}[kind]
+	media := map[string]string{"svg": "image/svg+xml", "png": "image/png", "txt": "text/plain; charset=utf-8", "smart-health-card": "application/smart-health-card"}[kind]
+	proof, isProof := proofKinds[kind]
+	media = cmp.Or(media, proof)
 	if media == "" || kind == "smart-health-card" && cert.Format(name) != issuer.SHC || !slices.Contains(head.Formats, cert.Format(name)) {
 		return nil, problemNoRecord
 	}
@@ -831,20 +846,30 @@ func (s *server) apiCode(ctx context.Context, r *struct {
 		if !a.Current || a.Format != cert.Format(name) {
 			continue
 		}
-		switch kind {
-		case "batch-path":
-			in, err := s.Issuing.Registry.Inclusion(ctx, by, head.ID, n)
-			if errors.Is(err, issuer.ErrOpenBatch) || errors.Is(err, issuer.ErrNoFingerprint) {
-				return nil, problemNoRecord
-			}
+		if kind, ok := strings.CutSuffix(kind, ".svg"); ok && isProof { // a second code, to be printed beside the first
+			data, err := s.Issuing.proof(ctx, held, n, kind)
 			if err != nil {
-				return nil, issuingProblem(err)
-			}
-			if out.Body, err = in.Path.Encode(); err != nil {
 				return nil, err
 			}
-			out.Disposition = `attachment; filename="` + r.ID + `.batch-path"`
+			symbol, err := qr.EncodeWithin(verifier.ProofText(data), qr.M, SampleModules)
+			if err != nil {
+				return nil, problemNotPrinted.with(err.Error())
+			}
+			out.Body, err = symbol.SVG(qr.Options{Scale: 6, Millimetres: codeSize, QuietZone: 4, Title: languageOf(ctx).Text("paper.code")})
+			return out, err
+		}
+		if isProof {
+			if out.Body, err = s.Issuing.proof(ctx, held, n, kind); err != nil {
+				return nil, err
+			}
+			name := r.ID + "." + kind
+			if kind == "with-receipt" {
+				name = r.ID + ".receipt.txt"
+			}
+			out.Disposition = `attachment; filename="` + name + `"`
 			return out, nil
+		}
+		switch kind {
 		case "txt":
 			out.Body = []byte(a.Text + "\n")
 			return out, nil

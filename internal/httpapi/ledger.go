@@ -156,8 +156,10 @@ type standingBody struct {
 }
 
 type entryBody struct {
-	Entry []byte `json:"entry" doc:"In base64"`
-	Proof string `json:"proof" doc:"C2SP tlog-proof"`
+	EntryLine
+	Entry  []byte       `json:"entry" doc:"In base64"`
+	Proof  string       `json:"proof" doc:"C2SP tlog-proof"`
+	Fields []EntryField `json:"fields" doc:"What it says, for people to read"`
 }
 
 type rootSignatureBody struct {
@@ -166,20 +168,20 @@ type rootSignatureBody struct {
 	Signature []byte `json:"signature" doc:"Of RFC 9942 over the root, in base64"`
 }
 
-type rowBody struct {
+type provenRowBody struct {
 	Key   string `json:"key" doc:"In hexadecimal"`
 	Value []byte `json:"value,omitempty" doc:"In base64; absent: there is no such row"`
 	Proof []byte `json:"proof,omitempty" doc:"That it is there, or that it is not, in base64"`
 }
 
 type resolvedBody struct {
-	OID   string    `json:"oid"`
-	Kind  string    `json:"kind" enum:"log,entry,cosigner,registry,absent"`
-	Value []byte    `json:"value,omitempty" doc:"In base64"`
-	Proof string    `json:"proof,omitempty" doc:"C2SP tlog-proof of the entry, or of the leaf of the epoch; of a log its checkpoint"`
-	State []byte    `json:"state,omitempty" doc:"Leaf of the epoch under which the rows are proven, in base64"`
-	Rows  []rowBody `json:"rows,omitempty"`
-	Since string    `json:"since,omitempty" doc:"Why a row has no proof yet"`
+	OID   string          `json:"oid"`
+	Kind  string          `json:"kind" enum:"log,entry,cosigner,registry,absent"`
+	Value []byte          `json:"value,omitempty" doc:"In base64"`
+	Proof string          `json:"proof,omitempty" doc:"C2SP tlog-proof of the entry, or of the leaf of the epoch; of a log its checkpoint"`
+	State []byte          `json:"state,omitempty" doc:"Leaf of the epoch under which the rows are proven, in base64"`
+	Rows  []provenRowBody `json:"rows,omitempty"`
+	Since string          `json:"since,omitempty" doc:"Why a row has no proof yet"`
 }
 
 // ledgerProblem is an error of the notary as an answer.
@@ -386,8 +388,19 @@ func (s *server) describeLedger(api huma.API) {
 		if err != nil {
 			return nil, s.ledgerProblem(err)
 		}
-		return &body[entryBody]{"no-cache", entryBody{entry, string(proof)}}, nil
+		line, fields := describeEntry(index, entry)
+		return &body[entryBody]{"no-cache", entryBody{line, entry, string(proof), fields}}, nil
 	})
+	register(api, at("ledgerEntries", "/entries", "List entries of the log, newest first"), func(_ context.Context, r *struct {
+		Before uint64 `query:"before" maximum:"9007199254740991" doc:"Index; those below it. Zero: all"`
+	}) (*body[[]EntryLine], error) {
+		lines, err := newestEntries(n, r.Before)
+		if err != nil {
+			return nil, s.ledgerProblem(err)
+		}
+		return &body[[]EntryLine]{"no-cache", lines}, nil
+	})
+	s.describeVote(api)
 	type file struct {
 		CacheControl string `header:"Cache-Control"`
 		ContentType  string `header:"Content-Type"`
@@ -435,7 +448,7 @@ func (s *server) describeLedger(api huma.API) {
 		}
 		out := &body[resolvedBody]{"no-cache", resolvedBody{OID: oid.String(), Kind: found.Kind, Value: found.Value, Proof: string(found.Proof), State: found.State, Since: found.Since}}
 		for _, row := range found.Rows {
-			out.Body.Rows = append(out.Body.Rows, rowBody{hex.EncodeToString([]byte(row.Key)), row.Value, row.Proof})
+			out.Body.Rows = append(out.Body.Rows, provenRowBody{hex.EncodeToString([]byte(row.Key)), row.Value, row.Proof})
 		}
 		return out, nil
 	})

@@ -50,7 +50,9 @@ func (s *server) handler() http.Handler {
 		"/verify": "POST",
 	}
 	for _, p := range s.builtPages() {
-		allowed["/"+p.name+"/"] = "GET, HEAD"
+		for _, pattern := range p.patterns() {
+			allowed[pattern] = "GET, HEAD"
+		}
 	}
 	if s.Bundle != nil {
 		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"

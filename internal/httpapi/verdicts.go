@@ -56,9 +56,14 @@ func (s *server) describeVerify(mux *http.ServeMux, api huma.API) {
 			s.fail(a, r, p)
 			return
 		}
-		v := s.Verifier.With(verifier.Options{At: in.At, Arrival: strings.ToUpper(in.Arrival)})
+		v := s.Verifier.With(verifier.Options{At: in.At, Arrival: strings.ToUpper(in.Arrival), Proof: in.Proof})
+		groups := verifier.Group(in.Texts)
+		if in.Proof != nil && len(groups) != 1 {
+			s.fail(a, r, problemInvalid.with("body.proof: it is of one certificate"))
+			return
+		}
 		out := append(make([]byte, 0, 4096), `{"verdicts":[`...)
-		for i, group := range verifier.Group(in.Texts) {
+		for i, group := range groups {
 			verdict := v.Verify(group...)
 			if i > 0 {
 				out, a.outcome = append(out, ','), a.outcome+","
@@ -69,6 +74,9 @@ func (s *server) describeVerify(mux *http.ServeMux, api huma.API) {
 		a.send(http.StatusOK, "application/json", append(out, "]}\n"...))
 	})
 }
+
+// maxProof bounds a proof: none that can be read is as large.
+const maxProof = 1 << 16
 
 // verifyRequest is a request as it was read.
 type verifyRequest struct {
@@ -101,7 +109,7 @@ func readVerify(a *answer, r *http.Request) (in verifyRequest, p *problem) {
 	switch {
 	case errors.As(err, &syntax) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 		return in, problemBadRequest
-	case err != nil, len(in.Texts) == 0, len(in.Texts) > maxTexts, in.Arrival != "" && !arrivalForm.MatchString(in.Arrival):
+	case err != nil, len(in.Texts) == 0, len(in.Texts) > maxTexts, in.Arrival != "" && !arrivalForm.MatchString(in.Arrival), len(in.Proof) > maxProof:
 		return in, problemInvalid
 	}
 	return in, nil

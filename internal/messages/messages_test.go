@@ -246,7 +246,7 @@ func TestReasons(t *testing.T) {
 var ours = []string{
 	"unreadable-file",
 	"hcert", "smart-health-card", "divoc-archive", "visible-digital-seal", "not-read", "all-required-checks-passed",
-	"malformed-batch-path",
+	"malformed-batch-path", "malformed-receipt",
 	"exp-float", "exp-tagged", "iat-float", "iat-tagged", "nbf-float", "nbf-tagged",
 }
 

@@ -258,6 +258,17 @@ func lastSeal(t tx) (l seal, err error) {
 	return l, err
 }
 
+// AuditHead returns the hash of the newest seal of the audit log, which the whole log
+// hangs on, and its number; 0: there is none yet.
+func (s *Store) AuditHead(ctx context.Context) (n int64, hash []byte, err error) {
+	err = s.db.read(ctx, func(t tx) error {
+		l, err := lastSeal(t)
+		n, hash = l.n, l.hash(s.vault.id)
+		return err
+	})
+	return n, hash, err
+}
+
 // startAudit holds the database against the head, seals what was left over, and
 // starts the sealer.
 func (s *Store) startAudit(ctx context.Context, every time.Duration) error {

@@ -9,6 +9,7 @@ import (
 	"ampoule/ledger/print"
 	"ampoule/ledger/tlog"
 	"ampoule/party/issuer"
+	"ampoule/party/notary"
 )
 
 // insertLeaf puts a fingerprint into the open batch.
@@ -66,6 +67,7 @@ func (s *Store) CloseBatches(ctx context.Context, at time.Time, build func([]pri
 			return err
 		}
 		var stmts []stmt
+		var wanted []notary.Wanted
 		for i, b := range batches {
 			c := issuer.ClosedBatch{Number: n + int64(i), Closed: fromUnix(unix(at)), Size: b.Size(), Root: b.Root()}
 			stmts = append(stmts, stmt{
@@ -73,8 +75,14 @@ func (s *Store) CloseBatches(ctx context.Context, at time.Time, build func([]pri
 				args: []any{c.Number, unix(at), c.Root[:], b.Bytes()},
 			})
 			closed = append(closed, c)
+			wanted = append(wanted, notary.Wanted{Key: notary.BatchKey(c.Number), Kind: "fp.batch", Root: c.Root, Size: uint64(c.Size)})
 		}
-		return t.all(stmts...)
+		// What is closed is to be logged: there is no closed batch that is not put.
+		out, err := put(t, at, wanted...)
+		if err != nil {
+			return err
+		}
+		return t.all(append(stmts, out...)...)
 	})
 	if err != nil {
 		return nil, err

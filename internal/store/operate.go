@@ -61,6 +61,11 @@ type Health struct {
 	Newest  int64  `json:"newest"` // that this version knows
 	Records int64  `json:"records"`
 	Erased  int64  `json:"erased"`
+	// Unlogged is how much waits for the log of a ledger, since when the oldest does,
+	// and Refused how much never will be there.
+	Unlogged      int       `json:"unlogged"`
+	UnloggedSince time.Time `json:"unlogged_since,omitzero"`
+	Refused       int       `json:"refused"`
 	// Problems are what the database finds wrong with itself.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -77,6 +82,11 @@ func (s *Store) Health(ctx context.Context) (*Health, error) {
 		return nil, err
 	}
 	_, h.Erased = s.vault.counts()
+	sum, err := s.Outbox().Tally(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.Unlogged, h.UnloggedSince, h.Refused = sum.Waiting+sum.Submitted, sum.Oldest, sum.Refused
 	err = s.db.read(ctx, func(t tx) error {
 		switch s.db.(type) {
 		case *sqliteDB:

@@ -80,7 +80,7 @@ type Store struct {
 	// nextBatch is the number of the next batch to be closed: no leaf that is
 	// inserted from now on is in an earlier one.
 	nextBatch atomic.Int64
-	closing   sync.Mutex // held while batches are closed: two would take one number
+	closing   sync.Mutex // held while batches are closed and the outbox is filled: two would take one number
 }
 
 var _ issuer.Book = (*Store)(nil)

@@ -15,6 +15,7 @@ import (
 	"ampoule/internal/storetest"
 	"ampoule/party/gateway"
 	"ampoule/party/issuer"
+	"ampoule/party/notary"
 )
 
 func TestMain(m *testing.M) {
@@ -121,6 +122,21 @@ func TestGateway(t *testing.T) {
 		storetest.Gateway(t, func(t *testing.T) gateway.Book {
 			dsn, _ := storetest.Postgres(t)
 			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn}).Gateway()
+		})
+	})
+}
+
+// TestOutbox is the contract of the outbox for the ledger.
+func TestOutbox(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		storetest.Outbox(t, func(t *testing.T) notary.Outbox {
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t)}).Outbox()
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		storetest.Outbox(t, func(t *testing.T) notary.Outbox {
+			dsn, _ := storetest.Postgres(t)
+			return create(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn}).Outbox()
 		})
 	})
 }

@@ -95,6 +95,17 @@ func (k *Kit) Proof(t testing.TB, text string, landmarks, path []byte) verifier.
 	return v.With(verifier.Options{Proof: path}).Verify(text).Checks[verifier.StepProof]
 }
 
+// ProofOf returns what step 10 says of a certificate, with a proof beside it or
+// without, to a verifier that has what a bundle says of a ledger.
+func (k *Kit) ProofOf(t testing.TB, text string, ledger *print.Ledger, proof []byte) verifier.Check {
+	t.Helper()
+	v := &verifier.Verifier{Trust: k.list, Now: k.now}
+	if ledger != nil {
+		v.Ledgers = []*print.Ledger{ledger}
+	}
+	return v.With(verifier.Options{Proof: proof}).Verify(text).Checks[verifier.StepProof]
+}
+
 func openLeaves(t testing.TB, k *Kit) int {
 	t.Helper()
 	b, err := k.Registry.Book.OpenBatch(t.Context())

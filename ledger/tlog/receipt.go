@@ -100,6 +100,36 @@ func (s *RootSignature) protected() []byte {
 	return cbor.AppendInt(cbor.AppendInt(b, labelVDS), vdsRFC9162SHA256)
 }
 
+// Encode writes the signature by itself, as a receipt without a proof:
+//
+//	#6.18([protected: bstr, unprotected: {}, payload: nil, signature: bstr])
+func (s *RootSignature) Encode() []byte {
+	b := cbor.AppendBytes(cbor.AppendArray(cbor.AppendTag(nil, cose.TagSign1), 4), s.protected())
+	return cbor.AppendBytes(cbor.AppendNull(cbor.AppendMap(b, 0)), s.Signature)
+}
+
+// ParseRootSignature reads what Encode wrote, and nothing else.
+func ParseRootSignature(data []byte) (*RootSignature, error) {
+	if len(data) > MaxReceipt {
+		return nil, fmt.Errorf("signature of a root, %d bytes: %w", len(data), ErrReceiptSize)
+	}
+	m, err := cose.Parse(data, receiptLimits)
+	if err != nil {
+		return nil, fmt.Errorf("signature of a root: %w", err)
+	}
+	if len(m.KID) != receiptKID {
+		return nil, fmt.Errorf("signature of a root: key identifier of %d bytes: %w", len(m.KID), ErrReceipt)
+	}
+	s := &RootSignature{Alg: m.Alg, KID: [receiptKID]byte(m.KID), Signature: m.Signature}
+	if s.Alg != cose.ES256 && s.Alg != cose.Ed25519 && s.Alg != cose.MLDSA65 {
+		return nil, fmt.Errorf("signature of a root: %s: %w", s.Alg, cose.ErrAlgNotAllowed)
+	}
+	if !bytes.Equal(s.Encode(), data) {
+		return nil, fmt.Errorf("signature of a root: not in its one form: %w", ErrReceipt)
+	}
+	return s, nil
+}
+
 // appendReceipt writes a receipt with one proof (RFC 9942 section 4.3):
 //
 //	Receipt = #6.18([

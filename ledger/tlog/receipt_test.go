@@ -643,3 +643,58 @@ func FuzzAttachReceipts(f *testing.F) {
 		}
 	})
 }
+
+// TestRootSignature: a signature over a root by itself, in one form.
+func TestRootSignature(t *testing.T) {
+	_, lattice, err := mldsa65.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	es, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := LeafHash([]byte("root"))
+	for _, signer := range []crypto.Signer{notary(), es, lattice} {
+		s, err := SignRoot(rand.Reader, signer, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := s.Encode()
+		got, err := ParseRootSignature(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := got.Verify(signer.Public(), root); err != nil || !bytes.Equal(got.Encode(), data) {
+			t.Errorf("%s: %v", s.Alg, err)
+		}
+		if got.Verify(signer.Public(), Hash{1}) == nil {
+			t.Errorf("%s: it is over another root", s.Alg)
+		}
+		receipt, err := (&Receipt{s, batchPath(t, specimenBatch(64), 1)}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, bad := range map[string][]byte{
+			"nothing": nil, "cut off": data[:len(data)-1], "something after": append(bytes.Clone(data), 0), "a receipt": receipt,
+			"another kid": bytes.Replace(data, []byte{0x04, 0x48}, []byte{0x04, 0x47}, 1),
+		} {
+			if _, err := ParseRootSignature(bad); err == nil {
+				t.Errorf("%s, %s: taken", s.Alg, name)
+			}
+		}
+	}
+}
+
+func FuzzParseRootSignature(f *testing.F) {
+	s, err := SignRoot(rand.Reader, notary(), Hash{1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(s.Encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := ParseRootSignature(data); err == nil && !bytes.Equal(s.Encode(), data) {
+			t.Errorf("%x encodes to %x", data, s.Encode())
+		}
+	})
+}

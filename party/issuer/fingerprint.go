@@ -91,11 +91,17 @@ type Inclusion struct {
 // Inclusion returns where the fingerprint of a certificate of a record stands: that
 // of its n-th artefact. It returns [ErrOpenBatch] until the batch is closed.
 func (r *Registry) Inclusion(ctx context.Context, by Actor, id ID, n int) (*Inclusion, error) {
-	// Step 1: the certificate, of which alone its leaf can be made.
 	held, err := r.Read(ctx, by, id)
 	if err != nil {
 		return nil, err
 	}
+	return r.Included(ctx, held, n)
+}
+
+// Included is [Registry.Inclusion] for a record in hand.
+func (r *Registry) Included(ctx context.Context, held *Held, n int) (*Inclusion, error) {
+	id := held.ID
+	// Step 1: the certificate, of which alone its leaf can be made.
 	if n < 0 || n >= len(held.Artefacts) {
 		return nil, fmt.Errorf("record %s: certificate %d: %w", id, n, ErrNotFound)
 	}

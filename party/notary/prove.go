@@ -109,6 +109,22 @@ func (n *Notary) Entry(index uint64) (entry, proof []byte, err error) {
 	return entry, proof, err
 }
 
+// Newest returns up to most entries below an index, in their order, and the index of
+// the first. They are as this node has them, and proven by nothing yet.
+func (n *Notary) Newest(below uint64, most int) (first uint64, entries [][]byte, err error) {
+	size := n.Replica.Head().Size
+	below = min(below, size)
+	first = below - min(below, uint64(most))
+	for index := first; index < below; index++ {
+		entry, err := n.files().Entry(index, size)
+		if err != nil {
+			return 0, nil, fmt.Errorf("entry %d: %v: %w", index, err, ErrTiles)
+		}
+		entries = append(entries, entry)
+	}
+	return first, entries, nil
+}
+
 // Receipt signs the root of a batch that was accepted and stands under the
 // published checkpoint.
 func (n *Notary) Receipt(_ context.Context, root tlog.Hash) (*tlog.RootSignature, error) {

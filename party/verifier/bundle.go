@@ -12,7 +12,7 @@ import (
 // set.
 func FromBundle(b *bundle.Opened, now func() time.Time) *Verifier {
 	v := &Verifier{
-		Trust: b.Contents.Trust, Status: b.Contents.Status, Catalogue: b.Contents.Catalogue, Lots: b.Contents.Lots, Concepts: b.Concepts, Landmarks: b.Contents.Landmarks,
+		Trust: b.Contents.Trust, Status: b.Contents.Status, Catalogue: b.Contents.Catalogue, Lots: b.Contents.Lots, Concepts: b.Concepts, Landmarks: b.Contents.Landmarks, Ledgers: b.Ledgers,
 		IssuedAt: b.Issued, FreshUntil: b.Next, Now: now,
 	}
 	if len(b.Contents.Rules) > 0 {

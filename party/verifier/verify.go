@@ -43,6 +43,7 @@ type Verifier struct {
 	Rules     *Rules           // nil: no rules were loaded
 	Lots      *thing.LotList   // nil: no statements about lots were loaded
 	Landmarks *print.Landmarks // nil: no roots of batches were loaded
+	Ledgers   []*print.Ledger  // where roots stand in logs, and whose receipts count
 	// Concepts find a dose under the code that a statement about its lot has for the
 	// product; nil: codes are compared as they are.
 	Concepts *cert.ConceptMaps

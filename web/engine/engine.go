@@ -83,6 +83,7 @@ type Options struct {
 	Show    bool      `json:"show"`    // the content even where the certificate is not valid
 	At      time.Time `json:"at"`      // judge as of this time; zero: now
 	Arrival string    `json:"arrival"` // country of arrival, whose rules apply
+	Proof   []byte    `json:"proof"`   // what came beside the one certificate; nil: nothing did
 }
 
 // Verify judges the texts of some codes. It returns a line for each certificate:
@@ -103,7 +104,7 @@ func (e *Engine) with(o Options) *verifier.Verifier {
 	if v == nil {
 		v = &verifier.Verifier{Trust: new(trust.List), Now: e.Now}
 	}
-	return v.With(verifier.Options{At: o.At, Arrival: o.Arrival})
+	return v.With(verifier.Options{At: o.At, Arrival: o.Arrival, Proof: o.Proof})
 }
 
 // Codes returns the texts of the codes in a file that is no picture, as JSON.

@@ -25,8 +25,9 @@ export interface Head {
 }
 export interface Held extends Head {
   record: Certificate
-  certificates: { format: Format; kid: string; text: string; expires?: string; current: boolean; revocable: boolean }[]
+  certificates: { format: Format; kid: string; text: string; expires?: string; current: boolean; revocable: boolean; log?: Logged }[]
 }
+export interface Logged { state: 'waiting' | 'closed' | 'submitted' | 'logged'; batch?: number; root?: string; reason?: string; index?: number; checkpoint?: string }
 export interface Receipt extends Held { replayed: boolean; same: string[] }
 export interface Order { record: Record<string, unknown>; formats: { format: Format; expires?: string }[]; facility?: string }
 export interface Checked { findings: string[]; same: Head[]; spelling: { full?: string; family?: string; given?: string; unmapped?: string } }
@@ -93,6 +94,7 @@ export const api = {
   reinstate: (head: Head) => ask<Head>('POST', `${record(head.id)}/reinstate`, undefined, match(head.version)),
   erase: (id: string) => ask<{ erased: string[] }>('DELETE', record(id)),
   code: (id: string, format: Format) => `${record(id)}/codes/${format}.svg`,
+  proof: (id: string, format: Format, kind: 'receipt' | 'with-receipt' | 'log-proof' | 'batch-path') => `${record(id)}/codes/${format}.${kind}`,
   paper: (id: string, first: string, second: string, sheet: number) => `${record(id)}/certificate.pdf${query({ first, second, per_sheet: String(sheet) })}`,
   verify: (texts: string[]) => ask<{ verdicts: Report[] }>('POST', '/v1/verify', { texts, show: true }),
 

@@ -13,6 +13,7 @@ import { Update } from './update.svelte'
 import { listen } from '../../../shared/wedge'
 
 export const largestFile = 16 // MiB
+const largestProof = 1 << 16 // bytes; what is longer is none
 
 /** Trouble is why nothing was verified. It is never a verdict. */
 export type Trouble = 'file.no-code' | 'file.not-read' | 'file.too-large'
@@ -27,6 +28,7 @@ const refusals: Partial<Record<string, Key>> = {
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text)
+const base64 = (data: Uint8Array) => btoa(Array.from(data, (b) => String.fromCharCode(b)).join(''))
 const refetch = 60 * 60e3 // ms between two looks for newer trust data
 
 class App {
@@ -64,6 +66,10 @@ class App {
   // verified and counted again. It is never stored.
   #before = { text: '', at: 0 }
   #judged = { destination: '', date: '' }
+  // The texts of the verdict on screen, to which a proof may come. Never stored.
+  #texts: Uint8Array[] = []
+  /** The next code or file is the proof of the certificate that was judged last. */
+  proving = $state(false)
 
   get report(): Report | undefined {
     return this.reports[this.shown]
@@ -149,8 +155,26 @@ class App {
     return this.#take([bytes(text)])
   }
 
-  async takeFile(file: File): Promise<void> {
+  /** Looks for the code of a proof that belongs to the certificate on screen. */
+  async scanProof(): Promise<void> {
+    const texts = this.#texts
     this.clear()
+    this.#texts = texts
+    this.proving = true
+    await this.startCamera()
+  }
+
+  /** Takes a file as the proof of the certificate on screen. */
+  async takeProof(file: File): Promise<void> {
+    const texts = this.#texts
+    this.clear()
+    this.#texts = texts
+    this.proving = true
+    await this.takeFile(file)
+  }
+
+  async takeFile(file: File): Promise<void> {
+    if (!this.proving) this.clear()
     if (file.size > largestFile << 20) {
       this.trouble = 'file.too-large'
       return
@@ -164,6 +188,10 @@ class App {
         return
       }
       await this.#started
+      if (this.proving) {
+        await this.#take([new Uint8Array(await file.slice(0, largestProof).arrayBuffer())])
+        return
+      }
       const texts = await this.#engine!.ask('codes', [new Uint8Array(await file.arrayBuffer())])
       if (texts) await this.#take(texts.map(bytes))
       else this.trouble = 'file.not-read'
@@ -182,17 +210,22 @@ class App {
       const held = text === this.#before.text && now - this.#before.at < 1500
       this.#before = { text, at: now }
       if (held) return
+      if (this.proving && !text.startsWith('AP1:')) return // the certificate is still held there
     }
     const { whole, progress } = this.#collector.add(texts, now)
     this.progress = progress
     if (whole.length === 0) return
+    const proof = this.proving ? whole[0]! : undefined
+    if (!proof) this.#texts = whole
+    this.proving = false
     this.camera.pause()
     this.checking = true
     const turn = ++this.#turn
     await this.#started
     const judged = { destination: this.destination, date: this.date }
     try {
-      const reports = await this.#engine!.ask('verify', [whole, {
+      const reports = await this.#engine!.ask('verify', [this.#texts, {
+        ...(proof ? { proof: base64(proof) } : {}),
         show: settings.profile === 'border',
         arrival: judged.destination,
         // Noon, by the clock of the place: a day of travel is no moment.
@@ -240,6 +273,8 @@ class App {
     this.left = 0
     this.checking = false
     this.reports = []
+    this.#texts = []
+    this.proving = false
     this.shown = 0
     this.trouble = undefined
     this.progress = undefined

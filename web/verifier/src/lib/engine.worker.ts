@@ -8,7 +8,7 @@ import { serve } from './rpc'
 export interface Info {
   serial: number; issued: string; next: string; maker: string; root: string; roots: string; keys: number; destinations: string[]
 }
-export interface Options { show?: boolean; at?: string; arrival?: string }
+export interface Options { show?: boolean; at?: string; arrival?: string; proof?: string }
 type Failure = { error: string; detail: string }
 
 /** Loaded is what became of some trust data: what is in use now, and the stable word for why the new was refused. */
