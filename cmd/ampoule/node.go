@@ -25,6 +25,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/internal/comet"
+	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/tiles"
 	"ampoule/ledger/state"
@@ -36,6 +37,8 @@ type nodeCmd struct {
 	Genesis nodeGenesisCmd `cmd:"" help:"Make the genesis of a ledger from the statements of its first members."`
 	Join    nodeJoinCmd    `cmd:"" help:"Make a node follow a ledger; the members may let it vote later."`
 	Status  nodeStatusCmd  `cmd:"" help:"Show where the node in a folder stands."`
+	Policy  nodePolicyCmd  `cmd:"" help:"Write the policy by which members and witnesses vouch for the log together."`
+	Issuer  nodeIssuerCmd  `cmd:"" help:"Register what a service of this member writes under, and make its key."`
 	Export  nodeExportCmd  `cmd:"" help:"Write a node's state and all its blocks to a new folder."`
 	Replay  nodeReplayCmd  `cmd:"" help:"Apply all blocks again, and compare what comes out at every height."`
 	nodeVoteCmds
@@ -49,6 +52,7 @@ const (
 	logKey        = "keys/log.pem"
 	notaryKey     = "keys/notary.pem"
 	statementFile = "member.statement"
+	keysFile      = "member.keys" // public keys of the notary
 	scaFile       = "sca.crt"
 )
 
@@ -140,23 +144,33 @@ func (c *nodeInitCmd) Run(t terminal) error {
 	if _, err := state.ParseStatement(statement); err != nil {
 		return exitError{exitUsage, err}
 	}
-	files := map[string][]byte{statementFile: statement}
+	cosigner, err := loadOrMakeCosigner(filepath.Join(c.Dir, notaryCosignerKey), lock)
+	if err != nil {
+		return err
+	}
+	vouches := notaryKeys{OID: oid, Code: c.Code, Log: signsLog.Public(), Cosigner: cosigner.Public(), Receipts: signsRoots.Public()}
+	told, err := vouches.encode()
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{statementFile: statement, keysFile: told}
 	if made != nil {
 		files[scaFile] = certificatePEM(made)
 	}
 	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(c.Dir, name), data, 0o644); err != nil {
+		if err := keep.Replace(filepath.Join(c.Dir, name), data, 0o644); err != nil {
 			return err
 		}
 	}
 	fmt.Fprintf(t.out, `%[1]s/keys/              keys of the member; take root.pem off this machine, and keep it safe
 %[1]s/comet/             keys of the node
 %[1]s/%[2]s   for the other members
+%[1]s/%[5]s        for the other members, too: keys by which the log is vouched for
 statement  %[3]x
 peer       %[4]s@HOST:PORT
 
 alone:     ampoule node genesis %[1]s
-`, c.Dir, statementFile, s.Digest(), identity.ID)
+`, c.Dir, statementFile, s.Digest(), identity.ID, keysFile)
 	if made != nil {
 		fmt.Fprintf(t.out, "           %s/%s is an authority for demonstrations, and trusted by nobody\n", c.Dir, scaFile)
 	}
@@ -167,18 +181,8 @@ alone:     ampoule node genesis %[1]s
 // Without one it is made, as that of a demonstration participant.
 func (c *nodeInitCmd) authority() (der []byte, made *keys.Key, err error) {
 	if c.SCA != "" {
-		data, err := readInput(c.SCA, nil)
-		if err != nil {
-			return nil, nil, usageError("--sca: %w", err)
-		}
-		if block, _ := pem.Decode(data); block != nil {
-			data = block.Bytes
-		}
-		certificate, err := x509.ParseCertificate(data)
-		if err != nil {
-			return nil, nil, usageError("--sca %s: %w", c.SCA, err)
-		}
-		return certificate.Raw, nil, nil
+		der, err := readAuthority(c.SCA)
+		return der, nil, err
 	}
 	country := c.Code
 	if two, ok := cert.Alpha2(country); ok {
@@ -192,6 +196,22 @@ func (c *nodeInitCmd) authority() (der []byte, made *keys.Key, err error) {
 		return nil, nil, usageError("--code %s: %w", c.Code, err)
 	}
 	return sca.Key.Certificate().Raw, sca.Key, nil
+}
+
+// readAuthority reads a certificate, PEM or DER, and returns it as DER.
+func readAuthority(file string) ([]byte, error) {
+	data, err := readInput(file, nil)
+	if err != nil {
+		return nil, usageError("certificate: %w", err)
+	}
+	if block, _ := pem.Decode(data); block != nil {
+		data = block.Bytes
+	}
+	certificate, err := x509.ParseCertificate(data)
+	if err != nil {
+		return nil, usageError("certificate %s: %w", file, err)
+	}
+	return certificate.Raw, nil
 }
 
 type nodeGenesisCmd struct {
@@ -275,7 +295,7 @@ func joinLedger(t terminal, dir string, genesis []byte) error {
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	if err := os.WriteFile(path, genesis, 0o644); err != nil {
+	if err := keep.Replace(path, genesis, 0o644); err != nil {
 		return err
 	}
 	fmt.Fprintf(t.out, "genesis    %s\nSHA-256    %x\npeer       %s@HOST:PORT\n\nserve:     ampoule serve --set ledger.dir=%s\n",
@@ -379,7 +399,7 @@ func (c *nodeExportCmd) Run(t terminal) error {
 		return err
 	}
 	for name, data := range map[string][]byte{comet.GenesisFile: genesis, snapshotFile: last.Snapshot()} {
-		if err := os.WriteFile(filepath.Join(c.Out, name), data, 0o644); err != nil {
+		if err := keep.Replace(filepath.Join(c.Out, name), data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -461,9 +481,9 @@ func (c *nodeReplayCmd) export() (*state.State, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("%v: %w", err, comet.ErrReplay)
 	case broken != io.EOF:
-		return nil, fmt.Errorf("after block %d: %w", s.Height(), broken)
+		return nil, fmt.Errorf("after block %d: %v: %w", s.Height(), broken, comet.ErrReplay)
 	case !bytes.Equal(s.Snapshot(), snapshot):
 		return nil, fmt.Errorf("the blocks make another snapshot: %w", comet.ErrReplay)
 	}

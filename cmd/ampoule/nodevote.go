@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -49,8 +50,9 @@ type shownSubmitted struct {
 	Cosigned bool   `json:"cosigned"`
 }
 
-// send signs the next transaction of the member, and submits it.
-func (c *memberFlags) send(t terminal, body state.Body) error {
+// send signs the next transaction of the member, and submits it. Others sign with
+// it: keys that it registers.
+func (c *memberFlags) send(t terminal, body state.Body, others ...crypto.Signer) error {
 	// Step 1: who acts.
 	oid, err := state.ParseOID(c.Member)
 	if err != nil {
@@ -97,7 +99,7 @@ func (c *memberFlags) send(t terminal, body state.Body) error {
 	}
 	tx := &state.Tx{Chain: actor.Chain, Actor: oid, Seq: actor.Seq + 1, ValidUntil: actor.Height + actor.MaxLife, Body: body}
 	id := tlog.Hash(sha256.Sum256(tx.Payload()))
-	data, err := client.Sign(actor, oid, body, signers...)
+	data, err := client.Sign(actor, oid, body, append(signers, others...)...)
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
@@ -142,10 +144,12 @@ func refusedOr(err error) error {
 }
 
 type nodeProposeCmd struct {
+	Admit      proposeAdmitCmd      `cmd:"" help:"That a member is taken in."`
 	Remove     proposeRemoveCmd     `cmd:"" help:"That a member is removed."`
 	Suspend    proposeSuspendCmd    `cmd:"" help:"That a member is suspended."`
 	Resume     proposeResumeCmd     `cmd:"" help:"That a member that is suspended is a member again."`
 	Validators proposeValidatorsCmd `cmd:"" help:"A change of the validators."`
+	Trust      proposeTrustCmd      `cmd:"" help:"A change of what the ledger knows of the trust network."`
 	Params     proposeParamsCmd     `cmd:"" help:"Other parameters."`
 	Emergency  proposeEmergencyCmd  `cmd:"" help:"That an entry of another member is suspended at once, or that this ends."`
 	Upgrade    proposeUpgradeCmd    `cmd:"" help:"That other rules hold from a height on."`
@@ -164,6 +168,58 @@ func (c *proposeMember) send(t terminal, action uint64) error {
 	return c.memberFlags.send(t, &state.Propose{Proposal: &state.Membership{Action: action, Member: state.Member{OID: oid}}})
 }
 
+type proposeAdmitCmd struct {
+	memberFlags
+	Statement string `arg:"" name:"statement" help:"Its statement, which 'node init' made."`
+}
+
+func (c *proposeAdmitCmd) Run(t terminal) error {
+	s, err := readStatement(c.Statement)
+	if err != nil {
+		return err
+	}
+	return c.send(t, &state.Propose{Proposal: &state.Membership{Action: state.Admit, Member: s.Member}})
+}
+
+func readStatement(file string) (*state.Statement, error) {
+	data, err := readInput(file, nil)
+	if err != nil {
+		return nil, exitError{exitUsage, err}
+	}
+	s, err := state.ParseStatement(data)
+	if err != nil {
+		return nil, usageError("%s: %w", file, err)
+	}
+	return s, nil
+}
+
+type proposeTrustCmd struct {
+	memberFlags
+	Change []string `arg:"" name:"participant" help:"CODE=F,F: a participant with the certificates of its signing authorities, or CODE= where it is out."`
+}
+
+func (c *proposeTrustCmd) Run(t terminal) error {
+	var change state.TrustChange
+	for _, text := range c.Change {
+		code, files, ok := strings.Cut(text, "=")
+		if !ok {
+			return usageError("%s: CODE=F,F or CODE=", text)
+		}
+		p := state.Participant{Code: code}
+		for _, file := range strings.FieldsFunc(files, func(r rune) bool { return r == ',' }) {
+			der, err := readAuthority(file)
+			if err != nil {
+				return err
+			}
+			p.SCAs = append(p.SCAs, sha256.Sum256(der))
+		}
+		slices.SortFunc(p.SCAs, func(a, b tlog.Hash) int { return bytes.Compare(a[:], b[:]) })
+		change = append(change, p)
+	}
+	slices.SortFunc(change, func(a, b state.Participant) int { return strings.Compare(a.Code, b.Code) })
+	return c.send(t, &state.Propose{Proposal: &change})
+}
+
 type proposeRemoveCmd struct{ proposeMember }
 
 func (c *proposeRemoveCmd) Run(t terminal) error { return c.send(t, state.RemoveMember) }
@@ -178,16 +234,24 @@ func (c *proposeResumeCmd) Run(t terminal) error { return c.send(t, state.Resume
 
 type proposeValidatorsCmd struct {
 	memberFlags
-	Change []string `arg:"" name:"change" help:"OID=POWER:TYPE:HEX: the member, its power (0 takes it out), Ed25519 or ML-DSA-65, and the key with which its node votes."`
+	Change []string `arg:"" name:"change" help:"The statement of a member whose node is to vote, or OID=POWER:TYPE:HEX: the member, its power (0 takes it out), Ed25519 or ML-DSA-65, and the key with which its node votes."`
 }
 
 func (c *proposeValidatorsCmd) Run(t terminal) error {
 	var set state.Validators
 	for _, text := range c.Change {
 		name, rest, ok := strings.Cut(text, "=")
+		if !ok {
+			s, err := readStatement(text)
+			if err != nil {
+				return err
+			}
+			set = append(set, s.Validator)
+			continue
+		}
 		oid, err := state.ParseOID(name)
-		if !ok || err != nil {
-			return usageError("%s: OID=POWER or OID=POWER:TYPE:HEX", text)
+		if err != nil {
+			return usageError("%s: OID=POWER:TYPE:HEX", text)
 		}
 		parts := strings.Split(rest, ":")
 		power, err := strconv.ParseUint(parts[0], 10, 16)

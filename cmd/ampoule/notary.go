@@ -52,7 +52,7 @@ func openNotary(dir string, lock keys.Lock, r notary.Replica, witnesses []string
 	if err != nil {
 		return nil, err
 	}
-	origin := "oid/" + genesis.Federation.String() + ".1.1"
+	origin := originOf(genesis.Federation)
 	// Step 2: its keys.
 	logKey, err := keys.Load(in(notaryLogKey), lock)
 	if err != nil {
@@ -75,9 +75,9 @@ func openNotary(dir string, lock keys.Lock, r notary.Replica, witnesses []string
 	policy, err := readBounded(in(notaryPolicy), nil, tlog.MaxPolicy)
 	if errors.Is(err, fs.ErrNotExist) {
 		if len(genesis.Members) > 1 || len(witnesses) > 0 {
-			return nil, usageError("%s is missing: the members and witnesses agree on one; 'ampoule log key' shows how it names a cosigner", in(notaryPolicy))
+			return nil, usageError("%s is missing: the members and witnesses agree on one; 'ampoule node policy' makes it", in(notaryPolicy))
 		}
-		key, err := tlog.NewKey("oid/"+genesis.Federation.String()+".2.1", tlog.MLDSA44Cosignature, cosigner.Public())
+		key, err := tlog.NewKey(cosignerName(genesis.Members[0].OID), tlog.MLDSA44Cosignature, cosigner.Public())
 		if err != nil {
 			return nil, err
 		}

@@ -162,10 +162,6 @@ func TestShare(t *testing.T) {
 	b.issuer(seq, 0, 1)
 	b.issuer(seq, 1, 2)
 	b.issuer(seq, 1, 3)
-	var flood [][]byte
-	for i := range 1000 {
-		flood = append(flood, seq.anchor(t, b.node(), 1, fmt.Sprint(i)))
-	}
 	ordinary := seq.make(t, b.node(), country(1).OID, &state.Put{Role: state.Issuer, OID: id("3.2"), Scope: state.ScopeSingle, From: 0, Until: 1 << 41}, ed("member 1"))
 	suspend := seq.make(t, b.node(), country(1).OID, &state.Suspend{Role: state.Issuer, OID: id("3.3")}, ed("member 1"))
 	alone := seq.make(t, b.node(), country(0).OID, &state.Suspend{Role: state.Issuer, OID: id("3.1")}, ed("member 0"))
@@ -199,7 +195,7 @@ func TestShare(t *testing.T) {
 	full := newBare(t, 1, 1, big)
 	fullSeq := numbers{}
 	full.issuer(fullSeq, 0, 1)
-	flood = nil
+	var flood [][]byte
 	for i := range 200 {
 		flood = append(flood, fullSeq.anchor(t, full.node(), 1, fmt.Sprint(i)))
 	}

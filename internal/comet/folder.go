@@ -186,7 +186,7 @@ const mempoolBytes = 16 << 20
 // that of the parameters.
 func blockBytes(p state.Params) int64 { return int64(max(p.BlockBytes, mempoolBytes) + 4<<20) }
 
-// tiles is where a log lies.
+// logFolder is where the log lies.
 func logFolder(dir string) string { return filepath.Join(dir, LogFolder) }
 
 // hashOf takes a hash of the engine.

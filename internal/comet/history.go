@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	dbm "github.com/cometbft/cometbft-db"
+	cmtconfig "github.com/cometbft/cometbft/config"
 	"github.com/cometbft/cometbft/store"
 
 	"ampoule/ledger/state"
@@ -27,7 +27,8 @@ func Blocks(dir string, f func(*state.Block, *state.State) error) error {
 	if err != nil {
 		return err
 	}
-	db, err := dbm.NewDB("blockstore", dbm.GoLevelDBBackend, filepath.Join(dir, cometFolder, "data"))
+	config := cmtconfig.DefaultConfig().SetRoot(filepath.Join(dir, cometFolder))
+	db, err := cmtconfig.DefaultDBProvider(&cmtconfig.DBContext{ID: "blockstore", Config: config})
 	if err != nil {
 		return fmt.Errorf("blocks, which a running node has to itself: %w", err)
 	}

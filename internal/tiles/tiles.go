@@ -20,6 +20,7 @@ import (
 	"slices"
 
 	"ampoule/format"
+	"ampoule/internal/keep"
 	"ampoule/ledger/tlog"
 )
 
@@ -103,7 +104,7 @@ func (l *Log) Append(entries [][]byte) error {
 		}
 	}
 	for folder := range folders {
-		if err := syncFolder(folder); err != nil {
+		if err := keep.SyncDir(folder); err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
 	}
@@ -159,14 +160,6 @@ func writeFile(path string, data []byte) error {
 		return err
 	}
 	return os.Rename(temporary, path)
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Check reads a log whole: every entry must be under every tile above it, up to the

@@ -111,8 +111,14 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, rows := range map[string]func(yield func(string, []byte) bool){
-		"none":   func(func(string, []byte) bool) {},
-		"twice":  func(yield func(string, []byte) bool) { _ = yield("m/", []byte{0x80}) && yield("m/", []byte{0x80}) },
+		"none": func(func(string, []byte) bool) {},
+		"twice": func(yield func(string, []byte) bool) {
+			for range 2 {
+				if !yield("m/", []byte{0x80}) {
+					return
+				}
+			}
+		},
 		"no row": func(yield func(string, []byte) bool) { yield("p/params", []byte{0xff}) },
 	} {
 		if _, err := Load(rows); err == nil {
