@@ -130,11 +130,10 @@ func New(c Config) (*Notary, error) {
 	return n, nil
 }
 
-// logArcs and what follows are the arcs of a federation: see the decision on names.
+// logArcs are those of the log, below the arc of the federation.
 const (
-	logArcs      = ".1.1"
-	cosignerArcs = ".2."
-	oidPrefix    = "oid/" // of the names of logs and cosigners that are identifiers
+	logArcs   = ".1.1"
+	oidPrefix = "oid/" // of the names of logs and cosigners that are identifiers
 )
 
 // federationOf reads oid/{federation}.1.1.

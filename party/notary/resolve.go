@@ -28,7 +28,7 @@ const (
 //
 //	{federation}.1.1            the log: its key, and the published checkpoint
 //	{federation}.1.1.<index>    an entry, and its tlog-proof
-//	{federation}.2.<n>          a cosigner: its key, from the policy
+//	{member}.2.<n>              a cosigner: its key, from the policy
 //	any other                   the row of the registry, or that there is none
 type Resolved struct {
 	OID   state.OID
@@ -81,12 +81,13 @@ func (n *Notary) Resolve(_ context.Context, oid state.OID) (*Resolved, error) {
 		r.Value, r.Proof, err = n.Entry(index)
 		return r, err
 	}
-	if strings.HasPrefix(dotted, n.federation.String()+cosignerArcs) {
-		for _, w := range n.Policy.Witnesses {
-			if w.Key.Name == oidPrefix+dotted {
-				r.Kind, r.Value = KindCosigner, []byte(w.Key.String())
-				return r, nil
-			}
+	// What is registered comes first: a policy hides no row.
+	registered := false
+	n.Replica.Read(func(s *state.State) { _, registered = s.Entry(oid) })
+	for _, w := range n.Policy.Witnesses {
+		if !registered && w.Key.Name == oidPrefix+dotted {
+			r.Kind, r.Value = KindCosigner, []byte(w.Key.String())
+			return r, nil
 		}
 	}
 	return n.row(r)
