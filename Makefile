@@ -28,7 +28,7 @@ MINUTES     ?= 10
 TAGS        ?=
 FAULTS      ?= 20
 
-.PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop release clean
+.PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop interop-logs release clean
 
 # With TAGS=pkcs11, for keys on hardware, it takes a C compiler and is no static file.
 build: web/dist/pages/verifier/index.html.br
@@ -146,6 +146,10 @@ fuzz:
 			echo "$$target: out of time, without an input"
 		done
 	done
+
+# Our logs and witnesses against Tessera, which is a module of its own.
+interop-logs:
+	cd interop/logs && go test -count=1 ./...
 
 # The table of docs/interop.md, from the vectors that AMPOULE_VECTORS names.
 interop: build

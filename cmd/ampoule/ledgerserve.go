@@ -63,7 +63,7 @@ func startLedger(ctx context.Context, c *config.Config, log *slog.Logger) (*ledg
 func (l *ledgerNode) open(ctx context.Context, c *config.Config, lock keys.Lock) error {
 	dir := c.Ledger.Dir
 	if _, err := os.Lstat(inFolder(dir, notaryLogKey)); errors.Is(err, fs.ErrNotExist) {
-		l.log.Info("the node follows, and signs no checkpoints", "missing", notaryLogKey)
+		l.log.Info("the node follows, and signs no checkpoints", "what", notaryLogKey)
 		return nil
 	}
 	var err error

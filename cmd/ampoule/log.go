@@ -402,7 +402,7 @@ type logFollowCmd struct {
 	JSON   bool          `name:"json" help:"As JSON objects, one for each look."`
 }
 
-// Run exits 1 as soon as something is wrong. Copies that cannot be reached leave it
+// Run exits 1 as soon as something is wrong. A copy that lags behind is well. Copies that cannot be reached leave it
 // undecided, unless another was looked at.
 func (c *logFollowCmd) Run(t terminal) error {
 	policy, err := c.read()
@@ -428,7 +428,7 @@ func (c *logFollowCmd) Run(t terminal) error {
 	defer unlock()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	m := &notary.Monitor{Policy: policy, Memory: logside.Shelf{Path: c.Memory, Perm: 0o644}, MaxAge: c.MaxAge}
+	m := &notary.Monitor{Policy: policy, Memory: logside.Shelf{Path: c.Memory, Perm: 0o644}, MaxAge: c.MaxAge, Copies: sources}
 	for {
 		ok, asked := true, 0
 		var last error
@@ -441,7 +441,7 @@ func (c *logFollowCmd) Run(t terminal) error {
 			}
 			asked++
 			printReport(t, s.Name(), r, c.JSON)
-			ok = ok && c.lags(r, len(sources))
+			ok = ok && r.OK()
 		}
 		switch {
 		case !ok:
@@ -457,17 +457,6 @@ func (c *logFollowCmd) Run(t terminal) error {
 		case <-time.After(c.Every):
 		}
 	}
-}
-
-// lags tells whether a report is good. Of several copies one may lag behind another:
-// that it is shorter than what was seen is no alarm then, and that it contradicts is.
-func (c *logFollowCmd) lags(r *notary.Report, copies int) bool {
-	for _, a := range r.Alarms {
-		if a.Name != notary.Rollback || copies == 1 {
-			return false
-		}
-	}
-	return true
 }
 
 type logKeyCmd struct {

@@ -156,7 +156,7 @@ type standingBody struct {
 	Time     time.Time `json:"time,omitzero" doc:"Of that checkpoint"`
 }
 
-type entryBody struct {
+type logEntryBody struct {
 	EntryLine
 	Entry  []byte       `json:"entry" doc:"In base64"`
 	Proof  string       `json:"proof" doc:"C2SP tlog-proof"`
@@ -380,7 +380,7 @@ func (s *server) describeLedger(api huma.API) {
 	})
 	register(api, at("ledgerEntry", "/entries/{index}", "An entry of the log with its proof", 404, 422, 503), func(_ context.Context, r *struct {
 		Index string `path:"index" maxLength:"20"`
-	}) (*body[entryBody], error) {
+	}) (*body[logEntryBody], error) {
 		index, err := strconv.ParseUint(r.Index, 10, 63)
 		if err != nil {
 			return nil, problemInvalid.with("an index is a number")
@@ -390,7 +390,7 @@ func (s *server) describeLedger(api huma.API) {
 			return nil, s.ledgerProblem(err)
 		}
 		line, fields := describeEntry(index, entry)
-		return &body[entryBody]{"no-cache", entryBody{line, entry, string(proof), fields}}, nil
+		return &body[logEntryBody]{"no-cache", logEntryBody{line, entry, string(proof), fields}}, nil
 	})
 	register(api, at("ledgerEntries", "/entries", "List entries of the log, newest first"), func(_ context.Context, r *struct {
 		Before uint64 `query:"before" maximum:"9007199254740991" doc:"Index; those below it. Zero: all"`
