@@ -28,7 +28,7 @@ MINUTES     ?= 10
 TAGS        ?=
 FAULTS      ?= 20
 
-.PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop interop-logs release clean
+.PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop release clean
 
 # With TAGS=pkcs11, for keys on hardware, it takes a C compiler and is no static file.
 build: web/dist/pages/verifier/index.html.br
@@ -80,7 +80,7 @@ check: $(STATICCHECK)
 	$(STATICCHECK) ./...
 	CGO_ENABLED=1 $(STATICCHECK) -tags pkcs11 ./internal/keys
 	go mod tidy -diff
-	(cd interop/tessera && go vet ./... && go mod tidy -diff)
+	(cd interop/logs && go vet ./... && go mod tidy -diff)
 	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 $(STATICCHECK):
@@ -97,7 +97,7 @@ portable:
 
 unit:
 	go test ./...
-	cd interop/tessera && go test ./...
+	cd interop/logs && go test ./...
 
 race:
 	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... ./internal/... ./trust
@@ -147,9 +147,6 @@ fuzz:
 		done
 	done
 
-# Our logs and witnesses against Tessera, which is a module of its own.
-interop-logs:
-	cd interop/logs && go test -count=1 ./...
 
 # The table of docs/interop.md, from the vectors that AMPOULE_VECTORS names.
 interop: build
