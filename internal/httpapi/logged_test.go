@@ -137,6 +137,17 @@ func TestLogged(t *testing.T) {
 	}
 	none("shc.with-receipt", "icvp.receipt")
 
+	b.do(t, "GET", "/v1/landmarks/places", "", 404)
+	b.issuing.Ledger = known
+	if res := ask(b.handler, "GET", "/v1/landmarks/places", ""); res.StatusCode != 200 || readAll(t, res) != string(known) {
+		t.Errorf("places: %d", res.StatusCode)
+	}
+	for _, kind := range []string{"receipt.svg", "batch-path.svg"} {
+		if picture := readAll(t, ask(b.handler, "GET", at+"/codes/shc."+kind, "")); !strings.HasPrefix(picture, "<svg") && !strings.HasPrefix(picture, "<?xml") {
+			t.Errorf("%s: %.40s", kind, picture)
+		}
+	}
+
 	// Who audits is told how it goes, and why it does not.
 	ledger.Suspend()
 	b.kit.CloseBatches(t)
