@@ -473,9 +473,17 @@ func TestSubmitLies(t *testing.T) {
 	if e := d.entry("batch/1"); e.Proof == nil || e.Receipt != nil || e.Stage != notary.Logged {
 		t.Errorf("%s", e.Stage)
 	}
+	// Whoever comes after it is not held up.
+	d.put(storetest.WantedList("list", 1))
+	for range 4 {
+		if err := round(); !errors.Is(err, notary.ErrOtherNotary) {
+			t.Errorf("a receipt under a key that nobody knows: %v", err)
+		}
+	}
+	d.stands("list/1", notary.Kept, "")
 	d.sub.Notaries = []crypto.PublicKey{other.Notary.Public(), d.Notary.Public()}
 	d.drain()
-	d.logged("batch/1")
+	d.logged("batch/1", "list/1")
 }
 
 // TestClosedIsWanted: a batch that is closed is in the outbox, on either database.

@@ -217,8 +217,9 @@ func (s *Submitter) round(ctx context.Context) (busy bool, err error) {
 		}
 	}
 
-	// Step 4: the proofs of what is logged. Of entries that come later in the log
-	// nothing can be asked before earlier ones are under a checkpoint.
+	// Step 4: the proofs of what is logged. While one is under no checkpoint yet, those
+	// that came into the log after it are not either; one whose proof is wrong keeps
+	// nobody else from his.
 	for _, e := range entries {
 		if e.Stage != Logged {
 			continue
@@ -228,7 +229,7 @@ func (s *Submitter) round(ctx context.Context) (busy bool, err error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if !done {
+		if wrong := new(format.Defect); !done && !errors.As(err, wrong) {
 			break
 		}
 	}
