@@ -158,9 +158,9 @@ func TestLogged(t *testing.T) {
 	}
 	b.do(t, "GET", "/v1/outbox", "", 403)
 	b.who = chief
-	_, told := b.do(t, "GET", "/v1/outbox", "", 403)
+	b.do(t, "GET", "/v1/outbox", "", 403)
 	b.who = &access.Principal{ID: "u-auditor", Organisation: "org-a", Grants: []access.Grant{{Role: access.Auditor}}}
-	if _, told = b.do(t, "GET", "/v1/outbox", "", 200); told["trouble"] != "actor-suspended" || told["submitted"] != 1.0 || told["logged"] != 1.0 {
+	if _, told := b.do(t, "GET", "/v1/outbox", "", 200); told["trouble"] != "actor-suspended" || told["submitted"] != 1.0 || told["logged"] != 1.0 {
 		t.Errorf("%v", told)
 	}
 }
