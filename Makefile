@@ -38,7 +38,7 @@ build: web/dist/pages/verifier/index.html.br
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
 	cd web
 	rm -rf dist/pages
-	for page in verifier issuer; do PAGE=$$page npx vite build --logLevel warn; done
+	for page in verifier issuer ledger; do PAGE=$$page npx vite build --logLevel warn; done
 	node pack.mjs
 
 web/gen/engine.wasm: $(ENGINE)
@@ -80,6 +80,7 @@ check: $(STATICCHECK)
 	$(STATICCHECK) ./...
 	CGO_ENABLED=1 $(STATICCHECK) -tags pkcs11 ./internal/keys
 	go mod tidy -diff
+	(cd interop/tessera && go vet ./... && go mod tidy -diff)
 	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 $(STATICCHECK):
@@ -96,6 +97,7 @@ portable:
 
 unit:
 	go test ./...
+	cd interop/tessera && go test ./...
 
 race:
 	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... ./internal/... ./trust

@@ -36,6 +36,9 @@ type commands struct {
 	Rules    rulesCmd       `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
 	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`
+	Node     nodeCmd        `cmd:"" help:"Make and look after a node of the ledger, and take part in its federation; 'serve' runs it."`
+	Log      logCmd         `cmd:"" help:"Read, prove, verify, watch and cosign the log of a ledger."`
+	Resolve  resolveCmd     `cmd:"" help:"Say what the ledger has under an identifier, and prove it."`
 	Gateway  gatewayCmd     `cmd:"" help:"Run the gateway of a trust network: who is taken in, by whom."`
 	Serve    serveCmd       `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
 	Cfg      configCmd      `cmd:"" name:"config" help:"Show the configuration of a server."`

@@ -27,7 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate, "gate": gate, "batch": batch})
+	testscript.Main(tests{m}, map[string]func(){"ampoule": main, "get": get, "ask": askOnce, "clinic": clinic, "flip": flip, "alerts": alerts, "certificate": certificate, "gate": gate, "batch": batch, "ledger": ledger})
 }
 
 // tests are those of the package, which share a PostgreSQL.

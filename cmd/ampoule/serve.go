@@ -103,9 +103,6 @@ type hooks struct {
 	prepare  func(context.Context, *service) error // before the first page is made
 	decorate func(*httpapi.Page)
 	serving  func(address string)
-	// ledger finds what brings things into the log of a ledger: a node of this process,
-	// or a client of another's notary; nil: there is none.
-	ledger func(context.Context, *config.Config) (notary.Service, error)
 }
 
 // serve serves until it is told to stop, and lets requests under way end.
@@ -154,6 +151,12 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		return err
 	}
 	defer operated.stop(log)
+	ledger, err := startLedger(ctx, settings, log)
+	if err != nil {
+		return err
+	}
+	defer ledger.stop()
+	s.ledger = ledger
 	if s.store != nil {
 		if s.publisher, err = newPublisher(settings, time.Now()); err != nil {
 			return err
@@ -191,19 +194,17 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			listener.Close()
 			return err
 		}
-		if h.ledger != nil {
-			as, err := newLedgerActor(settings)
-			if err == nil && as != nil {
-				var to notary.Service
-				if to, err = h.ledger(ctx, settings); err == nil {
-					measures.ledger = s.submitterOf(to, as).Trouble
-					defer s.anchor(ctx)()
-				}
+		to, err := ledger.service(settings)
+		if err == nil && to != nil {
+			var as *ledgerActor
+			if as, err = newLedgerActor(settings); err == nil && as != nil {
+				measures.ledger = s.submitterOf(to, as).Trouble
+				defer s.anchor(ctx)()
 			}
-			if err != nil {
-				listener.Close()
-				return err
-			}
+		}
+		if err != nil {
+			listener.Close()
+			return err
 		}
 		defer s.work(ctx)()
 	}
@@ -294,6 +295,7 @@ type service struct {
 	accounts  *access.Accounts
 	bulk      *issuer.Bulk
 	publisher *publisher
+	ledger    *ledgerNode // of this process; nil: there is none
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -372,6 +374,7 @@ func (s *service) refresh(ctx context.Context) error {
 	}
 
 	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
+	s.ledger.show(page)
 
 	// Step 3: what is issued here.
 	if desk != nil {

@@ -44,12 +44,14 @@ const (
 	AuditRead            Action = "audit:read"
 	PeopleManage         Action = "people:manage" // accounts, grants, tokens of an organisation
 	SettingsManage       Action = "settings:manage"
+	LedgerVote           Action = "ledger:vote" // for the member that this service is of
 )
 
 // Actions are all of them.
 var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
+	LedgerVote,
 }
 
 // Grant is a role at a place.

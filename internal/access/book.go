@@ -98,6 +98,7 @@ const (
 	EventTokenMade       Event = "token-made"
 	EventTokenRevoked    Event = "token-revoked"
 	EventSettingsChanged Event = "settings-changed"
+	EventLedgerVote      Event = "ledger-vote"
 )
 
 // Line is an audit line about people. It names none: who acted and who it is

@@ -23,7 +23,7 @@ var mayDo = map[Role][]Action{
 	Verifier: {}, ColdChainManager: {}, Technician: {}, Epidemiologist: {},
 	Operator:      {KeyReissue, SettingsManage},
 	Auditor:       {AuditRead},
-	Administrator: {PeopleManage, SettingsManage},
+	Administrator: {PeopleManage, SettingsManage, LedgerVote},
 }
 
 // TestAllow: every role, every action, every kind of place, for a grant of one

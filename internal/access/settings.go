@@ -87,3 +87,13 @@ func (a *Accounts) ChangeSettings(ctx context.Context, by *Visitor, version stri
 	maps.Copy(now, changed)
 	return now, nil
 }
+
+// Voted writes down that somebody votes on the ledger for the member that this
+// service is of.
+func (a *Accounts) Voted(ctx context.Context, by *Visitor, proposal string, yes bool) error {
+	line := a.line(EventLedgerVote, by.ID, proposal, by.Organisation)
+	if line.Reason = "no"; yes {
+		line.Reason = "yes"
+	}
+	return a.Book.Log(ctx, line)
+}

@@ -325,7 +325,7 @@ func (c *Config) check() error {
 		return refuse("tls", "certificate and key belong together")
 	case (c.Verifier.Bundle == "") != (c.Verifier.Root == ""):
 		return refuse("verifier", "bundle and root belong together")
-	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0 && c.Store.Dir == "":
+	case c.Verifier.Bundle == "" && len(c.Verifier.Trust) == 0 && c.Store.Dir == "" && c.Ledger.Dir == "":
 		return refuse("verifier", "neither a bundle nor trust: every issuer would be unknown")
 	case c.Store.Dir == "" && (c.Store.Postgres != "" || c.Store.Master != "" || c.Store.Passphrase != ""):
 		return refuse("store.dir", "a store needs a folder: keys of records are never in the database")

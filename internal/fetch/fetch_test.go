@@ -91,6 +91,17 @@ func TestDo(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})
+	t.Run("http to this machine", func(t *testing.T) {
+		plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		defer plain.Close()
+		port := strings.TrimPrefix(plain.URL, "http://127.0.0.1")
+		c := New(Options{PrivateHosts: []string{"127.0.0.1", "localhost", "notary.example"}, Loopback: true})
+		for host, want := range map[string]error{"127.0.0.1": nil, "localhost": ErrScheme, "notary.example": ErrScheme, "10.0.0.1": ErrScheme} {
+			if _, err := c.Do(t.Context(), http.MethodGet, "http://"+host+port, nil, nil); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", host, err, want)
+			}
+		}
+	})
 	t.Run("addresses", func(t *testing.T) {
 		c := New(good)
 		for address, want := range map[string]error{

@@ -333,7 +333,7 @@ func TestPeopleAPI(t *testing.T) {
 		}
 	}
 	decode(admin.want(200, "GET", "/v1/session", ""), &session)
-	if session.Organisation != "org-1" || fmt.Sprint(session.Actions) != "[people:manage settings:manage]" || session.Token {
+	if session.Organisation != "org-1" || fmt.Sprint(session.Actions) != "[people:manage settings:manage ledger:vote]" || session.Token {
 		t.Errorf("%+v", session)
 	}
 

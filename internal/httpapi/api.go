@@ -85,6 +85,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		}
 	}
 
+	if s.Ledger != nil {
+		s.describeLedger(api)
+	}
 	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{
 		OperationID: "trust", Method: http.MethodGet, Path: "/v1/trust",

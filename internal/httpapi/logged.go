@@ -134,8 +134,8 @@ func (i *Issuing) proof(ctx context.Context, held *issuer.Held, n int, kind stri
 	return []byte(text + "\n"), err
 }
 
-// entryBody is one thing that is to be logged.
-type entryBody struct {
+// outboxEntryBody is one thing that is to be logged.
+type outboxEntryBody struct {
 	Key    string    `json:"key" doc:"What it is: batch/7, or a list"`
 	Kind   string    `json:"kind" enum:"fp.batch,status.anchor"`
 	Put    time.Time `json:"put"`
@@ -154,7 +154,7 @@ type outboxBody struct {
 	Trouble      string      `json:"trouble,omitempty" doc:"What keeps entries from the log now, in one word"`
 	TroubleSince time.Time   `json:"trouble_since,omitzero"`
 	FailedRounds uint64      `json:"failed_rounds" doc:"Since the server was started"`
-	Pending      []entryBody `json:"pending" doc:"The first hundred that are not done"`
+	Pending      []outboxEntryBody `json:"pending" doc:"The first hundred that are not done"`
 }
 
 // describeOutbox registers what an operator asks about the way into the log.
@@ -181,13 +181,13 @@ func (s *server) describeOutbox(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		b := outboxBody{Waiting: sum.Waiting, Submitted: sum.Submitted, Logged: sum.Logged + sum.Kept, Refused: sum.Refused, Oldest: sum.Oldest, Pending: []entryBody{}}
+		b := outboxBody{Waiting: sum.Waiting, Submitted: sum.Submitted, Logged: sum.Logged + sum.Kept, Refused: sum.Refused, Oldest: sum.Oldest, Pending: []outboxEntryBody{}}
 		if i.Trouble != nil {
 			t := i.Trouble()
 			b.Ledger, b.Trouble, b.TroubleSince, b.FailedRounds = true, t.Reason, t.Since, t.Rounds
 		}
 		for _, e := range pending {
-			b.Pending = append(b.Pending, entryBody{e.Key, string(e.Kind), e.Put, e.Stage.String(), e.Reason})
+			b.Pending = append(b.Pending, outboxEntryBody{e.Key, string(e.Kind), e.Put, e.Stage.String(), e.Reason})
 		}
 		return &struct{ Body outboxBody }{b}, nil
 	})

@@ -22,6 +22,8 @@ import (
 	"ampoule/internal/messages"
 	"ampoule/internal/paper"
 	"ampoule/internal/qr"
+	"ampoule/ledger/tlog"
+	"ampoule/party/notary"
 	"ampoule/party/verifier"
 )
 
@@ -54,6 +56,11 @@ type Page struct {
 	API *API
 	// Issuing is the part of the API that issues; nil: there is none.
 	Issuing *Issuing
+	// Ledger is the log that this server keeps with others; nil: it keeps none.
+	Ledger *notary.Notary
+	// LedgerVote hands in a vote of the member that runs this node, and returns the hash
+	// of its leaf; nil: its key is not here.
+	LedgerVote func(ctx context.Context, proposal tlog.Hash, yes bool) (tlog.Hash, error)
 	// Access lets people in; nil: there are no accounts.
 	Access *Access
 	Log    *slog.Logger // nil: nothing is logged

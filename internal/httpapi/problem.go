@@ -21,6 +21,7 @@ type problem struct {
 	Detail string   `json:"detail,omitempty"`
 	Try    []string `json:"try,omitempty"` // what may help
 
+	reason string // said in the place of Reason, where one text does for many
 	word   string // picks one of several details; empty: there is one
 	field  string // of the form, where one is wrong
 	tries  int    // how many texts there are of what may help
@@ -61,6 +62,9 @@ func (p problem) in(l *messages.Language) *problem {
 	for i := range p.Try {
 		p.Try[i] = l.Text(key + "try." + strconv.Itoa(i+1))
 	}
+	if p.reason != "" {
+		p.Reason = p.reason
+	}
 	return &p
 }
 
@@ -71,6 +75,7 @@ func problems() []*problem {
 		problemNobody, problemDenied, problemWhichFacility, problemNoRecord, problemOrder, problemKeyReused, problemChanged, problemNoVersion,
 		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
 		problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
+		problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
 	}
 }
 
@@ -139,6 +144,13 @@ var (
 	problemUploadTooLarge = &problem{Status: http.StatusRequestEntityTooLarge, Reason: "upload-too-large", tries: 1, values: []any{"size", issuer.MaxUpload >> 20}} // MiB
 	problemNotRows        = &problem{Status: http.StatusUnsupportedMediaType, Reason: "not-rows"}
 	problemRowsGone       = &problem{Status: http.StatusGone, Reason: "rows-destroyed", tries: 1}
+
+	problemTransaction = &problem{Status: http.StatusUnprocessableEntity, Reason: "transaction-refused"}
+	problemNotLogged   = &problem{Status: http.StatusNotFound, Reason: "not-logged", tries: 1}
+	problemNotCosigned = &problem{Status: http.StatusServiceUnavailable, Reason: "not-cosigned-yet", tries: 1, wait: 2}
+	problemNoActor     = &problem{Status: http.StatusNotFound, Reason: "actor-unknown"}
+	problemNoEntry     = &problem{Status: http.StatusNotFound, Reason: "no-such-entry"}
+	problemLedgerAway  = &problem{Status: http.StatusServiceUnavailable, Reason: "ledger-unavailable", tries: 1, wait: 5}
 
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
 	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}

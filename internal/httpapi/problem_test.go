@@ -28,6 +28,7 @@ var everyProblem = []*problem{
 	problemAccountChanged, problemLastOne, problemSetUp, problemSetupToken, problemSetting, problemInvitation, problemCeremony,
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
 	problemOldPassword, problemSettingsChanged,
+	problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
 }
 
 // problemDetails are the problems that have several details.

@@ -33,6 +33,9 @@ func (s *server) handler() http.Handler {
 		route("GET /bundle", s.fetchedBundle())
 		route("GET /bundle/root", s.fetched("application/x-pem-file", s.BundleRoot))
 	}
+	if s.Ledger != nil {
+		s.ledgerFiles(route)
+	}
 	s.pages(route)
 	var described *huma.OpenAPI
 	if s.API != nil {
@@ -47,10 +50,18 @@ func (s *server) handler() http.Handler {
 		"/verify": "POST",
 	}
 	for _, p := range s.builtPages() {
-		allowed["/"+p.name+"/"] = "GET, HEAD"
+		for _, pattern := range p.patterns() {
+			allowed[pattern] = "GET, HEAD"
+		}
 	}
 	if s.Bundle != nil {
 		allowed["/bundle"], allowed["/bundle/root"] = "GET, HEAD", "GET, HEAD"
+	}
+	if s.Ledger != nil {
+		allowed["/ledger/checkpoint"], allowed["/ledger/tile/{path...}"] = "GET, HEAD", "GET, HEAD"
+		if s.Ledger.Cosigner != nil {
+			allowed["/ledger/add-checkpoint"] = "POST"
+		}
 	}
 	if s.API != nil {
 		allowed["/docs"], allowed["/openapi.json"], allowed["/openapi.yaml"] = "GET, HEAD", "GET, HEAD", "GET, HEAD"
@@ -97,7 +108,7 @@ func (s *server) handler() http.Handler {
 
 // isAPI reports whether an address is one that programs ask.
 func isAPI(path string) bool {
-	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/")
+	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/") || strings.HasPrefix(path, "/ledger/")
 }
 
 // methods are those of an address, as the header Allow lists them.

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,14 @@ type builtPage struct {
 	camera bool
 }
 
+// patterns are its addresses. That of the ledger's page is the log's as well.
+func (p builtPage) patterns() []string {
+	if p.name == "ledger" {
+		return []string{"/ledger/{$}", "/ledger/assets/"}
+	}
+	return []string{"/" + p.name + "/"}
+}
+
 // builtPages are all of them.
 var builtPages = []builtPage{
 	// Its engine is WebAssembly, which needs a word of its own.
@@ -33,6 +42,10 @@ var builtPages = []builtPage{
 	{"issuer", strings.Join([]string{
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
 		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), false},
+	{"ledger", strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
 	}, "; "), false},
 }
 
@@ -48,7 +61,7 @@ var pageTypes = map[string]string{
 func (s *server) pages(route func(pattern string, h func(*answer, *http.Request))) {
 	files, built := web.Pages()
 	for _, p := range s.builtPages() {
-		route("GET /"+p.name+"/", func(w *answer, r *http.Request) {
+		serve := func(w *answer, r *http.Request) {
 			if !built {
 				s.fail(w, r, problemNotBuilt)
 				return
@@ -58,16 +71,18 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 				name += "index.html"
 			}
 			s.page(w, r, files, p, name)
-		})
+		}
+		for _, pattern := range p.patterns() {
+			route("GET "+pattern, serve)
+		}
 	}
 }
 
 // builtPages are those that this server has something behind.
 func (s *server) builtPages() []builtPage {
-	if s.Issuing == nil {
-		return builtPages[:1]
-	}
-	return builtPages
+	return slices.DeleteFunc(slices.Clone(builtPages), func(p builtPage) bool {
+		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil
+	})
 }
 
 func (s *server) page(w *answer, r *http.Request, files fs.FS, p builtPage, name string) {

@@ -45,6 +45,9 @@ func (g *Genesis) Encode() []byte {
 
 // ParseGenesis reads a genesis. Whether the machine can start from it, [New] says.
 func ParseGenesis(data []byte) (*Genesis, error) {
+	if len(data) > MaxTx {
+		return nil, fmt.Errorf("ledger genesis of %d bytes: %w", len(data), ErrTooLarge)
+	}
 	g := new(Genesis)
 	err := g.read(data)
 	if err == nil && string(g.Encode()) != string(data) {

@@ -20,6 +20,28 @@ func (s *State) Rows() iter.Seq2[string, []byte] {
 	}
 }
 
+// Load makes a state of the rows that Rows has yielded, in their order. Like a
+// snapshot they prove nothing.
+func Load(rows iter.Seq2[string, []byte]) (*State, error) {
+	s := newState()
+	last := ""
+	for key, row := range rows {
+		err := error(ErrNotAscending)
+		if key > last {
+			err = checkRow(key, string(row))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ledger: row %q: %w", key, err)
+		}
+		last = key
+		s.rows.put(key, row)
+	}
+	if err := s.consistent(); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	return s, nil
+}
+
 // snapshotLimits hold a million rows.
 var snapshotLimits = cbor.Limits{Depth: 2, Items: 1 << 21, Pairs: 1}
 
@@ -202,8 +224,14 @@ func Replay(genesis []byte, blocks iter.Seq[[]byte]) (*State, error) {
 //	]
 func stateLeaf(t *table, height, time uint64, registry Hash) []byte {
 	row, _ := t.get("p/params")
-	b := appendNum(cbor.AppendText(array(7), "ampoule ledger state"), 1)
-	b = appendHash(appendNum(appendNum(b, height), time), registry)
-	b = appendHash(b, sha256.Sum256([]byte(row)))
-	return appendHash(b, sha256.Sum256(appendList(nil, validators(t), appendValidator)))
+	l := Leaf{height, time, registry, sha256.Sum256([]byte(row)), sha256.Sum256(appendList(nil, validators(t), appendValidator))}
+	return l.encode()
+}
+
+const leafName = "ampoule ledger state"
+
+func (l *Leaf) encode() []byte {
+	b := appendNum(cbor.AppendText(array(7), leafName), 1)
+	b = appendHash(appendNum(appendNum(b, l.Height), l.Time), l.Registry)
+	return appendHash(appendHash(b, l.Params), l.Validators)
 }

@@ -88,6 +88,9 @@ func (s *State) Time() uint64 { return s.head().Time }
 // LogSize is how many leaves the log has.
 func (s *State) LogSize() uint64 { return s.head().Log.Size() }
 
+// LogRoot is the root of the log.
+func (s *State) LogRoot() Hash { return s.head().Log.Root() }
+
 // Seq is the last sequence number of an actor.
 func (s *State) Seq(actor OID) uint64 {
 	var n number
@@ -148,6 +151,29 @@ func Reason(err error) string { return format.Reason(err, "refused") }
 // Apply takes the next block. An error says that there is no such block, or that
 // this program is not the one to take it; the state is then as it was.
 func (s *State) Apply(b *Block) (*Outcome, error) {
+	d, err := s.Draft(b)
+	if err != nil {
+		return nil, err
+	}
+	d.Take()
+	return d.Outcome, nil
+}
+
+// Draft is what the next block would do. The state stands where it stood until the
+// draft is taken, which no other block may come before.
+type Draft struct {
+	Outcome *Outcome
+	After   *State // what the state will be; not to be changed
+
+	t *table
+}
+
+// Take brings the state to where the draft is.
+func (d *Draft) Take() { d.t.merge() }
+
+// Draft computes the next block. Whoever has to write down what a block has done
+// before others see it takes it afterwards. The error is that of [State.Apply].
+func (s *State) Draft(b *Block) (*Draft, error) {
 	last := s.head()
 	if b.Height != last.Height+1 || b.Time < last.Time || b.Time > maxTime {
 		return nil, fmt.Errorf("ledger: block %d at %d after block %d at %d: %w", b.Height, b.Time, last.Height, last.Time, ErrBlock)
@@ -191,8 +217,9 @@ func (s *State) Apply(b *Block) (*Outcome, error) {
 		return nil, err
 	}
 	out.Changes = t.changes()
-	t.merge()
-	return out, nil
+	then := newState()
+	then.rows, then.software = t, s.software
+	return &Draft{Outcome: out, After: then, t: t}, nil
 }
 
 // upgrade stops the old program at the height of an upgrade.

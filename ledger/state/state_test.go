@@ -201,6 +201,8 @@ func TestGenesis(t *testing.T) {
 	if _, err := New(append(genesis(1, 1).Encode(), 0)); err == nil {
 		t.Fatal("a byte more is taken")
 	}
+	_, err = New(make([]byte, MaxTx+1))
+	wantIs(t, err, ErrTooLarge)
 }
 
 func TestMembership(t *testing.T) {

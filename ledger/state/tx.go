@@ -11,10 +11,11 @@ import (
 
 	"ampoule/format/cbor"
 	"ampoule/format/cose"
+	"ampoule/ledger/tlog"
 )
 
-// MaxTx bounds an encoded transaction.
-const MaxTx = 256 << 10
+// MaxTx bounds an encoded transaction, and a genesis: both are entries of the log.
+const MaxTx = tlog.MaxEntry
 
 // Kind names what a transaction asks for.
 type Kind string
@@ -164,7 +165,12 @@ func (t *Tx) Sign(random io.Reader, signers ...crypto.Signer) ([]byte, error) {
 	if len(signers) == 1 {
 		return cose.SignSingle(random, t.Payload(), signers[0])
 	}
-	// The order of the signatures is part of the encoding.
+	return signTogether(random, t.Payload(), signers)
+}
+
+// signTogether makes a COSE_Sign; the order of the signatures is part of the
+// encoding.
+func signTogether(random io.Reader, payload []byte, signers []crypto.Signer) ([]byte, error) {
 	type named struct {
 		kid    []byte
 		signer crypto.Signer
@@ -178,10 +184,11 @@ func (t *Tx) Sign(random io.Reader, signers ...crypto.Signer) ([]byte, error) {
 		sorted = append(sorted, named{kid, s})
 	}
 	slices.SortFunc(sorted, func(a, b named) int { return bytes.Compare(a.kid, b.kid) })
+	all := make([]crypto.Signer, len(sorted))
 	for i := range sorted {
-		signers[i] = sorted[i].signer
+		all[i] = sorted[i].signer
 	}
-	return cose.SignMulti(random, t.Payload(), signers...)
+	return cose.SignMulti(random, payload, all...)
 }
 
 // ParseTx reads a transaction. It checks no signature.

@@ -6,4 +6,5 @@ export const texts = {
     'data', 'settings', 'rules', 'update', 'offline',
   ],
   issuer: ['desk', 'content', 'fact', 'value', 'format', 'outcome', 'reason', 'settings'],
+  ledger: ['ledger', 'settings'],
 } as const

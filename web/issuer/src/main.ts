@@ -4,7 +4,7 @@ import '../../shared/base.css'
 import './page.css'
 import { desk } from './lib/desk.svelte'
 import { messages } from '../../shared/messages.svelte'
-import { look } from './lib/look.svelte'
+import { look } from '../../shared/look.svelte'
 
 look.apply()
 await messages.use(look.language).catch(() => {}) // the page shows keys then, which is better than nothing

@@ -1,7 +1,7 @@
-// The choices of the one who sits here, the same as on the verifier's page. Nothing
+// The choices of the one who sits here, the same on every page. Nothing
 // else is kept on the device.
-import { isTag, messages, preferred, type Tag } from '../../../shared/messages.svelte'
-import { store, stored } from '../../../shared/store'
+import { isTag, messages, preferred, type Tag } from './messages.svelte'
+import { store, stored } from './store'
 
 export const themes = ['auto', 'light', 'dark'] as const
 export type Theme = (typeof themes)[number]

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"ampoule/ledger/state"
+	"ampoule/ledger/tlog"
+	"ampoule/party/notary"
+)
+
+// writer is an issuer that logs one leaf after the other. What it has handed in it
+// hands in again, the same bytes, to the next node, until a node says that it is
+// logged: as every client of a notary must.
+type writer struct {
+	oid    state.OID
+	key    crypto.Signer
+	schema state.OID
+	seq    uint64
+}
+
+// load is what writers do meanwhile, and what they were told.
+type load struct {
+	nodes   []notary.Service
+	writers []*writer
+	pause   time.Duration // of a writer between two leaves
+
+	mu      sync.Mutex
+	told    map[tlog.Hash]bool // transactions of which a node said that they are logged
+	waits   []time.Duration    // from the first try until told
+	refused map[string]int     // by reason
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// start lets the writers write.
+func (l *load) start(ctx context.Context) {
+	l.told, l.refused = map[tlog.Hash]bool{}, map[string]int{}
+	ctx, l.stop = context.WithCancel(ctx)
+	for i, w := range l.writers {
+		l.done.Go(func() { l.write(ctx, i, w) })
+	}
+}
+
+// end stops them after what is under way.
+func (l *load) end() {
+	l.stop()
+	l.done.Wait()
+}
+
+func (l *load) write(ctx context.Context, first int, w *writer) {
+	for at := first; ctx.Err() == nil; {
+		start := time.Now()
+		tx, ok := l.next(w, at)
+		if !ok {
+			at++ // that node does not answer
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		leaf := tlog.LeafHash(tx)
+		// Who has stopped still waits for what was handed in.
+		for deadline := start.Add(2 * time.Minute); time.Now().Before(deadline); at++ {
+			if l.try(l.nodes[at%len(l.nodes)], tx, leaf) {
+				l.mu.Lock()
+				l.told[leaf] = true
+				l.waits = append(l.waits, time.Since(start))
+				l.mu.Unlock()
+				w.seq++
+				break
+			}
+		}
+		time.Sleep(l.pause)
+	}
+}
+
+// next signs the next transaction of a writer, as the node that is asked knows the
+// ledger.
+func (l *load) next(w *writer, at int) ([]byte, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	actor, err := l.nodes[at%len(l.nodes)].Actor(ctx, w.oid)
+	if err != nil {
+		return nil, false
+	}
+	w.seq = max(w.seq, actor.Seq)
+	leaf := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(w.oid), w.seq))
+	tx := &state.Tx{Chain: actor.Chain, Actor: w.oid, Seq: w.seq + 1, ValidUntil: actor.Height + actor.MaxLife/2,
+		Body: &state.SingleLeaf{Leaf: leaf, Schema: w.schema, About: state.AboutDocument}}
+	signed, err := tx.Sign(rand.Reader, w.key)
+	return signed, err == nil
+}
+
+// try hands a transaction in at one node, and waits a while for it to be logged.
+func (l *load) try(node notary.Service, tx []byte, leaf tlog.Hash) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+	defer cancel()
+	if err := node.Submit(ctx, tx); err != nil {
+		l.mu.Lock()
+		l.refused[state.Reason(err)]++
+		l.mu.Unlock()
+	}
+	for ctx.Err() == nil {
+		s, err := node.Standing(ctx, leaf)
+		if err != nil {
+			time.Sleep(50 * time.Millisecond) // it is away
+			return false
+		}
+		if s.Logged {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
+}
+
+// count returns how many leaves nodes have said to be logged, and how long that
+// took half of them and nineteen in twenty.
+func (l *load) count() (n int, p50, p95 time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waits := slices.Sorted(slices.Values(l.waits))
+	if len(waits) > 0 {
+		p50, p95 = waits[len(waits)/2], waits[len(waits)*19/20]
+	}
+	return len(l.told), p50, p95
+}
+
+// hold tells whether every leaf that a node has said to be logged is in a log once,
+// and no entry twice.
+func (l *load) hold(entries map[tlog.Hash]int) (lost, doubled int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for leaf := range l.told {
+		if entries[leaf] == 0 {
+			lost++
+		}
+	}
+	for _, n := range entries {
+		if n > 1 {
+			doubled++
+		}
+	}
+	return lost, doubled
+}
+
+// readLog reads the entries of a log in a folder, whole and checked.
+func readLog(files tlog.Files, size uint64, root tlog.Hash) (map[tlog.Hash]int, error) {
+	if err := tlog.Audit(size, root, files.Tile); err != nil {
+		return nil, err
+	}
+	entries := map[tlog.Hash]int{}
+	for first := uint64(0); first < size; first += tlog.TileWidth {
+		width := int(min(size-first, tlog.TileWidth))
+		data, err := files.Tile(tlog.Tile{Level: tlog.Entries, Index: first / tlog.TileWidth, Width: width})
+		if err != nil {
+			return nil, err
+		}
+		bundle, err := tlog.ParseEntries(data, width)
+		if err != nil {
+			return nil, fmt.Errorf("entries from %d on: %w", first, err)
+		}
+		for _, e := range bundle {
+			entries[tlog.LeafHash(e)]++
+		}
+	}
+	return entries, nil
+}
