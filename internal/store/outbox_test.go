@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/format"
 	"ampoule/internal/storetest"
 	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
@@ -406,6 +407,24 @@ func TestSubmitRefused(t *testing.T) {
 		d.stands("batch/1", notary.Submitted, "actor-suspended")
 		d.stands("batch/2", notary.Waiting, "")
 		d.Register(state.ScopeBatch)
+		d.drain()
+		d.logged("batch/1", "batch/2")
+	})
+	t.Run("not by the ledger", func(t *testing.T) {
+		d := newDesk(t, fresh(t), false)
+		d.put(storetest.WantedBatch(1), storetest.WantedBatch(2))
+		d.fail = func(call string) error {
+			if call == "submit" {
+				return format.Defect("engine-failed")
+			}
+			return nil
+		}
+		if _, err := d.sub.Drain(t.Context()); err == nil || d.sub.Trouble().Reason != "engine-failed" {
+			t.Fatal(err)
+		}
+		d.stands("batch/1", notary.Submitted, "")
+		d.stands("batch/2", notary.Waiting, "")
+		d.fail = nil
 		d.drain()
 		d.logged("batch/1", "batch/2")
 	})
