@@ -269,7 +269,7 @@ func (c *desk) join(page *httpapi.Page, s *service) error {
 		Registry: c.registry, Bulk: s.bulk, Policy: s.accounts.Policy, Participant: c.settings.Participant, Authority: c.settings.Name,
 		Address: c.address, Keys: c.jwks, Changed: s.changed, Made: s.started,
 		Terms:  httpapi.Terms{Catalogue: v.Catalogue, Country: c.settings.Country},
-		Outbox: s.store.Outbox(),
+		Outbox: s.store.Outbox(), Ledger: c.ledger,
 	}
 	if s.submitter != nil {
 		page.Issuing.Trouble = s.submitter.Trouble
