@@ -81,7 +81,7 @@ func (l *Log) Append(entries [][]byte) error {
 	}
 	for _, entry := range entries {
 		var err error
-		if l.entries, err = tlog.AppendEntry(slices.Clip(l.entries), entry); err != nil {
+		if l.entries, err = tlog.AppendEntry(l.entries, entry); err != nil {
 			return fmt.Errorf("log: entry %d: %w", l.edge.Size(), err)
 		}
 		if err := l.edge.Append(tlog.LeafHash(entry)); err != nil {
