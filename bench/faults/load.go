@@ -36,10 +36,14 @@ type load struct {
 	told    map[tlog.Hash]bool // transactions of which a node said that they are logged
 	waits   []time.Duration    // from the first try until told
 	refused map[string]int     // by reason
+	left    int                // what was not logged within patience
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
+
+// patience is how long a writer tries to have a leaf logged.
+const patience = 2 * time.Minute
 
 // start lets the writers write.
 func (l *load) start(ctx context.Context) {
@@ -67,15 +71,22 @@ func (l *load) write(ctx context.Context, first int, w *writer) {
 		}
 		leaf := tlog.LeafHash(tx)
 		// Who has stopped still waits for what was handed in.
-		for deadline := start.Add(2 * time.Minute); time.Now().Before(deadline); at++ {
+		logged := false
+		for deadline := start.Add(patience); !logged && time.Now().Before(deadline); at++ {
 			if l.try(l.nodes[at%len(l.nodes)], tx, leaf) {
 				l.mu.Lock()
 				l.told[leaf] = true
 				l.waits = append(l.waits, time.Since(start))
 				l.mu.Unlock()
 				w.seq++
-				break
+				logged = true
+				at-- // it answers
 			}
+		}
+		if !logged {
+			l.mu.Lock()
+			l.left++
+			l.mu.Unlock()
 		}
 		time.Sleep(l.pause)
 	}
@@ -116,7 +127,7 @@ func (l *load) try(node notary.Service, tx []byte, leaf tlog.Hash) bool {
 		if s.Logged {
 			return true
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(look)
 	}
 	return false
 }
@@ -133,43 +144,52 @@ func (l *load) count() (n int, p50, p95 time.Duration) {
 	return len(l.told), p50, p95
 }
 
-// hold tells whether every leaf that a node has said to be logged is in a log once,
-// and no entry twice.
-func (l *load) hold(entries map[tlog.Hash]int) (lost, doubled int) {
+// lost counts leaves that a node has said to be logged and that are not in a log.
+func (l *load) lost(entries map[tlog.Hash]int) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for leaf := range l.told {
 		if entries[leaf] == 0 {
-			lost++
+			n++
 		}
 	}
-	for _, n := range entries {
-		if n > 1 {
-			doubled++
-		}
-	}
-	return lost, doubled
+	return n
 }
 
-// readLog reads the entries of a log in a folder, whole and checked.
-func readLog(files tlog.Files, size uint64, root tlog.Hash) (map[tlog.Hash]int, error) {
+// readLog reads the entries of a log in a folder, whole and checked, and counts what
+// writers have in it more than once.
+func readLog(files tlog.Files, size uint64, root tlog.Hash) (entries map[tlog.Hash]int, twice int, err error) {
 	if err := tlog.Audit(size, root, files.Tile); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	entries := map[tlog.Hash]int{}
+	entries = map[tlog.Hash]int{}
+	leaves := map[state.Hash]bool{}
 	for first := uint64(0); first < size; first += tlog.TileWidth {
 		width := int(min(size-first, tlog.TileWidth))
 		data, err := files.Tile(tlog.Tile{Level: tlog.Entries, Index: first / tlog.TileWidth, Width: width})
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		bundle, err := tlog.ParseEntries(data, width)
 		if err != nil {
-			return nil, fmt.Errorf("entries from %d on: %w", first, err)
+			return nil, 0, fmt.Errorf("entries from %d on: %w", first, err)
 		}
 		for _, e := range bundle {
-			entries[tlog.LeafHash(e)]++
+			hash := tlog.LeafHash(e)
+			if entries[hash]++; entries[hash] > 1 {
+				twice++
+			}
+			tx, err := state.ParseTx(e)
+			if err != nil {
+				continue // the genesis, or the leaf of an epoch
+			}
+			if single, ok := tx.Body.(*state.SingleLeaf); ok {
+				if leaves[single.Leaf] {
+					twice++
+				}
+				leaves[single.Leaf] = true
+			}
 		}
 	}
-	return entries, nil
+	return entries, twice, nil
 }
