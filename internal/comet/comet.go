@@ -15,6 +15,7 @@
 package comet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,6 +230,7 @@ func (n *Node) Submit(ctx context.Context, tx []byte) error {
 		return ErrCatchingUp
 	}
 	answer := make(chan error, 1)
+	tx = bytes.Clone(tx) // it waits here longer than the caller lends it
 	go func() {
 		err := n.node.Mempool().CheckTx(tx, func(r *abci.ResponseCheckTx) {
 			if r.Code == abci.CodeTypeOK {
