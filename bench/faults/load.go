@@ -48,9 +48,10 @@ const patience = 2 * time.Minute
 // start lets the writers write.
 func (l *load) start(ctx context.Context) {
 	l.told, l.refused = map[tlog.Hash]bool{}, map[string]int{}
-	ctx, l.stop = context.WithCancel(ctx)
+	writing, stop := context.WithCancel(ctx)
+	l.stop = stop
 	for i, w := range l.writers {
-		l.done.Go(func() { l.write(ctx, i, w) })
+		l.done.Go(func() { l.write(ctx, writing, i, w) })
 	}
 }
 
@@ -60,10 +61,10 @@ func (l *load) end() {
 	l.done.Wait()
 }
 
-func (l *load) write(ctx context.Context, first int, w *writer) {
-	for at := first; ctx.Err() == nil; {
+func (l *load) write(ctx, writing context.Context, first int, w *writer) {
+	for at := first; writing.Err() == nil; {
 		start := time.Now()
-		tx, ok := l.next(w, at)
+		tx, ok := l.next(ctx, w, at)
 		if !ok {
 			at++ // that node does not answer
 			time.Sleep(50 * time.Millisecond)
@@ -72,8 +73,8 @@ func (l *load) write(ctx context.Context, first int, w *writer) {
 		leaf := tlog.LeafHash(tx)
 		// Who has stopped still waits for what was handed in.
 		logged := false
-		for deadline := start.Add(patience); !logged && time.Now().Before(deadline); at++ {
-			if l.try(l.nodes[at%len(l.nodes)], tx, leaf) {
+		for deadline := start.Add(patience); !logged && ctx.Err() == nil && time.Now().Before(deadline); at++ {
+			if l.try(ctx, l.nodes[at%len(l.nodes)], tx, leaf) {
 				l.mu.Lock()
 				l.told[leaf] = true
 				l.waits = append(l.waits, time.Since(start))
@@ -94,8 +95,8 @@ func (l *load) write(ctx context.Context, first int, w *writer) {
 
 // next signs the next transaction of a writer, as the node that is asked knows the
 // ledger.
-func (l *load) next(w *writer, at int) ([]byte, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func (l *load) next(ctx context.Context, w *writer, at int) ([]byte, bool) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	actor, err := l.nodes[at%len(l.nodes)].Actor(ctx, w.oid)
 	if err != nil {
@@ -110,8 +111,8 @@ func (l *load) next(w *writer, at int) ([]byte, bool) {
 }
 
 // try hands a transaction in at one node, and waits a while for it to be logged.
-func (l *load) try(node notary.Service, tx []byte, leaf tlog.Hash) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+func (l *load) try(ctx context.Context, node notary.Service, tx []byte, leaf tlog.Hash) bool {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	if err := node.Submit(ctx, tx); err != nil {
 		l.mu.Lock()

@@ -30,6 +30,8 @@ const pause = 200 * time.Millisecond
 
 func (x fault) run(ctx context.Context, b *builder, dir string) (r *result, err error) {
 	r = &result{name: x.name}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	l, err := newLab(max(x.machines, members))
 	if err != nil {
 		return nil, err
@@ -56,7 +58,10 @@ func (x fault) run(ctx context.Context, b *builder, dir string) (r *result, err 
 	defer f.watch.end()
 	f.load = f.newLoad(x.writing, x.absent)
 	f.load.start(ctx)
-	defer f.load.end()
+	defer func() {
+		cancel() // after an error nobody waits for the rest
+		f.load.end()
+	}()
 	if err := wait(ctx, peace); err != nil {
 		return nil, err
 	}
