@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -256,7 +257,7 @@ func restoredFolder(ctx context.Context, f *federation, r *result) error {
 	// Step 1: an old copy and a new one.
 	copies := func(name string) error {
 		stop(n)
-		if err := os.CopyFS(at(name), os.DirFS(n.dir)); err != nil {
+		if err := copyFolder(at(name), n.dir); err != nil {
 			return err
 		}
 		return f.start(n)
@@ -278,7 +279,7 @@ func restoredFolder(ctx context.Context, f *federation, r *result) error {
 		if err := os.RemoveAll(n.dir); err != nil {
 			return err
 		}
-		if err := os.CopyFS(n.dir, os.DirFS(at(folder))); err != nil {
+		if err := copyFolder(n.dir, at(folder)); err != nil {
 			return err
 		}
 		data, err := os.ReadFile(filepath.Join(at(state), signedFile))
@@ -374,10 +375,13 @@ func restoredFolder(ctx context.Context, f *federation, r *result) error {
 	return nil
 }
 
-// lyingPeer lets a node come late that has, among its peers, one that says it has
-// blocks which nobody has.
+// lyingPeer lets a node come late that finds nobody, at first, but a peer which says
+// that it has blocks nobody has, and gives none. Then the others come.
 func lyingPeer(ctx context.Context, f *federation, r *result) error {
 	if err := wait(ctx, 2*peace); err != nil {
+		return err
+	}
+	if err := f.lab.split(4, 5); err != nil {
 		return err
 	}
 	self, err := os.Executable()
@@ -389,36 +393,50 @@ func lyingPeer(ctx context.Context, f *federation, r *result) error {
 	if err != nil {
 		return err
 	}
+	heard, err := os.Create(liar.log)
+	if err != nil {
+		return err
+	}
+	defer heard.Close()
 	c := f.lab.command(5, self, "lie", filepath.Join(liar.dir, "comet/node_key.json"), comet.ChainID(genesis),
 		f.lab.address(5)+":"+nodePort, late.id+"@"+f.lab.address(4)+":"+nodePort)
-	var heard bytes.Buffer
-	c.Stdout, c.Stderr = &heard, &heard
+	c.Stdout, c.Stderr = heard, heard
 	if err := c.Start(); err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	go func() {
-		c.Wait()
-		close(ended)
-	}()
 	defer func() {
 		c.Process.Signal(syscall.SIGKILL)
-		<-ended
+		c.Wait()
 	}()
-	begun := time.Now()
 	if err := f.start(late); err != nil {
 		return err
 	}
-	if r.level, err = f.level(ctx, begun, 2*time.Minute, late); err != nil {
+	asked, err := liar.says(ctx, askedForBlock, time.Minute)
+	if err != nil {
+		return err
+	}
+	if !asked {
+		return errors.New("the liar was not asked for a block")
+	}
+	if err := wait(ctx, peace/2); err != nil {
+		return err
+	}
+	s, err := late.status(ctx)
+	if err != nil {
+		return err
+	}
+	r.must(s.Height == 0 && s.CatchingUp, "alone with a liar a node is at %d", s.Height)
+	r.also("alone with it: waits")
+
+	healed := time.Now()
+	if err := f.lab.heal(4, 5); err != nil {
+		return err
+	}
+	if r.level, err = f.level(ctx, healed, 2*time.Minute, late); err != nil {
 		return err
 	}
 	r.must(r.level <= time.Minute, "a node beside a liar took %s", r.level)
-	select {
-	case <-ended:
-		return fmt.Errorf("the liar has ended: %s", heard.Bytes())
-	default:
-	}
-	r.also("synced %d blocks in %.1f s", f.watch.height(), r.level.Seconds())
+	r.also("with the others: %d blocks in %.1f s", f.watch.height(), r.level.Seconds())
 	return wait(ctx, peace/2)
 }
 
@@ -544,6 +562,7 @@ func bytesFlipped(ctx context.Context, f *federation, r *result) error {
 		what string
 		flip func(dir string) error
 	}{
+		{"", func(string) error { return nil }}, // as it is, nobody says anything
 		{"tile", func(dir string) error { return flipFile(dir, "log/tile/0", 0.5) }},
 		{"entries", func(dir string) error { return flipFile(dir, "log/tile/entries", 0.5) }},
 		{"checkpoint", func(dir string) error { return flipFile(dir, "log/checkpoint", 0.5) }},
@@ -555,7 +574,7 @@ func bytesFlipped(ctx context.Context, f *federation, r *result) error {
 	}
 	for i, c := range cases {
 		dir := filepath.Join(f.dir, fmt.Sprintf("flipped%d", i))
-		if err := os.CopyFS(dir, os.DirFS(n.dir)); err != nil {
+		if err := copyFolder(dir, n.dir); err != nil {
 			return err
 		}
 		if err := c.flip(dir); err != nil {
@@ -577,8 +596,12 @@ func bytesFlipped(ctx context.Context, f *federation, r *result) error {
 		if refused {
 			found = append(found, "start")
 		}
-		r.must(len(found) > 0, "%s: nobody has found the byte", c.what)
-		r.also("%s: %s", c.what, strings.Join(found, ", "))
+		if c.what == "" {
+			r.must(len(found) == 0, "nothing was changed, and found by %s", strings.Join(found, ", "))
+		} else {
+			r.must(len(found) > 0, "%s: nobody has found the byte", c.what)
+			r.also("%s: %s", c.what, strings.Join(found, ", "))
+		}
 		os.RemoveAll(dir)
 	}
 	return nil
@@ -607,6 +630,15 @@ func (f *federation) refuses(ctx context.Context, n *node, dir string) (bool, er
 		}
 	}
 	return false, nil
+}
+
+// copyFolder copies a folder as it is, with the modes of its keys.
+func copyFolder(to, from string) error {
+	out, err := exec.Command("cp", "-a", from, to).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("copy of %s: %w: %s", from, err, out)
+	}
+	return nil
 }
 
 // flipFile changes a bit of the largest file of a folder, or of a file, some way in.
