@@ -20,6 +20,7 @@ import (
 	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/logside"
+	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
 	"ampoule/party/notary"
 )
@@ -80,6 +81,10 @@ type shownCheckpoint struct {
 	Witnesses []shownCosigner   `json:"witnesses"`
 	Groups    []shownGroupState `json:"groups,omitempty"`
 	Index     *uint64           `json:"index,omitempty"`
+	// Of an entry that its proof carries.
+	Actor string `json:"actor,omitempty"`
+	What  string `json:"what,omitempty"`
+	Batch string `json:"batch,omitempty"` // root of the batch
 }
 
 type shownCosigner struct {
@@ -126,6 +131,12 @@ func (s shownCheckpoint) print(t terminal, asJSON bool) {
 	line("root", s.Root)
 	if s.Index != nil {
 		line("entry", *s.Index)
+	}
+	if s.What != "" {
+		line("what", s.What+" of "+s.Actor)
+	}
+	if s.Batch != "" {
+		line("batch", s.Batch)
 	}
 	for _, w := range s.Witnesses {
 		line("cosigned", format.Visible(w.Name)+" "+w.Time)
@@ -297,7 +308,8 @@ type logVerifyCmd struct {
 	Proof string `arg:"" name:"proof" help:"Proof to verify, a .tlog-proof."`
 }
 
-// Run exits 1 where the proof proves nothing.
+// Run exits 1 where the proof proves nothing. That of a batch, as its issuer gives it,
+// carries its entry.
 func (c *logVerifyCmd) Run(t terminal) error {
 	policy, err := c.read()
 	if err != nil {
@@ -307,9 +319,6 @@ func (c *logVerifyCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	if !given {
-		return usageError("say of which entry: --leaf or --entry")
-	}
 	data, err := readInput(c.Proof, nil)
 	if err != nil {
 		return exitError{exitUsage, err}
@@ -318,12 +327,25 @@ func (c *logVerifyCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitNotValid, err}
 	}
+	switch {
+	case given:
+	case len(p.Extra) > 0:
+		leaf = tlog.LeafHash(p.Extra)
+	default:
+		return usageError("the proof does not carry its entry: say which it is, --leaf or --entry")
+	}
 	cosigned, errVerify := p.Verify(leaf, policy)
 	if cosigned == nil {
 		return exitError{exitNotValid, errVerify}
 	}
 	shown := newShownCheckpoint(cosigned, errVerify)
 	shown.Index = &p.Index
+	if tx, err := state.ParseTx(p.Extra); err == nil && tlog.LeafHash(p.Extra) == leaf {
+		shown.Actor, shown.What = tx.Actor.String(), string(tx.Body.Kind())
+		if b, ok := tx.Body.(*state.Batch); ok {
+			shown.Batch = hex.EncodeToString(b.Root[:])
+		}
+	}
 	shown.print(t, c.JSON)
 	if errVerify != nil {
 		return exitError{exitNotValid, errVerify}
@@ -402,8 +424,8 @@ type logFollowCmd struct {
 	JSON   bool          `name:"json" help:"As JSON objects, one for each look."`
 }
 
-// Run exits 1 as soon as something is wrong. A copy that lags behind is well. Copies that cannot be reached leave it
-// undecided, unless another was looked at.
+// Run exits 1 as soon as something is wrong. A copy that lags behind is well. Copies
+// that cannot be reached leave it undecided, unless another was looked at.
 func (c *logFollowCmd) Run(t terminal) error {
 	policy, err := c.read()
 	if err != nil {
