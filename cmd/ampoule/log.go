@@ -30,6 +30,7 @@ type logCmd struct {
 	Prove      logProveCmd      `cmd:"" help:"Make the proof of an entry, as a file."`
 	Verify     logVerifyCmd     `cmd:"" help:"Verify the proof of an entry. Nobody is asked."`
 	Fsck       logFsckCmd       `cmd:"" help:"Read a log whole, and hold every entry and tile against its checkpoint."`
+	Anchor     logAnchorCmd     `cmd:"" help:"Anchor the digest of something published: a trust list, a status list, keys."`
 	Follow     logFollowCmd     `cmd:"" help:"Watch logs: raise split views, rollbacks, equivocation, silence."`
 	Witness    logWitnessCmd    `cmd:"" help:"Cosign the checkpoints of logs, as a witness outside their federation."`
 	Key        logKeyCmd        `cmd:"" help:"Make the key of a witness or cosigner, or show how a policy names it."`
@@ -85,6 +86,9 @@ type shownCheckpoint struct {
 	Actor string `json:"actor,omitempty"`
 	What  string `json:"what,omitempty"`
 	Batch string `json:"batch,omitempty"` // root of the batch
+	// SHA-256 of the address of a list and of the list.
+	List   string `json:"list,omitempty"`
+	Digest string `json:"digest,omitempty"`
 }
 
 type shownCosigner struct {
@@ -137,6 +141,10 @@ func (s shownCheckpoint) print(t terminal, asJSON bool) {
 	}
 	if s.Batch != "" {
 		line("batch", s.Batch)
+	}
+	if s.Digest != "" {
+		line("list", s.List)
+		line("digest", s.Digest)
 	}
 	for _, w := range s.Witnesses {
 		line("cosigned", format.Visible(w.Name)+" "+w.Time)
@@ -342,8 +350,11 @@ func (c *logVerifyCmd) Run(t terminal) error {
 	shown.Index = &p.Index
 	if tx, err := state.ParseTx(p.Extra); err == nil && tlog.LeafHash(p.Extra) == leaf {
 		shown.Actor, shown.What = tx.Actor.String(), string(tx.Body.Kind())
-		if b, ok := tx.Body.(*state.Batch); ok {
+		switch b := tx.Body.(type) {
+		case *state.Batch:
 			shown.Batch = hex.EncodeToString(b.Root[:])
+		case *state.StatusAnchor:
+			shown.List, shown.Digest = hex.EncodeToString(b.List[:]), hex.EncodeToString(b.Digest[:])
 		}
 	}
 	shown.print(t, c.JSON)

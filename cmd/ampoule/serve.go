@@ -95,7 +95,11 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	return serve(t, settings, hooks{})
+	err = serve(t, settings, hooks{})
+	if errors.Is(err, keys.ErrNotEncrypted) {
+		err = fmt.Errorf("%w; or serve without AMPOULE_PASSPHRASE and store.passphrase_file", err)
+	}
+	return err
 }
 
 // hooks are what the demonstration does besides.
