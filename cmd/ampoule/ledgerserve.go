@@ -59,6 +59,17 @@ func startLedger(ctx context.Context, c *config.Config, log *slog.Logger) (*ledg
 	return l, nil
 }
 
+// goesOnWithout reports whether a server starts although the node of its ledger does
+// not: it has a store, of which something is logged, so that its settings were right
+// once. Nothing that is issued or verified waits for the ledger.
+func (s *service) goesOnWithout(ctx context.Context, err error) bool {
+	if s.store == nil || errors.Is(err, comet.ErrPeer) {
+		return false
+	}
+	sum, errTally := s.store.Outbox().Tally(ctx)
+	return errTally == nil && sum.Logged+sum.Kept > 0
+}
+
 // open makes the notary, and finds the member's online key.
 func (l *ledgerNode) open(ctx context.Context, c *config.Config, lock keys.Lock) error {
 	dir := c.Ledger.Dir

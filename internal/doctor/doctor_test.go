@@ -189,9 +189,10 @@ func TestBad(t *testing.T) {
 			withHealth(func(s *store.Health) { s.Unlogged, s.UnloggedSince = 3, h.Now.Add(-48*time.Hour) })(t, h)
 		}},
 		{"refused by the ledger", "ledger", Warn, "refused 2 entries", func(t *testing.T, h *Host) {
-			h.Settings.Ledger.Dir = "node"
+			h.Settings.Ledger.Notary = "https://notary.example"
 			withHealth(func(s *store.Health) { s.Refused = 2 })(t, h)
 		}},
+		{"no folder of the node", "ledger", Fail, "nothing is logged", func(t *testing.T, h *Host) { h.Settings.Ledger.Dir = filepath.Join(t.TempDir(), "none") }},
 		{"fsync off", "database", Fail, "fsync is off", withHealth(func(h *store.Health) {
 			h.Engine, h.Version, h.Problems = "postgresql", "17.2", []string{"fsync is off"}
 		})},

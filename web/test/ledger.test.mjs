@@ -40,6 +40,11 @@ test('who keeps the ledger, where it stands, what waits for votes', async () => 
   await page.getByRole('button', { name: /Batch of fingerprints/ }).first().waitFor()
   await axe(page, 'the ledger')
   await shot(page, 'ledger')
+
+  // The way to it, from where certificates are verified.
+  await page.goto(new URL('/', server).href)
+  await page.locator('.foot a[href="/ledger/"]').click()
+  await shown(page)
 })
 
 test('an entry with its proof, computed in the page', async () => {
