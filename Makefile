@@ -81,7 +81,7 @@ check: $(STATICCHECK)
 	$(STATICCHECK) ./...
 	CGO_ENABLED=1 $(STATICCHECK) -tags pkcs11 ./internal/keys
 	go mod tidy -diff
-	(cd interop/tessera && go vet ./... && go mod tidy -diff)
+	(cd interop/logs && go vet ./... && go mod tidy -diff)
 	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 $(STATICCHECK):
@@ -98,7 +98,7 @@ portable:
 
 unit:
 	go test ./...
-	cd interop/tessera && go test ./...
+	cd interop/logs && go test ./...
 
 race:
 	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... ./internal/... ./trust
@@ -150,6 +150,7 @@ fuzz:
 			echo "$$target: out of time, without an input"
 		done
 	done
+
 
 # The table of docs/interop.md, from the vectors that AMPOULE_VECTORS names.
 interop: build

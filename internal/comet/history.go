@@ -36,8 +36,16 @@ func Blocks(dir string, f func(*state.Block, *state.State) error) error {
 	}
 	blocks := store.NewBlockStore(db)
 	defer blocks.Close()
-	if base := blocks.Base(); base > 1 {
-		return fmt.Errorf("the blocks before %d are gone: %w", base, ErrPruned)
+	stored, err := Stored(context.Background(), dir)
+	if err != nil {
+		return err
+	}
+	base := blocks.Base()
+	if blocks.Height() == 0 { // it has joined by a snapshot, and has no block since
+		base = int64(stored.Height()) + 1
+	}
+	if base > 1 {
+		return fmt.Errorf("the blocks before %d were not kept, so the history cannot be replayed from the genesis: %w", base, ErrPruned)
 	}
 	for height := int64(1); height <= blocks.Height(); height++ {
 		kept := blocks.LoadBlock(height)

@@ -48,6 +48,21 @@ type Replica interface {
 	Peers() []Peer
 }
 
+// Origin is a replica by which others can join without all blocks: by the rows at the
+// end of an epoch, and by the blocks that follow. What it gives proves itself to who
+// has a cosigned checkpoint, or proves nothing.
+type Origin interface {
+	// Snapshots are the heights of which it has the rows, ascending.
+	Snapshots() ([]uint64, error)
+
+	// Snapshot is a snapshot of ledger/state. [fs.ErrNotExist]: there is none.
+	Snapshot(height uint64) ([]byte, error)
+
+	// Block is what shows that a block was agreed on, in the encoding of the engine.
+	// [fs.ErrNotExist]: there is none yet, or it is gone.
+	Block(height uint64) ([]byte, error)
+}
+
 // Head is where a replica stands.
 type Head struct {
 	Height     uint64
