@@ -88,7 +88,8 @@ func found(ctx context.Context, l *lab, b *builder, dir string, params func(*sta
 	if err := f.certify(); err != nil {
 		return nil, err
 	}
-	genesis := []string{"node", "genesis", filepath.Join(dir, "first"), "--federation", arc}
+	// The ledger is some hours old: a node whose clock is before the genesis waits.
+	genesis := []string{"node", "genesis", filepath.Join(dir, "first"), "--federation", arc, "--time", time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)}
 	var policy []string
 	for i := 1; i <= l.nodes; i++ {
 		n := f.add(i)
@@ -351,7 +352,7 @@ func (f *federation) register(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			put := &state.Put{Role: state.Issuer, OID: oid, Keys: []state.Key{public}, Scope: state.ScopeSingle, From: now - 2*3600, Until: now + 24*3600}
+			put := &state.Put{Role: state.Issuer, OID: oid, Keys: []state.Key{public}, Scope: state.ScopeSingle, From: now - 3*3600, Until: now + 24*3600}
 			tx, err := client.Sign(actor, member, put, online.Signer, crypto.Signer(key))
 			if err != nil {
 				return err

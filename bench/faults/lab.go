@@ -82,7 +82,8 @@ func newLab(nodes int) (*lab, error) {
 // freeOctet finds a network that this machine does not have.
 func freeOctet() int {
 	addresses, _ := net.InterfaceAddrs()
-	for octet := 64; octet < 128; octet++ {
+	for i := range 64 {
+		octet := 64 + (os.Getpid()+i)%64 // not that of another who begins just now
 		taken := false
 		for _, a := range addresses {
 			taken = taken || strings.HasPrefix(a.String(), fmt.Sprintf("10.%d.", octet))

@@ -350,7 +350,7 @@ func validatorUpdate(v state.ValidatorUpdate) (abci.ValidatorUpdate, error) {
 	if err != nil {
 		return abci.ValidatorUpdate{}, err
 	}
-	return abci.ValidatorUpdate{PubKey: public, Power: int64(v.Power)}, nil
+	return abci.ValidatorUpdate{PubKey: public, Power: enginePower(v.Power)}, nil
 }
 
 // blockOf is a block of the engine as the state takes it: with times in whole

@@ -289,6 +289,31 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
+// TestEnginePower: as the engine computes it, no validator of a federation is a third
+// of all, so that a node fetches what it has missed before it votes.
+func TestEnginePower(t *testing.T) {
+	for _, n := range []int{4, 5, 6, 7} {
+		b := newBare(t, n, n, state.DefaultParams)
+		doc, err := engineGenesis(b.gen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total := int64(0)
+		for _, v := range doc.Validators {
+			total += v.Power
+		}
+		for i, v := range doc.Validators {
+			if v.Power >= total/3 {
+				t.Errorf("of %d, validator %d is a third: %d of %d", n, i, v.Power, total)
+			}
+		}
+		up, err := validatorUpdate(state.ValidatorUpdate{Type: b.ids[0].Type, Key: b.ids[0].Key, Power: 1})
+		if err != nil || up.Power != doc.Validators[0].Power {
+			t.Errorf("power %d by an update, %d by the genesis: %v", up.Power, doc.Validators[0].Power, err)
+		}
+	}
+}
+
 // TestTime: a block whose time is before that of the last, in whole seconds or by a
 // broken engine, has the time of the last.
 func TestTime(t *testing.T) {
