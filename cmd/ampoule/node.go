@@ -24,9 +24,11 @@ import (
 	"time"
 
 	"ampoule/cert"
+	"ampoule/format"
 	"ampoule/internal/comet"
 	"ampoule/internal/keep"
 	"ampoule/internal/keys"
+	"ampoule/internal/logside"
 	"ampoule/internal/tiles"
 	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
@@ -266,8 +268,12 @@ func (c *nodeGenesisCmd) Run(t terminal) error {
 }
 
 type nodeJoinCmd struct {
-	Dir     string `arg:"" name:"folder" help:"Folder of the node; keys that it lacks are made."`
-	Genesis string `required:"" placeholder:"F" help:"Genesis of the ledger. Compare its SHA-256 with what the members have published."`
+	Dir     string        `arg:"" name:"folder" help:"Folder of the node; keys that it lacks are made."`
+	Genesis string        `required:"" placeholder:"F" help:"Genesis of the ledger. Compare its SHA-256 with what the members have published."`
+	From    string        `placeholder:"A" help:"Address of a service with a node, such as https://notary.example: begin with what the ledger has at its newest snapshot. Otherwise the node fetches all blocks from its peers."`
+	Policy  string        `placeholder:"F" help:"With --from: the policy (C2SP tlog-policy) that a checkpoint must satisfy, by which all that is fetched is checked."`
+	MaxAge  time.Duration `default:"24h" placeholder:"D" help:"With --from: how old that checkpoint may be (default: 24h)."`
+	Timeout time.Duration `default:"1h" placeholder:"D" help:"With --from: how long it may take (default: 1h)."`
 }
 
 func (c *nodeJoinCmd) Run(t terminal) error {
@@ -275,7 +281,40 @@ func (c *nodeJoinCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitUsage, err}
 	}
-	return joinLedger(t, c.Dir, data)
+	if (c.From == "") != (c.Policy == "") {
+		return usageError("--from and --policy belong together")
+	}
+	if c.From == "" {
+		return joinLedger(t, c.Dir, data)
+	}
+	text, err := readInput(c.Policy, nil)
+	if err != nil {
+		return exitError{exitUsage, err}
+	}
+	policy, err := tlog.ParsePolicy(text)
+	if err != nil {
+		return usageError("%s: %w", c.Policy, err)
+	}
+	origin, err := logside.NewOrigin(c.From)
+	if err != nil {
+		return usageError("--from: %w", err)
+	}
+	if err := joinLedger(t, c.Dir, data); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	joined, err := comet.Join(ctx, comet.Joining{Dir: c.Dir, Policy: policy, From: origin, Now: time.Now(), MaxAge: c.MaxAge})
+	switch {
+	case errors.Is(err, comet.ErrJoined):
+		return exitError{exitUsage, err}
+	case err != nil && (errors.Is(err, comet.ErrNoSnapshot) || format.Reason(err, "") == ""):
+		return exitError{exitUndecided, err}
+	case err != nil:
+		return exitError{exitNotValid, err}
+	}
+	fmt.Fprintf(t.out, "joined     at height %d with %d entries, under the checkpoint of %d\n", joined.Height, joined.Size, joined.Checkpoint.Size)
+	return nil
 }
 
 // joinLedger makes a folder one of a ledger's node.
@@ -342,11 +381,15 @@ func (c *nodeStatusCmd) Run(t terminal) error {
 	if !c.Check || s.Height() == 0 {
 		return nil
 	}
-	if err := tiles.Check(os.DirFS(filepath.Join(c.Dir, comet.LogFolder)), s.LogSize(), root); err != nil {
+	err = tiles.Check(os.DirFS(filepath.Join(c.Dir, comet.LogFolder)), s.LogSize(), root)
+	if err == nil {
+		err = comet.CheckIndex(context.Background(), c.Dir, s.LogSize())
+	}
+	if err != nil {
 		return exitError{exitNotValid, err}
 	}
 	if !c.JSON {
-		fmt.Fprintf(t.out, "%-10s every entry is under the root\n", "log")
+		fmt.Fprintf(t.out, "%-10s every entry is under the root, and found by its hash\n", "log")
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,12 +39,14 @@ type network struct {
 // process is a node: `ampoule serve` in a folder.
 type process struct {
 	name, address, peers string
+	http, witnesses      string
 	cmd                  *exec.Cmd
 }
 
 type member struct {
 	*state.Statement
-	key, root crypto.Signer
+	signed []byte // the statement
+	key    crypto.Signer
 }
 
 // ampoule runs the program and returns what it says.
@@ -85,16 +88,12 @@ func newNetwork(t *testing.T, count, founders int) *network {
 		if err != nil {
 			t.Fatal(err)
 		}
-		root, err := keys.Load(filepath.Join(n.dir, name, memberRoot), keys.Unencrypted())
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.members = append(n.members, &member{s, key.Signer, root.Signer})
+		n.members = append(n.members, &member{s, data, key.Signer})
 		id, err := comet.ReadIdentity(filepath.Join(n.dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &process{name: name, address: freeAddress(t)}
+		p := &process{name: name, address: freeAddress(t), http: freeAddress(t)}
 		n.nodes, peers = append(n.nodes, p), append(peers, id.ID+"@"+p.address)
 	}
 	genesis := []string{"node", "genesis", "n0", "--federation", "2.25.32980073"}
@@ -106,6 +105,20 @@ func newNetwork(t *testing.T, count, founders int) *network {
 		n.ampoule("node", "join", p.name, "--genesis", "n0/genesis.cbor")
 	}
 	n.ampoule("node", "join", "own", "--genesis", "n0/genesis.cbor")
+	if founders > 1 {
+		// All nodes cosign for each other.
+		for i, p := range n.nodes {
+			policy := []string{"node", "policy", p.name}
+			var others []string
+			for j, o := range n.nodes {
+				if policy = append(policy, filepath.Join(o.name, keysFile)); i != j {
+					others = append(others, "http://"+o.http+"/ledger")
+				}
+			}
+			n.ampoule(policy...)
+			p.witnesses = strings.Join(others, ",")
+		}
+	}
 	own, err := comet.ReadIdentity(filepath.Join(n.dir, "own"))
 	if err != nil {
 		t.Fatal(err)
@@ -144,8 +157,8 @@ func freeAddress(t *testing.T) string {
 
 func (n *network) start(p *process) {
 	n.t.Helper()
-	p.cmd = n.command("serve", "--set", "listen=127.0.0.1:0", "--set", "log.level=error",
-		"--set", "ledger.dir="+p.name, "--set", "ledger.listen="+p.address, "--set", "ledger.peers="+p.peers)
+	p.cmd = n.command("serve", "--set", "listen="+p.http, "--set", "log.level=error",
+		"--set", "ledger.dir="+p.name, "--set", "ledger.listen="+p.address, "--set", "ledger.peers="+p.peers, "--set", "ledger.witnesses="+p.witnesses)
 	p.cmd.Stderr = n.t.Output()
 	if err := p.cmd.Start(); err != nil {
 		n.t.Fatal(err)
@@ -238,15 +251,7 @@ func (n *network) agree(nodes ...*process) {
 func (n *network) decide(p state.Proposal, voters ...int) {
 	n.t.Helper()
 	first := n.members[0]
-	signers := []crypto.Signer{first.key}
-	if p, ok := p.(*state.Membership); ok {
-		for _, m := range n.members {
-			if m.Member.OID == p.Member.OID {
-				signers = append(signers, m.key, m.root) // whoever is taken in signs for its keys
-			}
-		}
-	}
-	propose := n.make(first.Member.OID, &state.Propose{Proposal: p}, signers...)
+	propose := n.make(first.Member.OID, &state.Propose{Proposal: p}, first.key)
 	txs := [][]byte{propose}
 	tx, err := state.ParseTx(propose)
 	if err != nil {
@@ -306,9 +311,9 @@ func TestGrowth(t *testing.T) {
 		set = append(set, m.Validator)
 	}
 	n.decide(&trust)
-	n.decide(&state.Membership{Action: state.Admit, Member: n.members[1].Member})
-	n.decide(&state.Membership{Action: state.Admit, Member: n.members[2].Member}, 1)
-	n.decide(&state.Membership{Action: state.Admit, Member: n.members[3].Member}, 1, 2)
+	n.decide(&state.Membership{Action: state.Admit, Statement: n.members[1].signed})
+	n.decide(&state.Membership{Action: state.Admit, Statement: n.members[2].signed}, 1)
+	n.decide(&state.Membership{Action: state.Admit, Statement: n.members[3].signed}, 1, 2)
 	n.decide(&set, 1, 2)
 	voting := 0
 	n.own.Read(func(s *state.State) { voting = len(s.Validators()) })
@@ -340,4 +345,87 @@ func TestGrowth(t *testing.T) {
 	if out := n.ampoule("node", "replay", "exported"); !strings.Contains(out, "the same") {
 		t.Error(out)
 	}
+}
+
+// TestAdmission: four members take a fifth in, by the commands alone and by what it
+// has given to them: its authority, its statement. Its node then votes, and is needed.
+func TestAdmission(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five processes")
+	}
+	t.Parallel()
+	n := newNetwork(t, 5, 4)
+	fifth := n.members[4]
+	as := func(member int, args ...string) string {
+		t.Helper()
+		p := n.nodes[member]
+		return n.ampoule(append([]string{"node"}, append(args, "--notary", "http://"+n.nodes[0].http, "--unencrypted", "--wait", "--json",
+			"--member", n.members[member].Member.OID.String(), "--key", filepath.Join(p.name, memberKey))...)...)
+	}
+	ready := func(p *process) {
+		for range 300 {
+			if r, err := http.Get("http://" + p.http + "/v1/ledger/status"); err == nil {
+				status := struct {
+					CatchingUp bool `json:"catching_up"`
+				}{true}
+				err := json.NewDecoder(r.Body).Decode(&status)
+				if r.Body.Close(); err == nil && !status.CatchingUp {
+					return
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Fatalf("%s is not ready", p.name)
+	}
+	decide := func(voters int, args ...string) {
+		t.Helper()
+		var proposed shownSubmitted
+		if err := json.Unmarshal([]byte(as(0, append([]string{"propose"}, args...)...)), &proposed); err != nil {
+			t.Fatal(err)
+		}
+		if !proposed.Cosigned || proposed.What != "gov.propose" {
+			t.Fatalf("proposed: %+v", proposed)
+		}
+		for i := 1; i < voters; i++ {
+			as(i, "vote", proposed.ID, "yes")
+		}
+	}
+	for _, p := range n.nodes[:4] {
+		ready(p)
+	}
+	// What was changed on its way is refused before anything is handed in.
+	bad := append([]byte{}, fifth.signed...)
+	bad[len(bad)-1] ^= 1
+	if err := os.WriteFile(filepath.Join(n.dir, "bad"), bad, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	statement := filepath.Join("n4", statementFile)
+	for reason, args := range map[string][]string{
+		"bad-signature":         {"admit", "bad"},
+		"not-in-the-trust-list": {"admit", statement},
+		"not-registered":        {"validators", statement},
+	} {
+		out, err := n.command(append([]string{"node", "propose"}, append(args, "--notary", "http://"+n.nodes[0].http, "--unencrypted",
+			"--member", n.members[0].Member.OID.String(), "--key", filepath.Join("n0", memberKey))...)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), reason) {
+			t.Errorf("%v: %s, want %s", args, out, reason)
+		}
+	}
+	decide(3, "trust", fifth.Member.Code+"="+filepath.Join("n4", scaFile))
+	decide(3, "admit", statement)
+	decide(4, "validators", statement)
+	voting := 0
+	for range 100 {
+		if n.own.Read(func(s *state.State) { voting = len(s.Validators()) }); voting == 5 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if voting != 5 {
+		t.Fatalf("%d nodes vote", voting)
+	}
+	// Four of five must agree now: without one of the founders, not without the fifth.
+	n.kill(n.nodes[3])
+	n.ampoule("node", "issuer", "n4", "--notary", "http://"+n.nodes[0].http, "--unencrypted")
+	n.agree(n.nodes[0], n.nodes[1], n.nodes[2], n.nodes[4])
 }

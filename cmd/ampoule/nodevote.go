@@ -185,7 +185,7 @@ func (c *proposeMember) send(t terminal, action uint64) error {
 	if err != nil {
 		return usageError("%s: %w", c.OID, err)
 	}
-	return c.memberFlags.send(t, &state.Propose{Proposal: &state.Membership{Action: action, Member: state.Member{OID: oid}}})
+	return c.memberFlags.send(t, &state.Propose{Proposal: &state.Membership{Action: action, OID: oid}})
 }
 
 type proposeAdmitCmd struct {
@@ -194,23 +194,24 @@ type proposeAdmitCmd struct {
 }
 
 func (c *proposeAdmitCmd) Run(t terminal) error {
-	s, err := readStatement(c.Statement)
+	s, data, err := readStatement(c.Statement)
 	if err != nil {
 		return err
 	}
-	return c.send(t, &state.Propose{Proposal: &state.Membership{Action: state.Admit, Member: s.Member}})
+	return c.send(t, &state.Propose{Proposal: &state.Membership{Action: state.Admit, OID: s.Member.OID, Statement: data}})
 }
 
-func readStatement(file string) (*state.Statement, error) {
+// readStatement reads a member's statement, and returns its bytes as well.
+func readStatement(file string) (*state.Statement, []byte, error) {
 	data, err := readInput(file, nil)
 	if err != nil {
-		return nil, exitError{exitUsage, err}
+		return nil, nil, exitError{exitUsage, err}
 	}
 	s, err := state.ParseStatement(data)
 	if err != nil {
-		return nil, usageError("%s: %w", file, err)
+		return nil, nil, usageError("%s: %w", file, err)
 	}
-	return s, nil
+	return s, data, nil
 }
 
 type proposeTrustCmd struct {
@@ -262,7 +263,7 @@ func (c *proposeValidatorsCmd) Run(t terminal) error {
 	for _, text := range c.Change {
 		name, rest, ok := strings.Cut(text, "=")
 		if !ok {
-			s, err := readStatement(text)
+			s, _, err := readStatement(text)
 			if err != nil {
 				return err
 			}
@@ -413,7 +414,7 @@ func (c *nodeLeaveCmd) Run(t terminal) error {
 	if err != nil {
 		return usageError("--member: %w", err)
 	}
-	return c.send(t, &state.Propose{Proposal: &state.Membership{Action: state.RemoveMember, Member: state.Member{OID: oid}}})
+	return c.send(t, &state.Propose{Proposal: &state.Membership{Action: state.RemoveMember, OID: oid}})
 }
 
 type nodeSuspendCmd struct {

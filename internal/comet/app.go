@@ -29,7 +29,9 @@ type app struct {
 	chain tlog.Hash // of the genesis
 	disk  *disk
 	log   *tiles.Log
+	shelf shelf  // of snapshots
 	self  string // key with which this node votes
+	keep  uint64 // blocks; zero: all
 
 	// What follows is guarded: the state, and what waits on it. Blocks are computed
 	// under it, too, since that shares what was found out about signatures.
@@ -43,6 +45,7 @@ type app struct {
 	// Only the engine's consensus uses these.
 	draft *state.Draft
 	guard guard
+	base  func() int64 // height of the oldest block
 
 	starting atomic.Bool // blocks are replayed, whose errors end the start
 	stuck    atomic.Bool // a call of the engine waits for ever
@@ -62,6 +65,9 @@ func openApp(ctx context.Context, dir string, genesis []byte, self string) (_ *a
 			err = errors.Join(err, a.disk.close())
 		}
 	}()
+	if a.shelf, err = openShelf(dir); err != nil {
+		return nil, err
+	}
 	// Step 1: where the state stands.
 	fresh, err := state.New(genesis)
 	if err != nil {
@@ -83,7 +89,7 @@ func openApp(ctx context.Context, dir string, genesis []byte, self string) (_ *a
 		for key, row := range fresh.Rows() {
 			rows = append(rows, state.Change{Key: key, Row: row})
 		}
-		if err := a.disk.save(ctx, rows, fresh.AppHash(), 0, [][]byte{genesis}); err != nil {
+		if err := a.disk.save(ctx, rows, fresh.AppHash(), 0, []tlog.Hash{tlog.LeafHash(genesis)}); err != nil {
 			return nil, err
 		}
 		a.state = fresh
@@ -162,7 +168,7 @@ func (a *app) InitChain(_ context.Context, r *abci.RequestInitChain) (*abci.Resp
 	if err := json.Unmarshal(r.AppStateBytes, &genesis); err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	if r.ChainId != chainID(genesis) || a.state.Height() != 0 {
+	if r.ChainId != ChainID(genesis) || a.state.Height() != 0 {
 		return nil, fmt.Errorf("genesis: %w", ErrOtherChain)
 	}
 	hash := a.state.AppHash()
@@ -284,17 +290,55 @@ func (a *app) Commit(ctx context.Context, _ *abci.RequestCommit) (*abci.Response
 	out, first := a.draft.Outcome, a.log.Size()
 	err := a.log.Append(out.Entries)
 	if err == nil {
-		err = a.disk.save(ctx, out.Changes, a.draft.After.AppHash(), first, out.Entries)
+		leaves := make([]tlog.Hash, len(out.Entries))
+		for i, e := range out.Entries {
+			leaves[i] = tlog.LeafHash(e)
+		}
+		err = a.disk.save(ctx, out.Changes, a.draft.After.AppHash(), first, leaves)
 	}
 	if err != nil {
 		return nil, a.stop(err)
 	}
 	a.mu.Lock()
 	a.draft.Take()
+	height := a.state.Height()
+	if height%a.state.Params().EpochBlocks == 0 {
+		err = a.shelf.put(a.state)
+	}
 	a.stand()
 	a.mu.Unlock()
 	a.draft = nil
-	return &abci.ResponseCommit{}, nil
+	if err != nil {
+		return nil, a.stop(fmt.Errorf("ledger: snapshot: %w", err))
+	}
+	retain, err := a.retain(height)
+	if err != nil {
+		return nil, a.stop(fmt.Errorf("ledger: snapshot: %w", err))
+	}
+	return &abci.ResponseCommit{RetainHeight: retain}, nil
+}
+
+// pruneAtOnce bounds how many blocks go at one commit, which waits for it.
+const pruneAtOnce = 1000
+
+// retain is the height of the oldest block that is kept; zero: all stay. Those from
+// the oldest snapshot on stay in any case: who joins by it needs them. The engine
+// keeps headers, commits and validators as long as they can be evidence against
+// somebody.
+func (a *app) retain(height uint64) (int64, error) {
+	if a.keep == 0 || a.base == nil || height <= a.keep {
+		return 0, nil
+	}
+	snapshots, err := a.shelf.heights()
+	if err != nil || len(snapshots) == 0 {
+		return 0, err
+	}
+	base := a.base()
+	oldest := min(int64(min(height-a.keep+1, snapshots[0])), base+pruneAtOnce)
+	if oldest <= base {
+		return 0, nil
+	}
+	return oldest, nil
 }
 
 func validatorUpdate(v state.ValidatorUpdate) (abci.ValidatorUpdate, error) {

@@ -8,6 +8,8 @@
 //	guard.go     signatures of the node's key that the node does not know of
 //	log.go       what the engine logs
 //	history.go   blocks read again
+//	snapshot.go  what others join by
+//	join.go      joining by it
 //
 // What is durable when: the engine keeps a block before it is applied. At its commit
 // the log is synced first, then rows and leaf index in one transaction, then it is
@@ -15,6 +17,7 @@
 package comet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +35,7 @@ import (
 	"github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/proxy"
+	sm "github.com/cometbft/cometbft/state"
 	"github.com/cometbft/cometbft/types"
 
 	"ampoule/format"
@@ -64,17 +68,22 @@ type Options struct {
 	Dir    string
 	Listen string   // host:port; a node without peers does not listen
 	Peers  []string // ID@host:port
+	Keep   uint64   // blocks that are kept at least; zero: all
 	Log    *slog.Logger
 }
 
 // Node is a running node. It is a [notary.Replica].
 type Node struct {
-	app   *app
-	node  *node.Node
-	quiet atomic.Bool
+	app    *app
+	node   *node.Node
+	states sm.Store // of the engine
+	quiet  atomic.Bool
 }
 
-var _ notary.Replica = (*Node)(nil)
+var (
+	_ notary.Replica = (*Node)(nil)
+	_ notary.Origin  = (*Node)(nil)
+)
 
 // Start starts the node in a folder. The blocks that were decided and not applied
 // before it was stopped are applied first.
@@ -120,6 +129,12 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	store := n.node.BlockStore()
+	n.app.keep, n.app.base = o.Keep, store.Base
+	env, err := n.node.ConfigureRPC() // it lends the engine's stores, and opens no door
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	n.states = env.StateStore
 	if err := n.app.guard.checkStored(store.LoadSeenCommit(store.Height())); err != nil {
 		n.quiet.Store(true)
 		n.node.OnStop()
@@ -143,7 +158,7 @@ func newEngine(ctx context.Context, config *cmtconfig.Config, k *nodeKeys, a *ap
 		}
 	}()
 	return node.NewNodeWithContext(ctx, config, k.validator, k.node, proxy.NewConnSyncLocalClientCreator(a),
-		func() (*types.GenesisDoc, error) { return doc, nil }, cmtconfig.DefaultDBProvider, node.DefaultMetricsProvider(config.Instrumentation), log)
+		func() (*types.GenesisDoc, error) { return doc, nil }, openStores(), node.DefaultMetricsProvider(config.Instrumentation), log)
 }
 
 // The pace of a node that is alone: it waits for nobody, but after a stop in the
@@ -229,6 +244,7 @@ func (n *Node) Submit(ctx context.Context, tx []byte) error {
 		return ErrCatchingUp
 	}
 	answer := make(chan error, 1)
+	tx = bytes.Clone(tx) // it waits here longer than the caller lends it
 	go func() {
 		err := n.node.Mempool().CheckTx(tx, func(r *abci.ResponseCheckTx) {
 			if r.Code == abci.CodeTypeOK {

@@ -98,7 +98,7 @@ func (d *disk) load(ctx context.Context) (*state.State, error) {
 }
 
 // save writes what a block has changed. The leaves are those from index first on.
-func (d *disk) save(ctx context.Context, changes []state.Change, app tlog.Hash, first uint64, entries [][]byte) error {
+func (d *disk) save(ctx context.Context, changes []state.Change, app tlog.Hash, first uint64, leaves []tlog.Hash) error {
 	tx, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -143,8 +143,7 @@ func (d *disk) save(ctx context.Context, changes []state.Change, app tlog.Hash, 
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	for i, e := range entries {
-		hash := tlog.LeafHash(e)
+	for i, hash := range leaves {
 		if _, err := leaf.ExecContext(ctx, hash[:], int64(first)+int64(i)); err != nil {
 			return fmt.Errorf("state: leaf %d: %w", first+uint64(i), err)
 		}

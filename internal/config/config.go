@@ -145,6 +145,10 @@ type Config struct {
 		// No others are talked to. A node without peers is alone, and listens to nobody.
 		Listen string   `toml:"listen" default:"127.0.0.1:26656"`
 		Peers  []string `toml:"peers"`
+		// Keep is how many of the newest blocks are kept; 0: all. Those since the last
+		// snapshots stay in any case, and the log always does. Without all blocks
+		// `ampoule node replay` and `export` have nothing to begin with.
+		Keep uint64 `toml:"keep"`
 		// Witnesses are asked to cosign each checkpoint, by C2SP tlog-witness: the addresses
 		// of other nodes of the federation, and of witnesses outside it.
 		Witnesses []string `toml:"witnesses"`

@@ -423,6 +423,7 @@ func (s *server) describeLedger(api huma.API) {
 		}
 		return &file{"no-cache", "text/plain; charset=utf-8", "*", data}, nil
 	})
+	s.describeOrigin(api)
 	register(api, at("ledgerReceipt", "/receipts/{root}", "The notary's signature over the root of a batch that is logged and cosigned", 404, 422, 503), func(ctx context.Context, r *struct {
 		Root string `path:"root" maxLength:"64"`
 	}) (*body[rootSignatureBody], error) {
@@ -453,6 +454,49 @@ func (s *server) describeLedger(api huma.API) {
 		}
 		return out, nil
 	})
+}
+
+// describeOrigin registers what other nodes join by. None of it is believed.
+func (s *server) describeOrigin(api huma.API) {
+	from, ok := s.Ledger.Replica.(notary.Origin)
+	if !ok {
+		return
+	}
+	type list struct {
+		CacheControl string   `header:"Cache-Control"`
+		Body         []uint64 `doc:"Heights, ascending"`
+	}
+	type file struct {
+		CacheControl string `header:"Cache-Control"`
+		ContentType  string `header:"Content-Type"`
+		Body         []byte
+	}
+	type height struct {
+		Height uint64 `path:"height" maximum:"9007199254740991"`
+	}
+	give := func(id, path, summary, kind string, read func(uint64) ([]byte, error)) {
+		register(api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/v1/ledger" + path, Summary: summary, Errors: []int{404, 503},
+			Tags: []string{"ledger"}, Responses: fileResponse(kind)}, func(_ context.Context, r *height) (*file, error) {
+			data, err := read(r.Height)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, problemNotLogged
+			}
+			if err != nil {
+				return nil, s.ledgerProblem(err)
+			}
+			return &file{"no-cache", kind, data}, nil
+		})
+	}
+	register(api, huma.Operation{OperationID: "ledgerSnapshots", Method: http.MethodGet, Path: "/v1/ledger/snapshots",
+		Summary: "List the heights of which there is a snapshot", Errors: []int{503}, Tags: []string{"ledger"}}, func(context.Context, *struct{}) (*list, error) {
+		all, err := from.Snapshots()
+		if err != nil {
+			return nil, s.ledgerProblem(err)
+		}
+		return &list{"no-cache", append([]uint64{}, all...)}, nil
+	})
+	give("ledgerSnapshot", "/snapshots/{height}", "The rows of the ledger at the end of an epoch", "application/cbor", from.Snapshot)
+	give("ledgerBlock", "/blocks/{height}", "Header, commit and validators of a block, in the encoding of the engine", "application/protobuf", from.Block)
 }
 
 func proposalOf(b *state.Ballots) proposalBody {

@@ -78,9 +78,10 @@ func (b *Propose) read(r *reader) {
 	r.close(in)
 }
 
-func (b *Propose) newKeys() []Key {
-	if m, ok := b.Proposal.(*Membership); ok && m.Action == Admit {
-		return append(slices.Clone(m.Member.Keys), m.Member.Root)
+// statement is what the proposal rests on, besides who proposes it.
+func (b *Propose) statement() *openedStatement {
+	if m, ok := b.Proposal.(*Membership); ok {
+		return m.opened
 	}
 	return nil
 }
@@ -372,10 +373,16 @@ const (
 
 // Membership admits a member, removes, suspends or resumes it.
 //
-//	membership = [action: 1, member] / [action: 2..4, ~oid]
+//	membership = [action: 1, statement: bstr] / [action: 2..4, ~oid]
+//
+// Who is admitted has signed its [Statement] with all its keys; the proposer alone
+// signs the transaction. The validator that the statement names is not taken in by it.
 type Membership struct {
-	Action uint64
-	Member Member // all of it where it is admitted, else the OID
+	Action    uint64
+	OID       OID    // of the member; that of an admission stands in the statement
+	Statement []byte // of who is admitted, else nil
+
+	opened *openedStatement
 }
 
 func (*Membership) about() uint64 { return AboutMember }
@@ -383,25 +390,34 @@ func (*Membership) about() uint64 { return AboutMember }
 func (p *Membership) append(dst []byte) []byte {
 	dst = appendNum(cbor.AppendArray(dst, 2), p.Action)
 	if p.Action == Admit {
-		return appendMember(dst, p.Member)
+		return cbor.AppendBytes(dst, p.Statement)
 	}
-	return appendOID(dst, p.Member.OID)
+	return appendOID(dst, p.OID)
 }
 
 func (p *Membership) read(r *reader) {
-	if p.Action = r.number(Admit, ResumeMember); p.Action == Admit {
-		p.Member = readMember(r)
-	} else {
-		p.Member.OID = r.oid()
+	if p.Action = r.number(Admit, ResumeMember); p.Action != Admit {
+		p.OID = r.oid()
+		return
 	}
+	data := r.bytes()
+	if r.err != nil {
+		return
+	}
+	var err error
+	if p.opened, err = openStatement([]byte(data)); err != nil {
+		r.fail("statement", err)
+		return
+	}
+	p.OID, p.Statement = p.opened.Member.OID, []byte(data)
 }
 
 func (p *Membership) carryOut(x *run) error {
 	if p.Action == Admit {
-		return x.admit(p.Member)
+		return x.admit(p.opened.Member)
 	}
 	var m member
-	key := "m/" + string(p.Member.OID)
+	key := "m/" + string(p.OID)
 	if !load(x.t, key, &m) {
 		return ErrUnknown
 	}
@@ -414,7 +430,7 @@ func (p *Membership) carryOut(x *run) error {
 			x.endKey(kid)
 		}
 		m.Status, m.Keys = gone, nil
-		enlist(x.t, "m/", string(p.Member.OID), false)
+		enlist(x.t, "m/", string(p.OID), false)
 	case SuspendMember:
 		if m.Status != active {
 			return ErrStage
@@ -430,7 +446,7 @@ func (p *Membership) carryOut(x *run) error {
 		m.Status = active
 	}
 	save(x.t, key, &m)
-	return x.withdraw(p.Member.OID)
+	return x.withdraw(p.OID)
 }
 
 // withdraw takes the validator from a member that is not in force, and refuses

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"ampoule/format/cbor"
 	"ampoule/format/cose"
 )
 
@@ -105,13 +106,19 @@ func out(size uint64, root string) *Anchor {
 
 func in(size uint64, root string) *Anchor { a := out(size, root); a.In = true; return a }
 
-// admission proposes country n, and who has to sign it besides the proposer.
-func admission(n int) (*Propose, []crypto.Signer) {
-	return &Propose{&Membership{Action: Admit, Member: country(n)}}, by(online(n), ml(fmt.Sprint("root ", n)), online(0))
+// admission proposes country n, under its own statement.
+func admission(n int) *Propose {
+	return admit(country(n), online(n), root(n))
 }
 
+func admit(m Member, signers ...crypto.Signer) *Propose {
+	return &Propose{&Membership{Action: Admit, OID: m.OID, Statement: statement(m, signers...)}}
+}
+
+func root(n int) crypto.Signer { return ml(fmt.Sprint("root ", n)) }
+
 func act(action uint64, n int) *Propose {
-	return &Propose{&Membership{Action: action, Member: Member{OID: country(n).OID}}}
+	return &Propose{&Membership{Action: action, OID: country(n).OID}}
 }
 
 func changed(change func(p *Params)) *Propose {
@@ -131,8 +138,6 @@ func attempts() []attempt {
 		}
 		return b
 	}
-	admit5, admit5By := admission(5)
-	admit8, admit8By := admission(8)
 	suspend := func(k *kit) { k.must(m0, &Suspend{Issuer, issuerOID}, online(0)) }
 	revoke := func(k *kit) { k.must(m0, &Revoke{Issuer, issuerOID}, online(0)) }
 	proposed := func(k *kit) { k.must(m0, agreed(), online(0)) }
@@ -290,19 +295,39 @@ func attempts() []attempt {
 		{"dsa.revoke twice", ErrRevoked, func(k *kit) { inForce(k); k.must(m0, &AgreementRevoke{agreementHash}, online(0)) }, verifierOID, &AgreementRevoke{agreementHash}, by(verifier), nil},
 		{"dsa.revoke by another", ErrParty, inForce, m1, &AgreementRevoke{agreementHash}, by(online(1)), nil},
 
-		{"gov.propose a member", nil, nil, m0, admit5, admit5By, nil},
-		{"gov.propose a member that is not in the trust list", ErrNotTrusted, nil, m0, admit8, admit8By, nil},
-		{"gov.propose a member that has not signed", ErrPossession, nil, m0, admit5, by(online(0)), nil},
+		{"gov.propose a member", nil, nil, m0, admission(5), by(online(0)), nil},
+		{"gov.propose a member that is not in the trust list", ErrNotTrusted, nil, m0, admission(8), by(online(0)), nil},
+		{"gov.propose a member whose root key has not signed", ErrPossession, nil, m0, admit(country(5), online(5)), by(online(0)), nil},
+		{"gov.propose a member for which another has signed", ErrPossession, nil, m0, admit(country(5), online(0), root(5)), by(online(0)), nil},
+		{"gov.propose a member with a signature more", ErrPossession, nil, m0, admit(country(5), online(5), root(5), online(0)), by(online(0)), nil},
+		{"gov.propose a member of which a signature is another", cose.ErrSignature, nil, m0, func() Body {
+			b := admission(5)
+			at := b.Proposal.(*Membership).Statement
+			at[len(at)-1] ^= 1
+			return b
+		}(), by(online(0)), nil},
+		{"gov.propose a member without its statement", cbor.ErrMalformed, nil, m0, &Propose{&Membership{Action: Admit}}, by(online(0)), nil},
+		{"gov.propose a member by its own key", ErrKeyUnknown, nil, m0, admission(5), by(online(5)), nil},
+		{"gov.propose a member with the key of another", ErrKeyKnown, nil, m0, func() Body {
+			m := country(5)
+			m.Keys = keys(online(1))
+			return admit(m, online(1), root(5))
+		}(), by(online(0)), nil},
+		{"gov.propose a member with the root key of another", ErrKeyKnown, nil, m0, func() Body {
+			m := country(5)
+			m.Root = key(root(1))
+			return admit(m, online(5), root(1))
+		}(), by(online(0)), nil},
 		{"gov.propose a member under another SCA", ErrNotTrusted, nil, m0, func() Body {
 			m := country(5)
 			m.SCA = hash("another sca")
-			return &Propose{&Membership{Action: Admit, Member: m}}
-		}(), admit5By, nil},
+			return admit(m, online(5), root(5))
+		}(), by(online(0)), nil},
 		{"gov.propose a member that is one", ErrExists, nil, m0, func() Body {
 			m := country(5)
 			m.OID = m1
-			return &Propose{&Membership{Action: Admit, Member: m}}
-		}(), admit5By, nil},
+			return admit(m, online(5), root(5))
+		}(), by(online(0)), nil},
 		{"gov.propose to remove", nil, nil, m0, act(RemoveMember, 4), by(online(0)), nil},
 		{"gov.propose to suspend", nil, nil, m0, act(SuspendMember, 4), by(online(0)), nil},
 		{"gov.propose to resume who is there", ErrStage, nil, m0, act(ResumeMember, 4), by(online(0)), nil},
@@ -401,9 +426,9 @@ func attempts() []attempt {
 			k.must(m0, &Rotate{Issuer, issuerOID, []Hash{key(issuer).KID}, keys(ed("new")), false}, online(0), ed("new"))
 		}, issuerOID, batch(), by(issuer), nil},
 		{"out of its period", ErrActorPeriod, func(k *kit) { k.time += 2 * 86400; k.block() }, issuerOID, batch(), by(issuer), nil},
-		{"without its sponsor", ErrSponsor, func(k *kit) { k.vote(&Membership{Action: SuspendMember, Member: Member{OID: m0}}, 4) }, issuerOID, batch(), by(issuer), nil},
-		{"a suspended member", ErrActorSuspended, func(k *kit) { k.vote(&Membership{Action: SuspendMember, Member: Member{OID: m0}}, 4) }, m0, &Suspend{Issuer, issuerOID}, by(online(0)), nil},
-		{"a removed member", ErrActorRevoked, func(k *kit) { k.vote(&Membership{Action: RemoveMember, Member: Member{OID: m0}}, 4) }, m0, &Suspend{Issuer, issuerOID}, by(online(0)), nil},
+		{"without its sponsor", ErrSponsor, func(k *kit) { k.vote(&Membership{Action: SuspendMember, OID: m0}, 4) }, issuerOID, batch(), by(issuer), nil},
+		{"a suspended member", ErrActorSuspended, func(k *kit) { k.vote(&Membership{Action: SuspendMember, OID: m0}, 4) }, m0, &Suspend{Issuer, issuerOID}, by(online(0)), nil},
+		{"a removed member", ErrActorRevoked, func(k *kit) { k.vote(&Membership{Action: RemoveMember, OID: m0}, 4) }, m0, &Suspend{Issuer, issuerOID}, by(online(0)), nil},
 		{"a closed proposal", ErrClosed, func(k *kit) {
 			vote(k)
 			k.must(m1, &Vote{voted, true}, online(1))

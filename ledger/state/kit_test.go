@@ -96,6 +96,17 @@ func country(n int) Member {
 	}
 }
 
+// statement is what a member would be admitted by, under the given keys.
+func statement(m Member, signers ...crypto.Signer) []byte {
+	s := &Statement{Member: m, Validator: validator(0, 1)}
+	s.Validator.Member = m.OID
+	data, err := s.Sign(rand.Reader, signers...)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
 func participant(n int) Participant {
 	m := country(n)
 	return Participant{m.Code, []Hash{m.SCA}}
@@ -257,10 +268,10 @@ func foreignLedger() ForeignLedger {
 }
 
 // vote proposes as the first member, and has so many say yes in all.
-func (k *kit) vote(p Proposal, yes int, more ...crypto.Signer) (proposal Hash) {
+func (k *kit) vote(p Proposal, yes int) (proposal Hash) {
 	k.t.Helper()
 	tx := k.tx(member0(), &Propose{p})
-	data := k.sign(tx, append(more, online(0))...)
+	data := k.sign(tx, online(0))
 	if reason := k.send(data); reason != "" {
 		k.t.Fatalf("proposing: %s", reason)
 	}

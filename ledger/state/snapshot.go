@@ -228,6 +228,21 @@ func stateLeaf(t *table, height, time uint64, registry Hash) []byte {
 	return l.encode()
 }
 
+// EpochLeaf is the leaf with which the block of the state has ended an epoch, computed
+// from the rows. Who finds it in a log that is cosigned knows that the rows are those
+// of the ledger. [ErrSnapshot]: the state is not one at the end of an epoch.
+func (s *State) EpochLeaf() ([]byte, error) {
+	h := s.head()
+	root, err := registryRoot(s.rows)
+	if err != nil {
+		return nil, err
+	}
+	if h.Changes != (Hash{}) || h.Registry != root {
+		return nil, fmt.Errorf("ledger: height %d ends no epoch: %w", h.Height, ErrSnapshot)
+	}
+	return stateLeaf(s.rows, h.Height, h.Time, root), nil
+}
+
 const leafName = "ampoule ledger state"
 
 func (l *Leaf) encode() []byte {

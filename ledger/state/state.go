@@ -574,6 +574,11 @@ func (x *run) checkSignatures() error {
 			return err
 		}
 	}
+	if s := tx.statement(); s != nil {
+		if err := s.verify(); err != nil {
+			return err
+		}
+	}
 	if len(x.s.good) >= maxRememberedGood {
 		clear(x.s.good)
 	}

@@ -207,8 +207,7 @@ func TestGenesis(t *testing.T) {
 
 func TestMembership(t *testing.T) {
 	k := ready(t)
-	admit, _ := admission(5)
-	k.vote(admit.Proposal, 3, online(5), ml("root 5"))
+	k.vote(admission(5).Proposal, 3)
 	if len(k.last.Decided) != 0 {
 		t.Fatal("three of five are not more than two thirds")
 	}
@@ -229,7 +228,7 @@ func TestMembership(t *testing.T) {
 		t.Fatalf("resumed: %q", got)
 	}
 	k.vote(&TrustChange{participant(5)}, 4)
-	k.vote(&Membership{Action: ResumeMember, Member: Member{OID: m5}}, 4)
+	k.vote(&Membership{Action: ResumeMember, OID: m5}, 4)
 	k.decided("passed")
 	k.must(id("3.5"), &Batch{Root: hash("r"), Class: 10, Schema: schemaOID, Issuer: id("3.5")}, ed("issuer 5"))
 }
@@ -305,8 +304,8 @@ func TestHalf(t *testing.T) {
 // when it passes.
 func TestOvertaken(t *testing.T) {
 	k := ready(t)
-	first := k.vote(&Membership{Action: SuspendMember, Member: Member{OID: country(4).OID}}, 3)
-	k.vote(&Membership{Action: SuspendMember, Member: Member{OID: country(4).OID}}, 4)
+	first := k.vote(&Membership{Action: SuspendMember, OID: country(4).OID}, 3)
+	k.vote(&Membership{Action: SuspendMember, OID: country(4).OID}, 4)
 	k.decided("passed")
 	// Three of four are more than two thirds, and the next vote counts them so.
 	k.must(country(3).OID, &Vote{first, true}, online(3))

@@ -3,6 +3,7 @@ package state
 import (
 	"crypto"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,12 +14,13 @@ import (
 
 // Statement is what somebody who would be a member tells the others: itself, and
 // the key with which its node would vote. It is given from hand to hand, for the
-// genesis or for a proposal, and does nothing by itself.
+// genesis or in a proposal, and does nothing by itself.
 //
 //	statement = [what: "ampoule ledger member", version: 1, member, validator]
 //
 // It is the payload of a COSE_Sign under the root key and every other key of the
-// member, in the form of a transaction's; so nobody states the key of another.
+// member, in the form of a transaction's, and under no others; so nobody states the
+// key of another. It is for no chain: whoever has it may propose the member anywhere.
 type Statement struct {
 	Member    Member
 	Validator Validator
@@ -52,6 +54,21 @@ func ParseStatement(data []byte) (*Statement, error) {
 }
 
 func parseStatement(data []byte) (*Statement, error) {
+	o, err := openStatement(data)
+	if err != nil {
+		return nil, err
+	}
+	return &o.Statement, o.verify()
+}
+
+// openedStatement is a statement that was read, and whose signatures were counted and
+// not yet checked.
+type openedStatement struct {
+	Statement
+	message *cose.MultiSign
+}
+
+func openStatement(data []byte) (*openedStatement, error) {
 	if len(data) > MaxTx {
 		return nil, ErrTooLarge
 	}
@@ -67,25 +84,34 @@ func parseStatement(data []byte) (*Statement, error) {
 		return nil, ErrForm
 	}
 	r.number(1, 1)
-	s := &Statement{Member: readMember(r), Validator: readValidator(r)}
+	o := &openedStatement{Statement{Member: readMember(r), Validator: readValidator(r)}, m}
 	if err := r.end(); err != nil {
 		return nil, err
 	}
-	if string(s.encode()) != m.Payload {
+	if string(o.encode()) != m.Payload {
 		return nil, ErrNotDeterministic
 	}
-	if s.Validator.Member != s.Member.OID {
+	if o.Validator.Member != o.Member.OID {
 		return nil, fmt.Errorf("the validator of another: %w", ErrForm)
 	}
-	keys := append(slices.Clone(s.Member.Keys), s.Member.Root)
+	if len(m.Signatures) != len(o.Member.Keys)+1 {
+		return nil, fmt.Errorf("%d signatures of %d keys: %w", len(m.Signatures), len(o.Member.Keys)+1, ErrPossession)
+	}
+	return o, nil
+}
+
+// verify checks the signature of each key that the member would have.
+func (o *openedStatement) verify() error {
+	keys := append(slices.Clone(o.Member.Keys), o.Member.Root)
 	public := make([]crypto.PublicKey, len(keys))
 	for i, k := range keys {
 		public[i] = k.Public
 	}
-	if len(m.Signatures) != len(keys) {
-		return nil, cose.ErrMissingSignature
+	err := o.message.Verify(public...)
+	if errors.Is(err, cose.ErrMissingSignature) {
+		return fmt.Errorf("%v: %w", err, ErrPossession)
 	}
-	return s, m.Verify(public...)
+	return err
 }
 
 // Digest is what two people compare before a statement is taken for that of a

@@ -6,8 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"testing"
-
-	"ampoule/format/cose"
 )
 
 func TestStatement(t *testing.T) {
@@ -41,10 +39,10 @@ func TestStatement(t *testing.T) {
 		{"too large", make([]byte, MaxTx+1), ErrTooLarge},
 		{"nothing", nil, nil},
 		{"a byte more", append(bytes.Clone(good), 0), nil},
-		{"without the root", made(as, own[0]), cose.ErrMissingSignature},
-		{"without the online key", made(as, own[1]), cose.ErrMissingSignature},
-		{"another beside", made(as, append(own, ed("stray"))...), cose.ErrMissingSignature},
-		{"another in place", made(as, ed("stray"), own[1]), cose.ErrMissingSignature},
+		{"without the root", made(as, own[0]), ErrPossession},
+		{"without the online key", made(as, own[1]), ErrPossession},
+		{"another beside", made(as, append(own, ed("stray"))...), ErrPossession},
+		{"another in place", made(as, ed("stray"), own[1]), ErrPossession},
 		{"the validator of another", made(func(s *Statement) { s.Validator.Member = country(2).OID }, own...), ErrForm},
 		{"a genesis", genesis(1, 1).Encode(), nil},
 	} {

@@ -140,12 +140,25 @@ const (
 	workBase      = 1
 	workSignature = 10
 	workKiB       = 1
-	maxTxWork     = workBase + 8*workSignature + MaxTx/1024*workKiB + workKiB
+	maxTxWork     = workBase + (8+maxKeys+1)*workSignature + MaxTx/1024*workKiB + workKiB
 )
 
-// Work is what a block is charged for the transaction.
+// Work is what a block is charged for the transaction. The signatures of a statement
+// in it count as its own.
 func (t *Tx) Work() uint64 {
-	return workBase + workSignature*uint64(len(t.signers)) + workKiB*uint64(t.size/1024+1)
+	n := len(t.signers)
+	if s := t.statement(); s != nil {
+		n += len(s.message.Signatures)
+	}
+	return workBase + workSignature*uint64(n) + workKiB*uint64(t.size/1024+1)
+}
+
+// statement is that of the member whom the transaction would admit, or nil.
+func (t *Tx) statement() *openedStatement {
+	if b, ok := t.Body.(*Propose); ok {
+		return b.statement()
+	}
+	return nil
 }
 
 // ID is the SHA-256 of the payload: it stays the same whoever signs it again.

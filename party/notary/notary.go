@@ -23,7 +23,8 @@ type Replica interface {
 	// Submit hands in a transaction. An error that is a [format.Defect] of
 	// ledger/state says that it was refused and why; another one, that it could not be
 	// handed in. Nil says that it waits for a block, no more: what waits is lost when
-	// the process ends. Whoever needs it logged submits it until Find has it.
+	// the process ends. Whoever needs it logged submits it until Find has it. The bytes
+	// are the caller's again when it returns.
 	Submit(ctx context.Context, tx []byte) error
 
 	// Head is where the replica stands. What it names is durable.
@@ -45,6 +46,21 @@ type Replica interface {
 
 	// Peers are the nodes that it is connected with.
 	Peers() []Peer
+}
+
+// Origin is a replica by which others can join without all blocks: by the rows at the
+// end of an epoch, and by the blocks that follow. What it gives proves itself to who
+// has a cosigned checkpoint, or proves nothing.
+type Origin interface {
+	// Snapshots are the heights of which it has the rows, ascending.
+	Snapshots() ([]uint64, error)
+
+	// Snapshot is a snapshot of ledger/state. [fs.ErrNotExist]: there is none.
+	Snapshot(height uint64) ([]byte, error)
+
+	// Block is what shows that a block was agreed on, in the encoding of the engine.
+	// [fs.ErrNotExist]: there is none yet, or it is gone.
+	Block(height uint64) ([]byte, error)
 }
 
 // Head is where a replica stands.
