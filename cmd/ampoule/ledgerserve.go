@@ -44,7 +44,7 @@ func startLedger(ctx context.Context, c *config.Config, log *slog.Logger) (*ledg
 	if err != nil {
 		return nil, err
 	}
-	node, err := comet.Start(ctx, comet.Options{Dir: c.Ledger.Dir, Listen: c.Ledger.Listen, Peers: c.Ledger.Peers, Keep: c.Ledger.Keep, Log: log})
+	node, err := comet.Start(ctx, comet.Options{Dir: c.Ledger.Dir, Listen: c.Ledger.Listen, Peers: c.Ledger.Peers, Keep: uint64(c.Ledger.Keep), Log: log})
 	if err != nil {
 		return nil, usageError("ledger.dir: %w", err)
 	}

@@ -148,7 +148,7 @@ type Config struct {
 		// Keep is how many of the newest blocks are kept; 0: all. Those since the last
 		// snapshots stay in any case, and the log always does. Without all blocks
 		// `ampoule node replay` and `export` have nothing to begin with.
-		Keep uint64 `toml:"keep"`
+		Keep int `toml:"keep" default:"0"`
 		// Witnesses are asked to cosign each checkpoint, by C2SP tlog-witness: the addresses
 		// of other nodes of the federation, and of witnesses outside it.
 		Witnesses []string `toml:"witnesses"`
@@ -337,6 +337,8 @@ func (c *Config) check() error {
 		return refuse("ledger.notary", "actor, key and policy belong to it: another's word alone proves nothing")
 	case c.Ledger.Notary != "" && c.Ledger.Dir != "":
 		return refuse("ledger.notary", "a server with a node of its own needs no other's")
+	case c.Ledger.Keep < 0:
+		return refuse("ledger.keep", "a number of blocks; 0 keeps all")
 	case c.HTTP.Rate < 0 || c.HTTP.Burst < 0 || c.HTTP.Rate > 0 && c.HTTP.Burst == 0:
 		return refuse("http", "rate and burst are numbers of requests")
 	case c.HTTP.Stop < 0 || c.HTTP.Stop > time.Hour:
