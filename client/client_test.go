@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -262,6 +263,70 @@ func TestDoors(t *testing.T) {
 	answer, err = w.AddCheckpoint(t.Context(), (&notary.Request{Old: 7, Checkpoint: note}).Encode())
 	if err != nil || answer.Status != 200 {
 		t.Errorf("%+v, %v", answer, err)
+	}
+}
+
+// TestHostile: what nobody's client sends has a named answer, and no file of the node
+// but those of the log is given away.
+func TestHostile(t *testing.T) {
+	b := newBed(t)
+	b.replica.Batch(t, 1)
+	if err := b.n.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const cose = "application/cose"
+	tx, add := "/v1/ledger/transactions", "/ledger/add-checkpoint"
+	large := strings.Repeat("x", state.MaxTx+1)
+	for _, tt := range []struct {
+		name, method, path, kind, body string
+		status                         int
+		part                           string
+	}{
+		{"another method", "PUT", "/ledger/checkpoint", "", "", 405, "method"},
+		{"another method", "DELETE", "/v1/ledger/entries/0", "", "", 405, "method"},
+		{"a method of nobody", "TRACE", "/ledger/tile/0/000.p/1", "", "", 405, "method"},
+		{"out of the folder", "GET", "/ledger/tile/%2e%2e/%2e%2e/keys/log.pem", "", "", 404, "not-found"},
+		{"a file beside the tiles", "GET", "/ledger/tile/0/000.p/3.tmp", "", "", 404, "not-found"},
+		{"a zero byte", "GET", "/ledger/tile/0/000%00", "", "", 404, "not-found"},
+		{"a tile of nothing", "GET", "/ledger/tile/0/000.p/0", "", "", 404, "not-found"},
+		{"a tile too wide", "GET", "/ledger/tile/0/000.p/256", "", "", 404, "not-found"},
+		{"a level too high", "GET", "/ledger/tile/64/000", "", "", 404, "not-found"},
+		{"an index too large", "GET", "/ledger/tile/0/x999/x999/x999/x999/x999/x999/x999/999", "", "", 404, "not-found"},
+		{"the folder", "GET", "/ledger/tile/", "", "", 404, "not-found"},
+		{"an index that is no number", "GET", "/v1/ledger/entries/0x1", "", "", 422, "invalid-request"},
+		{"an index too large", "GET", "/v1/ledger/entries/9223372036854775808", "", "", 422, "invalid-request"},
+		{"below nothing", "GET", "/v1/ledger/entries?before=-1", "", "", 422, "invalid-request"},
+		{"a hash too long", "GET", "/v1/ledger/proofs/" + strings.Repeat("a", 65), "", "", 422, "invalid-request"},
+		{"no text", "GET", "/v1/ledger/receipts/%ff%fe", "", "", 422, "invalid-request"},
+		{"an arc of 250 digits", "GET", "/v1/ledger/resolve/2." + strings.Repeat("9", 250), "", "", 422, "invalid-request"},
+		{"an identifier too long", "GET", "/v1/ledger/actors/" + strings.Repeat("1.", 200) + "1", "", "", 422, "invalid-request"},
+		{"a transaction too large", "POST", tx, cose, large, 413, "At most 64 KiB"},
+		{"no transaction", "POST", tx, cose, "", 400, "invalid-request"},
+		{"a text as a transaction", "POST", tx, cose, "hello", 422, "malformed"},
+		{"an array that never ends", "POST", tx, cose, "\x9b\xff\xff\xff\xff\xff\xff\xff\xff", 422, "malformed"},
+		{"two hundred arrays", "POST", tx, cose, strings.Repeat("\x81", 200), 422, "nesting-too-deep"},
+		{"no request", "POST", add, "", "", 400, "malformed-add-checkpoint"},
+		{"half a request", "POST", add, "", "old 0\n\n", 400, "malformed"},
+		{"a request too large", "POST", add, "", strings.Repeat("x", 1<<20), 413, "malformed-add-checkpoint"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := http.NewRequest(tt.method, b.url+tt.path, strings.NewReader(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.kind != "" {
+				r.Header.Set("Content-Type", tt.kind)
+			}
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			text, err := io.ReadAll(res.Body)
+			if err != nil || res.StatusCode != tt.status || !strings.Contains(string(text), tt.part) {
+				t.Errorf("%d %.300s, %v", res.StatusCode, text, err)
+			}
+		})
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,7 +49,8 @@ func newLedgerActor(c *config.Config) (*ledgerActor, error) {
 	a := new(ledgerActor)
 	name, files, policy, notaries := l.Actor, l.Key, l.Policy, l.NotaryKeys
 	if l.Dir != "" {
-		data, err := os.ReadFile(filepath.Join(l.Dir, "issuer.oid"))
+		id, key := issuerFiles(l.Dir)
+		data, err := os.ReadFile(id)
 		if errors.Is(err, fs.ErrNotExist) && name == "" {
 			return nil, nil // a node that has nothing of its own to be logged
 		}
@@ -59,10 +59,10 @@ func newLedgerActor(c *config.Config) (*ledgerActor, error) {
 		}
 		name = cmp.Or(name, strings.TrimSpace(string(data)))
 		if len(files) == 0 {
-			files = []string{filepath.Join(l.Dir, "keys", "issuer.pem")}
+			files = []string{key}
 		}
-		policy = cmp.Or(policy, filepath.Join(l.Dir, "policy"))
-		own, err := keys.Load(filepath.Join(l.Dir, "keys", "notary.pem"), lock)
+		policy = cmp.Or(policy, inFolder(l.Dir, notaryPolicy))
+		own, err := keys.Load(inFolder(l.Dir, notaryReceiptKey), lock)
 		if err == nil {
 			a.notaries = append(a.notaries, own.Signer.Public())
 		} else if !errors.Is(err, fs.ErrNotExist) {

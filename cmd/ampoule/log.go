@@ -214,11 +214,8 @@ func (f *entryFlags) leaf(t terminal) (tlog.Hash, bool, error) {
 		}
 		return tlog.LeafHash(data), true, nil
 	case f.Leaf != "":
-		data, err := hex.DecodeString(f.Leaf)
-		if err != nil || len(data) != tlog.HashSize {
-			return tlog.Hash{}, false, usageError("--leaf: 64 hexadecimal digits")
-		}
-		return tlog.Hash(data), true, nil
+		leaf, err := hashFlag("--leaf", f.Leaf)
+		return leaf, err == nil, err
 	}
 	return tlog.Hash{}, false, nil
 }

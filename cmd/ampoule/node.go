@@ -46,13 +46,12 @@ type nodeCmd struct {
 	nodeVoteCmds
 }
 
-// The keys of a member, in the folder of its node. The engine has its own.
+// The keys of a member, in the folder of its node. The engine has its own, and the
+// notary its own.
 const (
 	memberKey     = "keys/member.pem"
 	memberRoot    = "keys/root.pem" // to be taken off the machine
 	memberSCA     = "keys/sca.pem"  // of a demonstration only
-	logKey        = "keys/log.pem"
-	notaryKey     = "keys/notary.pem"
 	statementFile = "member.statement"
 	keysFile      = "member.keys" // public keys of the notary
 	scaFile       = "sca.crt"
@@ -110,7 +109,7 @@ func (c *nodeInitCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	for name, key := range map[string]*keys.Key{memberKey: {Signer: member}, memberRoot: {Signer: root}, logKey: {Signer: signsLog}, notaryKey: {Signer: signsRoots}, memberSCA: made} {
+	for name, key := range map[string]*keys.Key{memberKey: {Signer: member}, memberRoot: {Signer: root}, notaryLogKey: {Signer: signsLog}, notaryReceiptKey: {Signer: signsRoots}, memberSCA: made} {
 		if key != nil {
 			if err := keys.Save(filepath.Join(c.Dir, name), key, lock); err != nil {
 				return err

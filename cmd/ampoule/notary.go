@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
@@ -42,7 +41,7 @@ type openedNotary struct {
 // is made where there is none. A node that is alone gets a policy, which asks for
 // its own cosigner; of several, the members agree on one.
 func openNotary(dir string, lock keys.Lock, r notary.Replica, witnesses []string, log *slog.Logger) (*openedNotary, error) {
-	in := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+	in := func(name string) string { return inFolder(dir, name) }
 	// Step 1: which log it is. The genesis is its first entry.
 	data, err := (tlog.Files{FS: r.Files()}).Entry(0, r.Head().Size)
 	if err != nil {

@@ -165,7 +165,12 @@ func apiProblem(status int, message string, errs ...error) *problem {
 	case http.StatusNotFound:
 		return problemNotFound
 	case http.StatusRequestEntityTooLarge:
-		return problemBodyTooLarge
+		p := *problemBodyTooLarge
+		var limit int
+		if n, _ := fmt.Sscanf(message, "request body is too large limit=%d bytes", &limit); n == 1 {
+			p.values = []any{"size", (limit + 1023) >> 10}
+		}
+		return &p
 	case http.StatusUnsupportedMediaType:
 		return problemNotJSON
 	case http.StatusRequestTimeout:

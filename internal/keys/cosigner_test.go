@@ -46,3 +46,30 @@ func TestCosigner(t *testing.T) {
 		t.Error("taken for the key of a document signer")
 	}
 }
+
+// FuzzParseCosigner: what is taken is a key that is written and read again.
+func FuzzParseCosigner(f *testing.F) {
+	c, err := NewCosigner(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	plain, err := c.marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(plain)
+	f.Add(plain[:len(plain)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseCosigner(data)
+		if err != nil {
+			return
+		}
+		again, err := c.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err := parseCosigner(again); err != nil || !d.Public().(*mldsa44.PublicKey).Equal(c.Public()) {
+			t.Error(err)
+		}
+	})
+}

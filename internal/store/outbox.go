@@ -85,7 +85,7 @@ func scanEntry(s scan) (e notary.Entry, err error) {
 		return e, err
 	}
 	batch := kind == "fp.batch"
-	if len(about) != tlog.HashSize || !batch && len(digest) != tlog.HashSize {
+	if len(about) != tlog.HashSize || !batch && (kind != "status.anchor" || len(digest) != tlog.HashSize) || stage < 0 || stage > int64(notary.Refused) {
 		return e, fmt.Errorf("store: outbox: entry %d: %w", e.Number, ErrDamaged)
 	}
 	if batch {
