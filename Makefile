@@ -27,6 +27,7 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 MINUTES     ?= 10
 TAGS        ?=
 FAULTS      ?= 20
+FAULT_RUNS  ?=
 
 .PHONY: build run test deps check unit race portable page faces lighthouse faults bench soak instructions fuzz interop release clean
 
@@ -80,7 +81,7 @@ check: $(STATICCHECK)
 	$(STATICCHECK) ./...
 	CGO_ENABLED=1 $(STATICCHECK) -tags pkcs11 ./internal/keys
 	go mod tidy -diff
-	(cd interop/tessera && go vet ./... && go mod tidy -diff)
+	(cd interop/logs && go vet ./... && go mod tidy -diff)
 	cd web && npx svelte-check --tsconfig ./tsconfig.json --fail-on-warnings --output human
 
 $(STATICCHECK):
@@ -97,7 +98,7 @@ portable:
 
 unit:
 	go test ./...
-	cd interop/tessera && go test ./...
+	cd interop/logs && go test ./...
 
 race:
 	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... ./internal/... ./trust
@@ -126,8 +127,11 @@ bench:
 soak: build
 	go run ./bench/soak -minutes $(MINUTES)
 
-# A server that is killed at random moments, FAULTS mornings long on each database.
+# Four nodes of the ledger that are killed, cut off, lied to and damaged under load, as
+# root: all of docs/benchmarks.md, or those that FAULT_RUNS names. Then a server that is
+# killed at random moments, FAULTS mornings long on each database.
 faults:
+	go run ./bench/faults -run "$(FAULT_RUNS)"
 	FAULTS=$(FAULTS) go test ./cmd/ampoule -run '^(TestClinicMorning|TestKilledWhileIssuing)$$' -count=1 -v -timeout 4h
 
 # Instructions instead of seconds: the same on every run. Needs valgrind.
@@ -146,6 +150,7 @@ fuzz:
 			echo "$$target: out of time, without an input"
 		done
 	done
+
 
 # The table of docs/interop.md, from the vectors that AMPOULE_VECTORS names.
 interop: build

@@ -346,7 +346,7 @@ func Wait(ctx context.Context, s notary.Service, tx []byte, every time.Duration)
 
 // temporary tells what another try may mend.
 func temporary(err error) bool {
-	return errors.Is(err, state.ErrSeqGap) || errors.Is(err, state.ErrQuota) || errors.Is(err, state.ErrBlockFull) || errors.Is(err, state.ErrKeyNotInForce)
+	return errors.Is(err, ErrAnswer) || errors.Is(err, state.ErrSeqGap) || errors.Is(err, state.ErrQuota) || errors.Is(err, state.ErrBlockFull) || errors.Is(err, state.ErrKeyNotInForce)
 }
 
 // Verify tells whether a transaction is in the log, under a checkpoint that the

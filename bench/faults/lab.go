@@ -3,9 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 )
 
 // A lab is a network of machines on this one: each has a network namespace of its
@@ -28,9 +33,19 @@ func ip(args ...string) error {
 	return nil
 }
 
+// labs are those of this process.
+var labs struct {
+	sync.Mutex
+	made int
+}
+
 // newLab makes a network of some nodes, from 1 on.
 func newLab(nodes int) (*lab, error) {
-	l := &lab{name: fmt.Sprintf("am%x", os.Getpid()&0xfffff), nodes: nodes, octet: 64 + os.Getpid()%64}
+	labs.Lock()
+	defer labs.Unlock()
+	sweep()
+	l := &lab{name: fmt.Sprintf("am%x%c", os.Getpid(), 'g'+rune(labs.made%20)), nodes: nodes, octet: freeOctet()}
+	labs.made++
 	if err := ip("netns", "add", l.space(1)); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoLab, err)
 	}
@@ -64,6 +79,34 @@ func newLab(nodes int) (*lab, error) {
 	return l, nil
 }
 
+// freeOctet finds a network that this machine does not have.
+func freeOctet() int {
+	addresses, _ := net.InterfaceAddrs()
+	for octet := 64; octet < 128; octet++ {
+		taken := false
+		for _, a := range addresses {
+			taken = taken || strings.HasPrefix(a.String(), fmt.Sprintf("10.%d.", octet))
+		}
+		if !taken {
+			return octet
+		}
+	}
+	return 128
+}
+
+// sweep takes down what a run has left that was killed.
+func sweep() {
+	out, _ := exec.Command("ip", "netns", "list").Output()
+	left := regexp.MustCompile(`(?m)^(am([0-9a-f]+)[g-z])n(\d)\b`)
+	for _, m := range left.FindAllStringSubmatch(string(out), -1) {
+		pid, err := strconv.ParseInt(m[2], 16, 32)
+		if err == nil && errors.Is(syscall.Kill(int(pid), 0), syscall.ESRCH) {
+			n, _ := strconv.Atoi(m[3])
+			(&lab{name: m[1], nodes: n}).close()
+		}
+	}
+}
+
 func (l *lab) space(i int) string  { return fmt.Sprintf("%sn%d", l.name, i) }
 func (l *lab) bridge(k int) string { return fmt.Sprintf("%sb%d", l.name, k) }
 func (l *lab) port(i int) string   { return fmt.Sprintf("%sp%d", l.name, i) }
@@ -73,9 +116,11 @@ func (l *lab) line(i int) string   { return fmt.Sprintf("%sl%d", l.name, i) }
 func (l *lab) address(i int) string { return fmt.Sprintf("10.%d.0.%d", l.octet, i) }
 func (l *lab) door(i int) string    { return fmt.Sprintf("10.%d.%d.2", l.octet, 100+i) }
 
-// command is a program on the machine of a node.
+// command is a program on the machine of a node. It does not outlive this one.
 func (l *lab) command(i int, program string, args ...string) *exec.Cmd {
-	return exec.Command("ip", append([]string{"netns", "exec", l.space(i), program}, args...)...)
+	c := exec.Command("ip", append([]string{"netns", "exec", l.space(i), program}, args...)...)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	return c
 }
 
 // split cuts some nodes off the others. They reach one another.

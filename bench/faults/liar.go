@@ -17,6 +17,9 @@ type liar struct{ p2p.BaseReactor }
 
 const liedHeight = 1 << 40
 
+// askedForBlock is what a liar says when somebody believes it.
+const askedForBlock = "asked for a block"
+
 // runLiar connects to a node and stays with it. key is a node key that the other
 // takes for a peer of its own.
 func runLiar(key, chain, listen, target string) error {
@@ -56,7 +59,6 @@ func runLiar(key, chain, listen, target string) error {
 	if err := sw.DialPeersAsync([]string{target}); err != nil {
 		return err
 	}
-	fmt.Println("lying")
 	select {}
 }
 
@@ -73,7 +75,10 @@ func (l *liar) AddPeer(p p2p.Peer) { l.lie(p) }
 
 // Receive answers for the height, and lets those wait who ask for blocks.
 func (l *liar) Receive(e p2p.Envelope) {
-	if _, ok := e.Message.(*blocks.StatusRequest); ok {
+	switch e.Message.(type) {
+	case *blocks.StatusRequest:
 		l.lie(e.Src)
+	case *blocks.BlockRequest:
+		fmt.Println(askedForBlock)
 	}
 }

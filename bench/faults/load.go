@@ -36,17 +36,22 @@ type load struct {
 	told    map[tlog.Hash]bool // transactions of which a node said that they are logged
 	waits   []time.Duration    // from the first try until told
 	refused map[string]int     // by reason
+	left    int                // what was not logged within patience
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
+// patience is how long a writer tries to have a leaf logged.
+const patience = 2 * time.Minute
+
 // start lets the writers write.
 func (l *load) start(ctx context.Context) {
 	l.told, l.refused = map[tlog.Hash]bool{}, map[string]int{}
-	ctx, l.stop = context.WithCancel(ctx)
+	writing, stop := context.WithCancel(ctx)
+	l.stop = stop
 	for i, w := range l.writers {
-		l.done.Go(func() { l.write(ctx, i, w) })
+		l.done.Go(func() { l.write(ctx, writing, i, w) })
 	}
 }
 
@@ -56,10 +61,10 @@ func (l *load) end() {
 	l.done.Wait()
 }
 
-func (l *load) write(ctx context.Context, first int, w *writer) {
-	for at := first; ctx.Err() == nil; {
+func (l *load) write(ctx, writing context.Context, first int, w *writer) {
+	for at := first; writing.Err() == nil; {
 		start := time.Now()
-		tx, ok := l.next(w, at)
+		tx, ok := l.next(ctx, w, at)
 		if !ok {
 			at++ // that node does not answer
 			time.Sleep(50 * time.Millisecond)
@@ -67,15 +72,22 @@ func (l *load) write(ctx context.Context, first int, w *writer) {
 		}
 		leaf := tlog.LeafHash(tx)
 		// Who has stopped still waits for what was handed in.
-		for deadline := start.Add(2 * time.Minute); time.Now().Before(deadline); at++ {
-			if l.try(l.nodes[at%len(l.nodes)], tx, leaf) {
+		logged := false
+		for deadline := start.Add(patience); !logged && ctx.Err() == nil && time.Now().Before(deadline); at++ {
+			if l.try(ctx, l.nodes[at%len(l.nodes)], tx, leaf) {
 				l.mu.Lock()
 				l.told[leaf] = true
 				l.waits = append(l.waits, time.Since(start))
 				l.mu.Unlock()
 				w.seq++
-				break
+				logged = true
+				at-- // it answers
 			}
+		}
+		if !logged {
+			l.mu.Lock()
+			l.left++
+			l.mu.Unlock()
 		}
 		time.Sleep(l.pause)
 	}
@@ -83,8 +95,8 @@ func (l *load) write(ctx context.Context, first int, w *writer) {
 
 // next signs the next transaction of a writer, as the node that is asked knows the
 // ledger.
-func (l *load) next(w *writer, at int) ([]byte, bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func (l *load) next(ctx context.Context, w *writer, at int) ([]byte, bool) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	actor, err := l.nodes[at%len(l.nodes)].Actor(ctx, w.oid)
 	if err != nil {
@@ -99,8 +111,8 @@ func (l *load) next(w *writer, at int) ([]byte, bool) {
 }
 
 // try hands a transaction in at one node, and waits a while for it to be logged.
-func (l *load) try(node notary.Service, tx []byte, leaf tlog.Hash) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+func (l *load) try(ctx context.Context, node notary.Service, tx []byte, leaf tlog.Hash) bool {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	if err := node.Submit(ctx, tx); err != nil {
 		l.mu.Lock()
@@ -116,7 +128,7 @@ func (l *load) try(node notary.Service, tx []byte, leaf tlog.Hash) bool {
 		if s.Logged {
 			return true
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(look)
 	}
 	return false
 }
@@ -133,43 +145,52 @@ func (l *load) count() (n int, p50, p95 time.Duration) {
 	return len(l.told), p50, p95
 }
 
-// hold tells whether every leaf that a node has said to be logged is in a log once,
-// and no entry twice.
-func (l *load) hold(entries map[tlog.Hash]int) (lost, doubled int) {
+// lost counts leaves that a node has said to be logged and that are not in a log.
+func (l *load) lost(entries map[tlog.Hash]int) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for leaf := range l.told {
 		if entries[leaf] == 0 {
-			lost++
+			n++
 		}
 	}
-	for _, n := range entries {
-		if n > 1 {
-			doubled++
-		}
-	}
-	return lost, doubled
+	return n
 }
 
-// readLog reads the entries of a log in a folder, whole and checked.
-func readLog(files tlog.Files, size uint64, root tlog.Hash) (map[tlog.Hash]int, error) {
+// readLog reads the entries of a log in a folder, whole and checked, and counts what
+// writers have in it more than once.
+func readLog(files tlog.Files, size uint64, root tlog.Hash) (entries map[tlog.Hash]int, twice int, err error) {
 	if err := tlog.Audit(size, root, files.Tile); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	entries := map[tlog.Hash]int{}
+	entries = map[tlog.Hash]int{}
+	leaves := map[state.Hash]bool{}
 	for first := uint64(0); first < size; first += tlog.TileWidth {
 		width := int(min(size-first, tlog.TileWidth))
 		data, err := files.Tile(tlog.Tile{Level: tlog.Entries, Index: first / tlog.TileWidth, Width: width})
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		bundle, err := tlog.ParseEntries(data, width)
 		if err != nil {
-			return nil, fmt.Errorf("entries from %d on: %w", first, err)
+			return nil, 0, fmt.Errorf("entries from %d on: %w", first, err)
 		}
 		for _, e := range bundle {
-			entries[tlog.LeafHash(e)]++
+			hash := tlog.LeafHash(e)
+			if entries[hash]++; entries[hash] > 1 {
+				twice++
+			}
+			tx, err := state.ParseTx(e)
+			if err != nil {
+				continue // the genesis, or the leaf of an epoch
+			}
+			if single, ok := tx.Body.(*state.SingleLeaf); ok {
+				if leaves[single.Leaf] {
+					twice++
+				}
+				leaves[single.Leaf] = true
+			}
 		}
 	}
-	return entries, nil
+	return entries, twice, nil
 }

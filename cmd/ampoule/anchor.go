@@ -133,6 +133,7 @@ func (s *service) submitterOf(to notary.Service, as *ledgerActor) *notary.Submit
 		Service: to, Outbox: s.store.Outbox(), Actor: as.oid, Signers: as.signers, Schema: as.schema,
 		Policy: as.policy, Notaries: as.notaries, Now: time.Now,
 	}
+	s.trouble = s.submitter.Trouble
 	return s.submitter
 }
 

@@ -3,23 +3,31 @@ package main
 import (
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"ampoule/client"
 	"ampoule/internal/config"
+	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/ledgertest"
 	"ampoule/internal/storetest"
 	"ampoule/ledger/print"
 	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
 	"ampoule/party/issuer"
 	"ampoule/party/notary"
+	"ampoule/party/verifier"
 )
 
 // anchored is a service with a store and a ledger of the tests.
@@ -210,5 +218,78 @@ func TestLedgerSettings(t *testing.T) {
 	}
 	if as, err := newLedgerActor(&c); err != nil || as.oid != ledger.Issuer || len(as.signers) != 1 || len(as.notaries) != 1 {
 		t.Errorf("%+v, %v", as, err)
+	}
+}
+
+// TestAnchorNotary: the same over a notary as it runs, asked over HTTP: while it is
+// away nothing is lost, and what it answers is believed by the policy and its key.
+func TestAnchorNotary(t *testing.T) {
+	s, _ := anchored(t)
+	replica := ledgertest.NewChain(ledgertest.Genesis(1, 100)).Join(t, t.TempDir())
+	replica.Register(t)
+	policy, err := tlog.ParsePolicy(fmt.Appendf(nil, "log %s\nwitness node %s\nquorum node\n", ledgertest.LogKey(1).Key, ledgertest.CosignerKey(1).Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := notary.New(notary.Config{
+		Replica: replica, Log: ledgertest.LogKey(1), Receipts: ledgertest.ES256("notary"), Policy: policy,
+		Cosigner: &notary.Cosigner{
+			Signers: []*tlog.NoteSigner{ledgertest.CosignerKey(1)}, Logs: []*tlog.Key{ledgertest.LogKey(1).Key},
+			Seen: new(ledgertest.Seen), Now: time.Now, Random: rand.Reader,
+		},
+		Shelf: new(ledgertest.Shelf), Now: time.Now, Random: rand.Reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := &httpapi.Page{Verifier: new(verifier.Verifier), API: &httpapi.API{Version: "test"}, Ledger: n, Log: slog.New(slog.DiscardHandler)}
+	away := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if away {
+			http.Error(w, "away", http.StatusBadGateway)
+			return
+		}
+		page.Handler().ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	to, err := client.New(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := state.ParseOID(s.settings.Ledger.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := s.submitterOf(to, &ledgerActor{
+		oid: ledgertest.Issuer, signers: []crypto.Signer{ledgertest.IssuerKey()}, schema: schema,
+		policy: policy, text: []byte("policy"), notaries: []crypto.PublicKey{ledgertest.ES256("notary").Public()},
+	})
+	box := s.store.Outbox()
+	list := storetest.WantedList("list", 1)
+	list.Until = time.Unix(ledgertest.Start, 0).AddDate(0, 1, 0)
+	if err := box.Put(t.Context(), time.Now(), storetest.WantedBatch(1), list, storetest.WantedBatch(2)); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 40 {
+		away = round%3 == 1
+		if _, err := sub.Drain(t.Context()); (err != nil) != away && err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Publish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"batch/1", "list/1", "batch/2"} {
+		if e, err := box.Entry(t.Context(), key); err != nil || e.Stage != notary.Kept || e.Cosigned.IsZero() {
+			t.Errorf("%s: %+v, %v", key, e, err)
+		}
+	}
+	data, err := s.ledgerDoc(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := print.ParseLedger(data)
+	if err != nil || len(doc.Places) != 2 || doc.Origin() != ledgertest.Origin {
+		t.Errorf("%+v, %v", doc, err)
 	}
 }

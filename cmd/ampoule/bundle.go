@@ -121,6 +121,7 @@ type bundleMakeCmd struct {
 	secretFlags
 	sourceFlags
 	Landmarks []string   `sep:"none" placeholder:"F" help:"Roots of batches of fingerprints, for which the maker vouches: an issuer's /v1/landmarks."`
+	Ledger    []string   `sep:"none" placeholder:"F" help:"Where roots stand in a log, and whose receipts count, for which the maker vouches: an issuer's /v1/landmarks/places."`
 	Carry     []string   `sep:"none" placeholder:"KIND=F" help:"A document of a kind that this version does not read, for those that do."`
 	Key       []string   `required:"" sep:"none" placeholder:"F" help:"Key file of the bundle root that signs; several sign side by side."`
 	Root      string     `placeholder:"R" help:"Roots that verifiers pin from now on; those of the previous bundle otherwise, or else the one that signs."`
@@ -184,6 +185,13 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 			return usageError("--landmarks: %w", err)
 		}
 		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Landmarks, Optional: true, Name: filepath.Base(name), Data: data})
+	}
+	for _, name := range c.Ledger {
+		data, err := readInput(name, nil)
+		if err != nil {
+			return usageError("--ledger: %w", err)
+		}
+		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Ledger, Optional: true, Name: filepath.Base(name), Data: data})
 	}
 	for _, text := range c.Carry {
 		kind, name, ok := strings.Cut(text, "=")

@@ -48,12 +48,18 @@ func (c *demoCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
+	if err := d.ledger(settings.Ledger.Dir, filepath.Join(dir, "trustlist", "csca.pem")); err != nil {
+		return err
+	}
 	var logins []demoLogin
 	return serve(t, settings, hooks{
 		prepare: func(ctx context.Context, s *service) (err error) {
 			logins, err = d.people(ctx, s)
 			if err == nil {
 				err = d.records(ctx, s)
+			}
+			if err == nil {
+				err = d.logRecords(ctx, s)
 			}
 			return err
 		},
@@ -66,6 +72,7 @@ func (c *demoCmd) Run(t terminal) error {
 
 open:    %[1]s/
 issue:   %[1]s/issuer/
+ledger:  %[1]s/ledger/
 files:   %[2]s
 verify:  %[3]s verify --bundle %[2]s/bundle.cbor --root %[2]s/bundle-root.pem %[2]s/samples/recalled-lot.png
 stop:    Ctrl-C

@@ -28,6 +28,7 @@ func (d *demo) settings(dir, listen string) (*config.Config, error) {
 	set := map[string]string{
 		"listen": listen, "http.rate": "0", "http.stop": "5s", "log.level": "warn",
 		"store.dir":          in("store"),
+		"ledger.dir":         in("ledger"),
 		"cards.address":      demoAddress,
 		"publish.key":        in("private", "bundle-root.key"),
 		"publish.file":       in("bundle.cbor"),

@@ -269,11 +269,9 @@ func (c *desk) join(page *httpapi.Page, s *service) error {
 		Registry: c.registry, Bulk: s.bulk, Policy: s.accounts.Policy, Participant: c.settings.Participant, Authority: c.settings.Name,
 		Address: c.address, Keys: c.jwks, Changed: s.changed, Made: s.started,
 		Terms:  httpapi.Terms{Catalogue: v.Catalogue, Country: c.settings.Country},
-		Outbox: s.store.Outbox(),
+		Outbox: s.store.Outbox(), Ledger: c.ledger,
 	}
-	if s.submitter != nil {
-		page.Issuing.Trouble = s.submitter.Trouble
-	}
+	page.Issuing.Trouble = s.trouble
 	return nil
 }
 
@@ -384,6 +382,10 @@ func (s *service) work(ctx context.Context) (wait func()) {
 		}
 	})
 	wg.Go(func() {
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+		}
 		tick := time.NewTicker(time.Minute)
 		defer tick.Stop()
 		for {

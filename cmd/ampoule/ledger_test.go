@@ -27,7 +27,7 @@ import (
 // transaction. Of four members it keeps the first one's node.
 //
 //	ledger make VKEY       writes what others need: policy, the keys of the members
-//	                       (member-1.pem …), the genesis' hash (chain), and an entry (tx)
+//	                       (member-1.pem …) and of an issuer, the genesis' hash (chain)
 //	ledger serve DIR       keeps the log in the folder, serves it at $PORT, and has it
 //	                       cosigned by the witness at $GATE
 //	ledger vote N          votes yes on the proposal that the file of that name shows
@@ -50,6 +50,7 @@ func ledger() {
 		for n := 1; n <= 4; n++ {
 			check(keys.Save(fmt.Sprintf("member-%d.pem", n), &keys.Key{Signer: ledgertest.MemberKey(n)}, keys.Unencrypted()))
 		}
+		check(keys.Save("issuer.pem", &keys.Key{Signer: ledgertest.IssuerKey()}, keys.Unencrypted()))
 		r := scriptReplica(t, "prepared")
 		r.Read(func(s *state.State) {
 			chain := s.Chain()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"time"
 
 	"ampoule/client"
 	"ampoule/internal/comet"
@@ -58,11 +59,22 @@ func startLedger(ctx context.Context, c *config.Config, log *slog.Logger) (*ledg
 	return l, nil
 }
 
+// goesOnWithout reports whether a server starts although the node of its ledger does
+// not: it has a store, of which something is logged, so that its settings were right
+// once. Nothing that is issued or verified waits for the ledger.
+func (s *service) goesOnWithout(ctx context.Context, err error) bool {
+	if s.store == nil || errors.Is(err, comet.ErrPeer) {
+		return false
+	}
+	sum, errTally := s.store.Outbox().Tally(ctx)
+	return errTally == nil && sum.Logged+sum.Kept > 0
+}
+
 // open makes the notary, and finds the member's online key.
 func (l *ledgerNode) open(ctx context.Context, c *config.Config, lock keys.Lock) error {
 	dir := c.Ledger.Dir
 	if _, err := os.Lstat(inFolder(dir, notaryLogKey)); errors.Is(err, fs.ErrNotExist) {
-		l.log.Info("the node follows, and signs no checkpoints", "missing", notaryLogKey)
+		l.log.Info("the node follows, and signs no checkpoints", "what", notaryLogKey)
 		return nil
 	}
 	var err error
@@ -70,26 +82,27 @@ func (l *ledgerNode) open(ctx context.Context, c *config.Config, lock keys.Lock)
 		return err
 	}
 	go l.notary.keepPublishing(ctx, l.log)
-	data, err := os.ReadFile(inFolder(dir, statementFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if l.member, err = readMember(dir, lock); errors.Is(err, fs.ErrNotExist) {
+		return nil // its keys are elsewhere
 	}
+	return err
+}
+
+// readMember finds a member and its online key in the folder of its node.
+func readMember(dir string, lock keys.Lock) (*ledgerMember, error) {
+	data, err := os.ReadFile(inFolder(dir, statementFile))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	statement, err := state.ParseStatement(data)
 	if err != nil {
-		return usageError("%s: %w", inFolder(dir, statementFile), err)
+		return nil, usageError("%s: %w", inFolder(dir, statementFile), err)
 	}
 	key, err := keys.Load(inFolder(dir, memberKey), lock)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l.member = &ledgerMember{statement.Member.OID, key}
-	return nil
+	return &ledgerMember{statement.Member.OID, key}, nil
 }
 
 // show lets a page serve the log, and vote.
@@ -105,25 +118,31 @@ func (l *ledgerNode) show(p *httpapi.Page) {
 
 // vote signs a vote of the member and hands it in.
 func (l *ledgerNode) vote(ctx context.Context, proposal tlog.Hash, yes bool) (tlog.Hash, error) {
-	return l.write(ctx, &state.Vote{Proposal: proposal, Yes: yes})
-}
-
-// write signs a transaction of the member and hands it in. Others sign with it: keys
-// that it registers.
-func (l *ledgerNode) write(ctx context.Context, body state.Body, others ...*keys.Key) (tlog.Hash, error) {
-	actor, err := l.notary.Actor(ctx, l.member.oid)
-	if err != nil {
-		return tlog.Hash{}, err
-	}
-	signers := []crypto.Signer{l.member.key.Signer}
-	for _, k := range others {
-		signers = append(signers, k.Signer)
-	}
-	tx, err := client.Sign(actor, l.member.oid, body, signers...)
+	tx, err := l.sign(ctx, l.member, &state.Vote{Proposal: proposal, Yes: yes})
 	if err != nil {
 		return tlog.Hash{}, err
 	}
 	return tlog.LeafHash(tx), l.notary.Submit(ctx, tx)
+}
+
+// sign signs the next transaction of a member. Others sign with it: keys that it
+// registers.
+func (l *ledgerNode) sign(ctx context.Context, m *ledgerMember, body state.Body, others ...crypto.Signer) ([]byte, error) {
+	actor, err := l.notary.Actor(ctx, m.oid)
+	if err != nil {
+		return nil, err
+	}
+	return client.Sign(actor, m.oid, body, append(others, m.key.Signer)...)
+}
+
+// await signs a transaction of a member, and hands it in until it is logged and
+// cosigned.
+func (l *ledgerNode) await(ctx context.Context, m *ledgerMember, body state.Body, others ...crypto.Signer) error {
+	tx, err := l.sign(ctx, m, body, others...)
+	if err != nil {
+		return err
+	}
+	return client.Wait(ctx, l.notary, tx, 20*time.Millisecond)
 }
 
 // service is what brings things into the log: the notary of this process, or a client

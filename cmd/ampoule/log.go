@@ -20,6 +20,7 @@ import (
 	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/logside"
+	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
 	"ampoule/party/notary"
 )
@@ -29,6 +30,7 @@ type logCmd struct {
 	Prove      logProveCmd      `cmd:"" help:"Make the proof of an entry, as a file."`
 	Verify     logVerifyCmd     `cmd:"" help:"Verify the proof of an entry. Nobody is asked."`
 	Fsck       logFsckCmd       `cmd:"" help:"Read a log whole, and hold every entry and tile against its checkpoint."`
+	Anchor     logAnchorCmd     `cmd:"" help:"Anchor the digest of something published: a trust list, a status list, keys."`
 	Follow     logFollowCmd     `cmd:"" help:"Watch logs: raise split views, rollbacks, equivocation, silence."`
 	Witness    logWitnessCmd    `cmd:"" help:"Cosign the checkpoints of logs, as a witness outside their federation."`
 	Key        logKeyCmd        `cmd:"" help:"Make the key of a witness or cosigner, or show how a policy names it."`
@@ -80,6 +82,13 @@ type shownCheckpoint struct {
 	Witnesses []shownCosigner   `json:"witnesses"`
 	Groups    []shownGroupState `json:"groups,omitempty"`
 	Index     *uint64           `json:"index,omitempty"`
+	// Of an entry that its proof carries.
+	Actor string `json:"actor,omitempty"`
+	What  string `json:"what,omitempty"`
+	Batch string `json:"batch,omitempty"` // root of the batch
+	// SHA-256 of the address of a list and of the list.
+	List   string `json:"list,omitempty"`
+	Digest string `json:"digest,omitempty"`
 }
 
 type shownCosigner struct {
@@ -126,6 +135,16 @@ func (s shownCheckpoint) print(t terminal, asJSON bool) {
 	line("root", s.Root)
 	if s.Index != nil {
 		line("entry", *s.Index)
+	}
+	if s.What != "" {
+		line("what", s.What+" of "+s.Actor)
+	}
+	if s.Batch != "" {
+		line("batch", s.Batch)
+	}
+	if s.Digest != "" {
+		line("list", s.List)
+		line("digest", s.Digest)
 	}
 	for _, w := range s.Witnesses {
 		line("cosigned", format.Visible(w.Name)+" "+w.Time)
@@ -297,7 +316,8 @@ type logVerifyCmd struct {
 	Proof string `arg:"" name:"proof" help:"Proof to verify, a .tlog-proof."`
 }
 
-// Run exits 1 where the proof proves nothing.
+// Run exits 1 where the proof proves nothing. That of a batch, as its issuer gives it,
+// carries its entry.
 func (c *logVerifyCmd) Run(t terminal) error {
 	policy, err := c.read()
 	if err != nil {
@@ -307,9 +327,6 @@ func (c *logVerifyCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	if !given {
-		return usageError("say of which entry: --leaf or --entry")
-	}
 	data, err := readInput(c.Proof, nil)
 	if err != nil {
 		return exitError{exitUsage, err}
@@ -318,12 +335,28 @@ func (c *logVerifyCmd) Run(t terminal) error {
 	if err != nil {
 		return exitError{exitNotValid, err}
 	}
+	switch {
+	case given:
+	case len(p.Extra) > 0:
+		leaf = tlog.LeafHash(p.Extra)
+	default:
+		return usageError("the proof does not carry its entry: say which it is, --leaf or --entry")
+	}
 	cosigned, errVerify := p.Verify(leaf, policy)
 	if cosigned == nil {
 		return exitError{exitNotValid, errVerify}
 	}
 	shown := newShownCheckpoint(cosigned, errVerify)
 	shown.Index = &p.Index
+	if tx, err := state.ParseTx(p.Extra); err == nil && tlog.LeafHash(p.Extra) == leaf {
+		shown.Actor, shown.What = tx.Actor.String(), string(tx.Body.Kind())
+		switch b := tx.Body.(type) {
+		case *state.Batch:
+			shown.Batch = hex.EncodeToString(b.Root[:])
+		case *state.StatusAnchor:
+			shown.List, shown.Digest = hex.EncodeToString(b.List[:]), hex.EncodeToString(b.Digest[:])
+		}
+	}
 	shown.print(t, c.JSON)
 	if errVerify != nil {
 		return exitError{exitNotValid, errVerify}
@@ -402,8 +435,8 @@ type logFollowCmd struct {
 	JSON   bool          `name:"json" help:"As JSON objects, one for each look."`
 }
 
-// Run exits 1 as soon as something is wrong. Copies that cannot be reached leave it
-// undecided, unless another was looked at.
+// Run exits 1 as soon as something is wrong. A copy that lags behind is well. Copies
+// that cannot be reached leave it undecided, unless another was looked at.
 func (c *logFollowCmd) Run(t terminal) error {
 	policy, err := c.read()
 	if err != nil {
@@ -428,7 +461,7 @@ func (c *logFollowCmd) Run(t terminal) error {
 	defer unlock()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	m := &notary.Monitor{Policy: policy, Memory: logside.Shelf{Path: c.Memory, Perm: 0o644}, MaxAge: c.MaxAge}
+	m := &notary.Monitor{Policy: policy, Memory: logside.Shelf{Path: c.Memory, Perm: 0o644}, MaxAge: c.MaxAge, Copies: sources}
 	for {
 		ok, asked := true, 0
 		var last error
@@ -441,7 +474,7 @@ func (c *logFollowCmd) Run(t terminal) error {
 			}
 			asked++
 			printReport(t, s.Name(), r, c.JSON)
-			ok = ok && c.lags(r, len(sources))
+			ok = ok && r.OK()
 		}
 		switch {
 		case !ok:
@@ -457,17 +490,6 @@ func (c *logFollowCmd) Run(t terminal) error {
 		case <-time.After(c.Every):
 		}
 	}
-}
-
-// lags tells whether a report is good. Of several copies one may lag behind another:
-// that it is shorter than what was seen is no alarm then, and that it contradicts is.
-func (c *logFollowCmd) lags(r *notary.Report, copies int) bool {
-	for _, a := range r.Alarms {
-		if a.Name != notary.Rollback || copies == 1 {
-			return false
-		}
-	}
-	return true
 }
 
 type logKeyCmd struct {

@@ -382,11 +382,15 @@ func (c *nodeStatusCmd) Run(t terminal) error {
 	if !c.Check || s.Height() == 0 {
 		return nil
 	}
-	if err := tiles.Check(os.DirFS(filepath.Join(c.Dir, comet.LogFolder)), s.LogSize(), root); err != nil {
+	err = tiles.Check(os.DirFS(filepath.Join(c.Dir, comet.LogFolder)), s.LogSize(), root)
+	if err == nil {
+		err = comet.CheckIndex(context.Background(), c.Dir, s.LogSize())
+	}
+	if err != nil {
 		return exitError{exitNotValid, err}
 	}
 	if !c.JSON {
-		fmt.Fprintf(t.out, "%-10s every entry is under the root\n", "log")
+		fmt.Fprintf(t.out, "%-10s every entry is under the root, and found by its hash\n", "log")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -15,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -219,8 +221,20 @@ func (c *nodeIssuerCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	send := memberFlags{secretFlags: c.secretFlags, Notary: c.Notary, Member: member.String(), Key: []string{inFolder(c.Dir, memberKey)}, Wait: true, Timeout: c.Timeout}
-	return send.send(t, body, key)
+	as := actorFlags{secretFlags: c.secretFlags, Notary: c.Notary, Key: []string{inFolder(c.Dir, memberKey)}, Wait: true, Timeout: c.Timeout}
+	// It may be there already, from a run that did not wait for the end.
+	service, err := as.service()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	if actor, err := service.Actor(ctx, oid); err == nil && slices.Equal(actor.Keys, []tlog.Hash{body.Keys[0].KID}) {
+		fmt.Fprintf(t.out, "%s is registered with this key\n", oid)
+		return nil
+	}
+	_, err = as.send(t, member, body, key)
+	return err
 }
 
 // newIssuerEntry makes the key of an issuer, where the folder has none, and what

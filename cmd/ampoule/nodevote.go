@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,16 +29,30 @@ type nodeVoteCmds struct {
 	Suspend nodeSuspendCmd `cmd:"" help:"Suspend an issuer, device, verifier or witness: one's own at once, another's by an emergency."`
 }
 
-// memberFlags say who acts, by which key, and whom to ask.
-type memberFlags struct {
+// actorFlags say by which key somebody acts, and whom to ask.
+type actorFlags struct {
 	secretFlags
 	Notary  string        `required:"" placeholder:"A" help:"Address of a notary, such as https://notary.example."`
-	Member  string        `required:"" placeholder:"OID" help:"Identifier of the member that acts."`
-	Key     []string      `required:"" sep:"none" placeholder:"F" help:"Key file of the member; two, where it signs with two."`
+	Key     []string      `required:"" sep:"none" placeholder:"F" help:"Key file of who acts; two, where it signs with two."`
 	Chain   string        `placeholder:"HEX" help:"SHA-256 of the genesis. The notary says it otherwise, and could name another ledger."`
 	Wait    bool          `help:"Wait until it is logged and cosigned, and submit it again while it is not."`
 	Timeout time.Duration `default:"2m" placeholder:"D" help:"How long to wait (default: 2m)."`
 	JSON    bool          `name:"json" help:"As one JSON object."`
+}
+
+// memberFlags say which member acts.
+type memberFlags struct {
+	Member string `required:"" placeholder:"OID" help:"Identifier of the member that acts."`
+	actorFlags
+}
+
+func (c *memberFlags) send(t terminal, body state.Body, others ...crypto.Signer) error {
+	oid, err := state.ParseOID(c.Member)
+	if err != nil {
+		return usageError("--member: %w", err)
+	}
+	_, err = c.actorFlags.send(t, oid, body, others...)
+	return err
 }
 
 type shownSubmitted struct {
@@ -50,34 +65,37 @@ type shownSubmitted struct {
 	Cosigned bool   `json:"cosigned"`
 }
 
-// send signs the next transaction of the member, and submits it. Others sign with
-// it: keys that it registers.
-func (c *memberFlags) send(t terminal, body state.Body, others ...crypto.Signer) error {
-	// Step 1: who acts.
-	oid, err := state.ParseOID(c.Member)
-	if err != nil {
-		return usageError("--member: %w", err)
-	}
+// service is the notary.
+func (c *actorFlags) service() (*client.Client, error) {
 	service, err := client.New(c.Notary)
 	if err != nil {
-		return usageError("--notary: %w", err)
+		return nil, usageError("--notary: %w", err)
 	}
 	if c.Chain != "" {
-		chain, err := hex.DecodeString(c.Chain)
-		if err != nil || len(chain) != tlog.HashSize {
-			return usageError("--chain: 64 hexadecimal digits")
+		if service.Chain, err = hashFlag("--chain", c.Chain); err != nil {
+			return nil, err
 		}
-		service.Chain = tlog.Hash(chain)
+	}
+	return service, nil
+}
+
+// send signs the next transaction of an actor, submits it, and returns it. Others
+// sign with it: keys that it registers.
+func (c *actorFlags) send(t terminal, oid state.OID, body state.Body, others ...crypto.Signer) ([]byte, error) {
+	// Step 1: who acts.
+	service, err := c.service()
+	if err != nil {
+		return nil, err
 	}
 	lock, err := c.lock()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var signers []crypto.Signer
 	for _, path := range c.Key {
 		k, err := keys.Load(path, lock)
 		if err != nil {
-			return exitError{exitUsage, err}
+			return nil, exitError{exitUsage, err}
 		}
 		signers = append(signers, k.Signer)
 	}
@@ -85,43 +103,45 @@ func (c *memberFlags) send(t terminal, body state.Body, others ...crypto.Signer)
 	defer cancel()
 	actor, err := service.Actor(ctx, oid)
 	if err != nil {
-		return exitError{exitUndecided, err}
+		return nil, exitError{exitUndecided, err}
 	}
-	// Step 2: sign, with keys that are the member's.
+	// Step 2: sign, with keys that are the actor's.
 	for i, s := range signers {
 		k, err := state.NewKey(s.Public())
 		if err != nil {
-			return usageError("%s: %w", c.Key[i], err)
+			return nil, usageError("%s: %w", c.Key[i], err)
 		}
 		if !slices.Contains(actor.Keys, k.KID) {
-			return usageError("%s: not a key of %s", c.Key[i], oid)
+			return nil, usageError("%s: not a key of %s", c.Key[i], oid)
 		}
 	}
 	tx := &state.Tx{Chain: actor.Chain, Actor: oid, Seq: actor.Seq + 1, ValidUntil: actor.Height + actor.MaxLife, Body: body}
 	id := tlog.Hash(sha256.Sum256(tx.Payload()))
 	data, err := client.Sign(actor, oid, body, append(signers, others...)...)
 	if err != nil {
-		return exitError{exitUsage, err}
+		return nil, exitError{exitUsage, err}
 	}
 	// Step 3: hand in, and wait.
 	leaf := tlog.LeafHash(data)
 	if err := service.Submit(ctx, data); err != nil {
-		return refusedOr(err)
+		return nil, refusedOr(err)
 	}
 	shown := shownSubmitted{What: string(body.Kind()), ID: hex.EncodeToString(id[:]), Leaf: hex.EncodeToString(leaf[:]), Seq: tx.Seq}
 	if c.Wait {
-		if err := service.Wait(ctx, data, time.Second); err != nil {
-			return refusedOr(err)
+		if err := service.Wait(ctx, data, time.Second); errors.Is(err, context.DeadlineExceeded) {
+			return nil, exitError{exitUndecided, fmt.Errorf("after %s leaf %x is not logged and cosigned; it may be later: %w", c.Timeout, leaf, err)}
+		} else if err != nil {
+			return nil, refusedOr(err)
 		}
 		s, err := service.Standing(ctx, leaf)
 		if err != nil {
-			return exitError{exitUndecided, err}
+			return nil, exitError{exitUndecided, err}
 		}
 		shown.Logged, shown.Index, shown.Cosigned = s.Logged, s.Index, s.Cosigned
 	}
 	if c.JSON {
 		writeJSON(t.out, shown)
-		return nil
+		return data, nil
 	}
 	line := func(name string, value any) { fmt.Fprintf(t.out, "%-10s %v\n", name, value) }
 	line("submitted", shown.What)
@@ -132,7 +152,7 @@ func (c *memberFlags) send(t terminal, body state.Body, others ...crypto.Signer)
 	if shown.Cosigned {
 		line("logged", fmt.Sprintf("entry %d, cosigned", shown.Index))
 	}
-	return nil
+	return data, nil
 }
 
 // refusedOr tells what the ledger has refused from what could not be handed in.

@@ -2,6 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -76,6 +80,38 @@ func batch() {
 	path, err := way.Encode()
 	check(err)
 	check(os.WriteFile(os.Args[3], path, 0o600))
+	if len(os.Args) < 6 {
+		return
+	}
+	// A log of one entry, and a notary: the receipt, and what a bundle has of the log.
+	notary, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(err)
+	by, err := tlog.SignRoot(rand.Reader, notary, batches[0].Root())
+	check(err)
+	receipt, err := (&tlog.Receipt{By: by, Path: way}).Encode()
+	check(err)
+	check(os.WriteFile(os.Args[4], receipt, 0o600))
+	_, log, err := ed25519.GenerateKey(rand.Reader)
+	check(err)
+	origin, err := tlog.NewNoteSigner("oid/2.999.1.1", tlog.Ed25519Note, log)
+	check(err)
+	note, err := (&tlog.Checkpoint{Origin: "oid/2.999.1.1", Size: 8, Root: tlog.Hash{1}}).Note()
+	check(err)
+	check(origin.Sign(rand.Reader, note, 0))
+	known := &print.Ledger{Checkpoint: note.Encode(), Notaries: []crypto.PublicKey{notary.Public()}}
+	if len(os.Args) > 6 {
+		known.Places = map[tlog.Hash]uint64{batches[0].Root(): 7}
+	}
+	ledger, err := known.Encode()
+	check(err)
+	check(os.WriteFile(os.Args[5], ledger, 0o600))
+	message, err := hcert.COSE(strings.TrimSpace(string(text)), hcert.Strict)
+	check(err)
+	message, err = tlog.AttachReceipts(message, receipt)
+	check(err)
+	with, err := hcert.EncodeCOSE(message)
+	check(err)
+	check(os.WriteFile(os.Args[4]+".txt", []byte(with+"\n"), 0o600))
 }
 
 // askOnce asks for an address with names in it and in what is sent along, whatever

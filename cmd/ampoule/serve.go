@@ -95,7 +95,11 @@ func (c *serveCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
-	return serve(t, settings, hooks{})
+	err = serve(t, settings, hooks{})
+	if errors.Is(err, keys.ErrNotEncrypted) {
+		err = fmt.Errorf("%w; or serve without AMPOULE_PASSPHRASE and store.passphrase_file", err)
+	}
+	return err
 }
 
 // hooks are what the demonstration does besides.
@@ -153,7 +157,13 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 	defer operated.stop(log)
 	ledger, err := startLedger(ctx, settings, log)
 	if err != nil {
-		return err
+		if !s.goesOnWithout(ctx, err) {
+			return err
+		}
+		away := notary.Trouble{Reason: format.Reason(err, "node-not-started"), Since: s.started, Rounds: 1}
+		log.Error("the node of the ledger did not start, and needs you; everything else goes on", "reason", away.Reason, "error", err.Error())
+		s.trouble = func() notary.Trouble { return away }
+		measures.ledger = s.trouble
 	}
 	defer ledger.stop()
 	s.ledger = ledger
@@ -198,7 +208,8 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		if err == nil && to != nil {
 			var as *ledgerActor
 			if as, err = newLedgerActor(settings); err == nil && as != nil {
-				measures.ledger = s.submitterOf(to, as).Trouble
+				s.submitterOf(to, as)
+				measures.ledger = s.trouble
 				defer s.anchor(ctx)()
 			}
 		}
@@ -299,7 +310,8 @@ type service struct {
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
-	anchored  chan struct{} // there is something for the submitter
+	trouble   func() notary.Trouble // what keeps them from it; nil: nothing is brought
+	anchored  chan struct{}         // there is something for the submitter
 
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over

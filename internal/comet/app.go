@@ -168,7 +168,7 @@ func (a *app) InitChain(_ context.Context, r *abci.RequestInitChain) (*abci.Resp
 	if err := json.Unmarshal(r.AppStateBytes, &genesis); err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	if r.ChainId != chainID(genesis) || a.state.Height() != 0 {
+	if r.ChainId != ChainID(genesis) || a.state.Height() != 0 {
 		return nil, fmt.Errorf("genesis: %w", ErrOtherChain)
 	}
 	hash := a.state.AppHash()

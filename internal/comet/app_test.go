@@ -400,6 +400,25 @@ func TestFolder(t *testing.T) {
 	if err := again(); err != nil {
 		t.Error(err)
 	}
+	// A leaf that is not where its hash says.
+	size := b.state.LogSize()
+	if err := CheckIndex(t.Context(), b.dir, size); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct{ bend, mend string }{
+		{`UPDATE leaves SET number = 7 WHERE number = 1`, `UPDATE leaves SET number = 1 WHERE number = 7`},
+		{`UPDATE leaves SET number = 7 WHERE number = 2`, `UPDATE leaves SET number = 2 WHERE number = 7`},
+		{`UPDATE leaves SET hash = CAST(hash || x'00' AS BLOB) WHERE number = 2`, `UPDATE leaves SET hash = CAST(substr(hash, 1, 32) AS BLOB) WHERE number = 2`},
+	} {
+		change(c.bend)
+		if err := CheckIndex(t.Context(), b.dir, size); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", c.bend, err)
+		}
+		change(c.mend)
+	}
+	if err := CheckIndex(t.Context(), b.dir, size); err != nil {
+		t.Error(err)
+	}
 	// The genesis of another ledger.
 	g, err := state.ParseGenesis(b.gen)
 	if err != nil {

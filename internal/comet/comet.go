@@ -17,6 +17,7 @@
 package comet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -243,6 +244,7 @@ func (n *Node) Submit(ctx context.Context, tx []byte) error {
 		return ErrCatchingUp
 	}
 	answer := make(chan error, 1)
+	tx = bytes.Clone(tx) // it waits here longer than the caller lends it
 	go func() {
 		err := n.node.Mempool().CheckTx(tx, func(r *abci.ResponseCheckTx) {
 			if r.Code == abci.CodeTypeOK {

@@ -37,9 +37,11 @@ func TestSolo(t *testing.T) {
 			for i := range 20 {
 				tx := seq.anchor(t, n, 1, fmt.Sprint("document ", i))
 				sent = append(sent, tx)
-				if err := n.Submit(ctx, tx); err != nil {
+				lent := bytes.Clone(tx)
+				if err := n.Submit(ctx, lent); err != nil {
 					t.Fatal(err)
 				}
+				clear(lent) // as a server does that reads the next request into it
 			}
 			for i, tx := range sent {
 				index := seq.logged(t, n, tx)

@@ -145,8 +145,8 @@ func ReadGenesis(dir string) ([]byte, error) {
 	return data, err
 }
 
-// chainID is the name of a chain in the engine, which takes 50 bytes.
-func chainID(genesis []byte) string {
+// ChainID is the name of a chain in the engine, which takes 50 bytes.
+func ChainID(genesis []byte) string {
 	sum := sha256.Sum256(genesis)
 	return fmt.Sprintf("ampoule-%x", sum[:20])
 }
@@ -159,7 +159,7 @@ func engineGenesis(data []byte) (*types.GenesisDoc, error) {
 		return nil, err
 	}
 	doc := &types.GenesisDoc{
-		GenesisTime: time.Unix(int64(g.Time), 0).UTC(), ChainID: chainID(data), InitialHeight: 1,
+		GenesisTime: time.Unix(int64(g.Time), 0).UTC(), ChainID: ChainID(data), InitialHeight: 1,
 		ConsensusParams: types.DefaultConsensusParams(),
 	}
 	doc.ConsensusParams.Block.MaxBytes = blockBytes(g.Params)

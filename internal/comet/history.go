@@ -1,6 +1,7 @@
 package comet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/cometbft/cometbft/store"
 
 	"ampoule/ledger/state"
+	"ampoule/ledger/tlog"
 )
 
 // Blocks reads the blocks that the engine of a node has kept, in their order, and
@@ -92,4 +94,44 @@ func Stored(ctx context.Context, dir string) (_ *state.State, err error) {
 		return nil, fmt.Errorf("%s is of chain %x, and the genesis of %x: %w", stateFile, s.Chain(), fresh.Chain(), ErrOtherChain)
 	}
 	return s, nil
+}
+
+// CheckIndex tells whether every leaf of a log that was checked is found in a folder
+// under its hash, up to the size of the state. Whether the node runs does not matter.
+func CheckIndex(ctx context.Context, dir string, size uint64) (err error) {
+	d, err := openDisk(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	found, err := d.db.QueryContext(ctx, `SELECT hash, number FROM leaves WHERE number < ? ORDER BY number`, int64(size))
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	defer found.Close()
+	log := tlog.Files{FS: os.DirFS(logFolder(dir))}
+	var leaves []tlog.Hash // of one tile
+	for want := range size {
+		if want%tlog.TileWidth == 0 {
+			tile := tlog.Tile{Index: want / tlog.TileWidth, Width: int(min(size-want, tlog.TileWidth))}
+			data, err := log.Tile(tile)
+			if err == nil {
+				leaves, err = tlog.ParseTile(data, tile.Width)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		var hash []byte
+		var number uint64
+		if found.Next() {
+			if err := found.Scan(&hash, &number); err != nil {
+				return fmt.Errorf("state: %w", err)
+			}
+		}
+		if number != want || !bytes.Equal(hash, leaves[want%tlog.TileWidth][:]) {
+			return errors.Join(found.Err(), fmt.Errorf("state: leaf %d is not found under its hash: %w", want, ErrDamaged))
+		}
+	}
+	return found.Err()
 }

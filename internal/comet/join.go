@@ -98,7 +98,7 @@ func Join(ctx context.Context, o Joining) (*Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at := notary.CosignedAt(cosigned); at.Before(o.Now.Add(-o.MaxAge)) {
+	if at := notary.Median(cosigned); at.Before(o.Now.Add(-o.MaxAge)) {
 		return nil, fmt.Errorf("checkpoint cosigned at %s: %w", at.Format(time.RFC3339), ErrStale)
 	}
 	checkpoint := cosigned.Checkpoint
@@ -156,7 +156,7 @@ next:
 	for _, height := range heights[:min(len(heights), 8)] {
 		var blocks []*types.LightBlock
 		for h := height; h < height+following; h++ {
-			block, err := o.block(ctx, chainID(genesis), h)
+			block, err := o.block(ctx, ChainID(genesis), h)
 			if errors.Is(err, fs.ErrNotExist) { // not yet
 				continue next
 			}

@@ -449,7 +449,7 @@ func FuzzLightBlock(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	chain := chainID(genesis)
+	chain := ChainID(genesis)
 	if _, err := parseBlock(data, chain, 1); err != nil {
 		f.Fatal(err)
 	}

@@ -544,9 +544,14 @@ func ledger(ctx context.Context, h *Host) (found []Result) {
 	if l.Dir == "" && l.Notary == "" {
 		return ok("no ledger is set: fingerprints are vouched for by the bundle alone")
 	}
+	if l.Dir != "" {
+		if _, err := os.Stat(filepath.Join(l.Dir, "genesis.cbor")); err != nil {
+			found = append(found, Result{Level: Fail, Means: fmt.Sprintf("the folder of the ledger's node cannot be read: %v: certificates are issued and verified, and nothing is logged", err), Fix: "Bring the folder back as it was last, never an older copy of it, and restart the server: docs/ops/ledger.md."})
+		}
+	}
 	s, err := h.Health(ctx)
 	if err != nil {
-		return nil // the check of the database tells
+		return found // the check of the database tells
 	}
 	if s.Unlogged > 0 && h.Now.Sub(s.UnloggedSince) > loggedWithin {
 		found = append(found, Result{Level: Warn, Means: fmt.Sprintf("%d entries wait for the ledger, the oldest since %s: certificates are issued and verified, and their proofs are missing", s.Unlogged, s.UnloggedSince.Format(time.RFC3339)), Fix: "Look at ampoule_ledger_trouble and the log of the server for the reason; ask the notary, or the member that sponsors this server."})

@@ -184,6 +184,15 @@ func TestBad(t *testing.T) {
 		{"damaged database", "database", Fail, "row 3 missing", withHealth(func(h *store.Health) { h.Problems = []string{"row 3 missing from index"} })},
 		{"older schema", "database", Warn, "ampoule migrate", withHealth(func(h *store.Health) { h.Newest++ })},
 		{"old PostgreSQL", "database", Warn, "no corrections", withHealth(func(h *store.Health) { h.Engine, h.Version = "postgresql", "13.9" })},
+		{"not logged for two days", "ledger", Warn, "3 entries wait for the ledger", func(t *testing.T, h *Host) {
+			h.Settings.Ledger.Notary = "https://notary.example"
+			withHealth(func(s *store.Health) { s.Unlogged, s.UnloggedSince = 3, h.Now.Add(-48*time.Hour) })(t, h)
+		}},
+		{"refused by the ledger", "ledger", Warn, "refused 2 entries", func(t *testing.T, h *Host) {
+			h.Settings.Ledger.Notary = "https://notary.example"
+			withHealth(func(s *store.Health) { s.Refused = 2 })(t, h)
+		}},
+		{"no folder of the node", "ledger", Fail, "nothing is logged", func(t *testing.T, h *Host) { h.Settings.Ledger.Dir = filepath.Join(t.TempDir(), "none") }},
 		{"fsync off", "database", Fail, "fsync is off", withHealth(func(h *store.Health) {
 			h.Engine, h.Version, h.Problems = "postgresql", "17.2", []string{"fsync is off"}
 		})},

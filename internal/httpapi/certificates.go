@@ -68,6 +68,8 @@ type Issuing struct {
 	// from it; nil: nothing brings it there.
 	Outbox  notary.Outbox
 	Trouble func() notary.Trouble
+	// Ledger is what bundles carry of the ledger; nil: nothing is logged yet.
+	Ledger []byte
 }
 
 // actor returns the one who asks, bound to a place at which the action is allowed:

@@ -466,7 +466,9 @@ var needs = map[string]access.Action{
 }
 
 // anybodys are the operations that ask for no login.
-var anybodys = []string{"verify", "trust", "statusLists", "statusList", "cardRevocationList", "cardKeys", "keys", "landmarks", "capabilities"}
+var anybodys = []string{"verify", "trust", "statusLists", "statusList", "cardRevocationList", "cardKeys", "keys", "landmarks", "places", "capabilities",
+	"ledgerStatus", "ledgerMembers", "ledgerValidators", "ledgerProposals", "ledgerProposal", "ledgerActor", "ledgerSubmit", "ledgerStanding",
+	"ledgerEntry", "ledgerEntries", "ledgerProof", "ledgerReceipt", "ledgerResolve"}
 
 // ofPeople are addresses of people, which have a table of their own.
 var ofPeople = []string{"/v1/session", "/v1/tokens", "/v1/people", "/v1/settings"}

@@ -98,6 +98,7 @@ type ledgerStatusBody struct {
 	CatchingUp bool              `json:"catching_up" doc:"It fetches blocks that others have"`
 	Validating bool              `json:"validating" doc:"It has a vote in the present set"`
 	Peers      int               `json:"peers" doc:"Nodes that it is connected with"`
+	MayVote    bool              `json:"may_vote" doc:"Who asks may vote for the member whose node this is"`
 }
 
 type memberBody struct {
@@ -155,7 +156,7 @@ type standingBody struct {
 	Time     time.Time `json:"time,omitzero" doc:"Of that checkpoint"`
 }
 
-type entryBody struct {
+type logEntryBody struct {
 	EntryLine
 	Entry  []byte       `json:"entry" doc:"In base64"`
 	Proof  string       `json:"proof" doc:"C2SP tlog-proof"`
@@ -256,11 +257,11 @@ func (s *server) describeLedger(api huma.API) {
 	at := func(id, path, summary string, errs ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/v1/ledger" + path, Summary: summary, Errors: errs, Tags: []string{"ledger"}}
 	}
-	register(api, at("ledgerStatus", "/status", "Tell where this node of the ledger stands"), func(context.Context, *struct{}) (*body[ledgerStatusBody], error) {
+	register(api, at("ledgerStatus", "/status", "Tell where this node of the ledger stands"), func(ctx context.Context, _ *struct{}) (*body[ledgerStatusBody], error) {
 		head := n.Replica.Head()
 		out := &body[ledgerStatusBody]{"no-cache", ledgerStatusBody{
 			Origin: n.Origin(), Height: head.Height, Time: head.Time.UTC(), Log: treeBody{head.Size, hexOf(head.Root)},
-			CatchingUp: head.CatchingUp, Validating: head.Validating, Peers: len(n.Replica.Peers()),
+			CatchingUp: head.CatchingUp, Validating: head.Validating, Peers: len(n.Replica.Peers()), MayVote: s.mayVote(principal(ctx)),
 		}}
 		n.Replica.Read(func(st *state.State) { out.Body.Chain = hexOf(st.Chain()) })
 		if _, c := n.Checkpoint(); c != nil {
@@ -379,7 +380,7 @@ func (s *server) describeLedger(api huma.API) {
 	})
 	register(api, at("ledgerEntry", "/entries/{index}", "An entry of the log with its proof", 404, 422, 503), func(_ context.Context, r *struct {
 		Index string `path:"index" maxLength:"20"`
-	}) (*body[entryBody], error) {
+	}) (*body[logEntryBody], error) {
 		index, err := strconv.ParseUint(r.Index, 10, 63)
 		if err != nil {
 			return nil, problemInvalid.with("an index is a number")
@@ -389,7 +390,7 @@ func (s *server) describeLedger(api huma.API) {
 			return nil, s.ledgerProblem(err)
 		}
 		line, fields := describeEntry(index, entry)
-		return &body[entryBody]{"no-cache", entryBody{line, entry, string(proof), fields}}, nil
+		return &body[logEntryBody]{"no-cache", logEntryBody{line, entry, string(proof), fields}}, nil
 	})
 	register(api, at("ledgerEntries", "/entries", "List entries of the log, newest first"), func(_ context.Context, r *struct {
 		Before uint64 `query:"before" maximum:"9007199254740991" doc:"Index; those below it. Zero: all"`

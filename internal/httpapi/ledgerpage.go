@@ -69,7 +69,7 @@ func describeEntry(index uint64, entry []byte) (EntryLine, []EntryField) {
 	line := EntryLine{Index: index, Leaf: hexOf(tlog.LeafHash(entry)), Kind: kindUnknown}
 	if tx, err := state.ParseTx(entry); err == nil {
 		line.Kind, line.Actor = string(tx.Body.Kind()), tx.Actor.String()
-		fields := []EntryField{{"seq", fmt.Sprint(tx.Seq)}, {"valid until", fmt.Sprint(tx.ValidUntil)}}
+		fields := []EntryField{{"seq", fmt.Sprint(tx.Seq)}, {"last height", fmt.Sprint(tx.ValidUntil)}}
 		return line, appendFields(fields, "", reflect.ValueOf(tx.Body))
 	}
 	if l, ok := state.ParseLeaf(entry); ok {
@@ -144,6 +144,15 @@ func words(name string) string {
 	return b.String()
 }
 
+// mayVote reports whether somebody may vote for the member whose node this is.
+func (s *server) mayVote(who *access.Principal) bool {
+	if s.LedgerVote == nil || s.Access == nil || who == nil {
+		return false
+	}
+	ok, _ := s.Access.Accounts.Policy.Allow(who, access.LedgerVote, issuer.Place{Organisation: who.Organisation})
+	return ok
+}
+
 // describeVote registers the vote of the member whose node this is, where its key is
 // at hand. The vote is signed by that key and stands on the ledger as the member's;
 // who of its people cast it stands in the audit log.
@@ -168,7 +177,7 @@ func (s *server) describeVote(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		if ok, _ := s.Access.Accounts.Policy.Allow(v.Principal, access.LedgerVote, issuer.Place{Organisation: v.Organisation}); !ok {
+		if !s.mayVote(v.Principal) {
 			return nil, s.refused(ctx, problemDenied)
 		}
 		id, err := parseHashText(r.ID)

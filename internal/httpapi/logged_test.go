@@ -137,6 +137,17 @@ func TestLogged(t *testing.T) {
 	}
 	none("shc.with-receipt", "icvp.receipt")
 
+	b.do(t, "GET", "/v1/landmarks/places", "", 404)
+	b.issuing.Ledger = known
+	if res := ask(b.handler, "GET", "/v1/landmarks/places", ""); res.StatusCode != 200 || readAll(t, res) != string(known) {
+		t.Errorf("places: %d", res.StatusCode)
+	}
+	for _, kind := range []string{"receipt.svg", "batch-path.svg"} {
+		if picture := readAll(t, ask(b.handler, "GET", at+"/codes/shc."+kind, "")); !strings.HasPrefix(picture, "<svg") && !strings.HasPrefix(picture, "<?xml") {
+			t.Errorf("%s: %.40s", kind, picture)
+		}
+	}
+
 	// Who audits is told how it goes, and why it does not.
 	ledger.Suspend()
 	b.kit.CloseBatches(t)
@@ -147,9 +158,9 @@ func TestLogged(t *testing.T) {
 	}
 	b.do(t, "GET", "/v1/outbox", "", 403)
 	b.who = chief
-	_, told := b.do(t, "GET", "/v1/outbox", "", 403)
+	b.do(t, "GET", "/v1/outbox", "", 403)
 	b.who = &access.Principal{ID: "u-auditor", Organisation: "org-a", Grants: []access.Grant{{Role: access.Auditor}}}
-	if _, told = b.do(t, "GET", "/v1/outbox", "", 200); told["trouble"] != "actor-suspended" || told["submitted"] != 1.0 || told["logged"] != 1.0 {
+	if _, told := b.do(t, "GET", "/v1/outbox", "", 200); told["trouble"] != "actor-suspended" || told["submitted"] != 1.0 || told["logged"] != 1.0 {
 		t.Errorf("%v", told)
 	}
 }

@@ -149,7 +149,7 @@ func (s *server) describeStatus(api huma.API) {
 
 	landmarks := huma.Operation{
 		OperationID: "landmarks", Method: "GET", Path: "/v1/landmarks", Summary: "The roots of the batches of fingerprints that were closed here",
-		Description: "For makers of bundles. They name nobody; no log has taken them.",
+		Description: "For makers of bundles. They name nobody. Which of them a log has taken is at /v1/landmarks/places.",
 		Errors:      []int{http.StatusNotFound}, Responses: fileResponse(print.LandmarksType),
 	}
 	register(api, landmarks, func(ctx context.Context, r *struct {
@@ -168,6 +168,18 @@ func (s *server) describeStatus(api huma.API) {
 			return nil, notModified(tag)
 		}
 		return &published{tag, publicCache, print.LandmarksType, "*", data}, nil
+	})
+
+	places := huma.Operation{
+		OperationID: "places", Method: "GET", Path: "/v1/landmarks/places", Summary: "Where those roots stand in the log of a ledger, and whose receipts count",
+		Description: "For makers of bundles: each place was proven to this server.",
+		Errors:      []int{http.StatusNotFound}, Responses: fileResponse(print.LedgerType),
+	}
+	register(api, places, func(context.Context, *struct{}) (*published, error) {
+		if len(i.Ledger) == 0 {
+			return nil, problemNotFound.with("nothing is logged here yet")
+		}
+		return &published{"", publicCache, print.LedgerType, "*", i.Ledger}, nil
 	})
 
 	register(api, huma.Operation{OperationID: "keys", Method: "GET", Path: "/v1/keys", Summary: "The keys that sign here now"}, func(context.Context, *struct{}) (*struct {

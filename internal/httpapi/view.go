@@ -80,12 +80,13 @@ type frame struct {
 	People        bool // it is a page of people, on which what is entered is kept
 	Issues        bool // the reader may issue
 	Manages       bool // the reader manages people
+	Ledger        bool // there is a page of the ledger
 	Body          any
 }
 
 // render writes a page whole, or not at all.
 func (s *server) render(w *answer, status int, page *template.Template, f frame) {
-	f.Demonstration, f.Access = s.Demonstration, s.Access != nil
+	f.Demonstration, f.Access, f.Ledger = s.Demonstration, s.Access != nil, s.Ledger != nil
 	if w.visitor != nil {
 		f.Issues, f.Manages = s.issues(w.visitor.Organisation, w.visitor.Grants), s.Access.Accounts.ManagesPeople(w.visitor)
 	}

@@ -278,23 +278,27 @@ func Handler(c *notary.Cosigner, refused func(error)) http.HandlerFunc {
 			if errors.As(err, &tooLarge) {
 				status = http.StatusRequestEntityTooLarge
 			}
-			http.Error(w, "malformed-add-checkpoint", status)
+			answerWith(w, &notary.Answer{Status: status, Body: []byte(notary.ErrRequest + "\n")})
 			return
 		}
 		a, err := c.AddCheckpoint(r.Context(), body)
 		if err != nil {
 			refused(err)
-			http.Error(w, "internal", http.StatusInternalServerError)
+			answerWith(w, &notary.Answer{Status: http.StatusInternalServerError, Body: []byte("internal\n")})
 			return
 		}
-		kind := a.Type
-		if kind == "" {
-			kind = "text/plain; charset=utf-8"
-		}
-		w.Header().Set("Content-Type", kind)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(a.Status)
-		_, _ = w.Write(a.Body) // the reader has gone; nobody is left to be told
+		answerWith(w, a)
 	}
+}
+
+func answerWith(w http.ResponseWriter, a *notary.Answer) {
+	kind := a.Type
+	if kind == "" {
+		kind = "text/plain; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body) // the reader has gone; nobody is left to be told
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/format"
 	"ampoule/internal/storetest"
 	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
@@ -409,6 +410,24 @@ func TestSubmitRefused(t *testing.T) {
 		d.drain()
 		d.logged("batch/1", "batch/2")
 	})
+	t.Run("not by the ledger", func(t *testing.T) {
+		d := newDesk(t, fresh(t), false)
+		d.put(storetest.WantedBatch(1), storetest.WantedBatch(2))
+		d.fail = func(call string) error {
+			if call == "submit" {
+				return format.Defect("engine-failed")
+			}
+			return nil
+		}
+		if _, err := d.sub.Drain(t.Context()); err == nil || d.sub.Trouble().Reason != "engine-failed" {
+			t.Fatal(err)
+		}
+		d.stands("batch/1", notary.Submitted, "")
+		d.stands("batch/2", notary.Waiting, "")
+		d.fail = nil
+		d.drain()
+		d.logged("batch/1", "batch/2")
+	})
 	t.Run("without a key", func(t *testing.T) {
 		d := newDesk(t, fresh(t), false)
 		d.put(storetest.WantedBatch(1))
@@ -473,9 +492,17 @@ func TestSubmitLies(t *testing.T) {
 	if e := d.entry("batch/1"); e.Proof == nil || e.Receipt != nil || e.Stage != notary.Logged {
 		t.Errorf("%s", e.Stage)
 	}
+	// Whoever comes after it is not held up.
+	d.put(storetest.WantedList("list", 1))
+	for range 4 {
+		if err := round(); !errors.Is(err, notary.ErrOtherNotary) {
+			t.Errorf("a receipt under a key that nobody knows: %v", err)
+		}
+	}
+	d.stands("list/1", notary.Kept, "")
 	d.sub.Notaries = []crypto.PublicKey{other.Notary.Public(), d.Notary.Public()}
 	d.drain()
-	d.logged("batch/1")
+	d.logged("batch/1", "list/1")
 }
 
 // TestClosedIsWanted: a batch that is closed is in the outbox, on either database.

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"ampoule/format"
 	"ampoule/internal/keep"
@@ -80,7 +81,7 @@ func (l *Log) Append(entries [][]byte) error {
 	}
 	for _, entry := range entries {
 		var err error
-		if l.entries, err = tlog.AppendEntry(slices.Clip(l.entries), entry); err != nil {
+		if l.entries, err = tlog.AppendEntry(l.entries, entry); err != nil {
 			return fmt.Errorf("log: entry %d: %w", l.edge.Size(), err)
 		}
 		if err := l.edge.Append(tlog.LeafHash(entry)); err != nil {
@@ -96,17 +97,20 @@ func (l *Log) Append(entries [][]byte) error {
 	}
 	files = append(files, l.edge.Tiles()...)
 
-	// Step 2: onto the disk, entries before the hashes over them.
-	folders := map[string]bool{}
-	for _, f := range files {
-		if err := l.write(f, folders); err != nil {
-			return fmt.Errorf("log: %w", err)
-		}
+	// Step 2: onto the disk. Files that are synced at once cost little more than one.
+	changed := make([][]string, len(files))
+	err := atOnce(len(files), func(i int) (err error) {
+		changed[i], err = l.write(files[i])
+		return err
+	})
+	if err == nil {
+		folders := slices.Concat(changed...)
+		slices.Sort(folders)
+		folders = slices.Compact(folders)
+		err = atOnce(len(folders), func(i int) error { return keep.SyncDir(folders[i]) })
 	}
-	for folder := range folders {
-		if err := keep.SyncDir(folder); err != nil {
-			return fmt.Errorf("log: %w", err)
-		}
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
 	}
 
 	// Step 3: the partial tiles that nobody needs any more.
@@ -120,29 +124,47 @@ func (l *Log) Append(entries [][]byte) error {
 	return nil
 }
 
-// write writes one file, unless it is there. It notes the folders that have changed.
-func (l *Log) write(f tlog.TileData, folders map[string]bool) error {
+// atOnce does f for 0 to n-1, a few at the same time.
+func atOnce(n int, f func(int) error) error {
+	const most = 8
+	errs := make([]error, n)
+	var wait sync.WaitGroup
+	places := make(chan struct{}, most)
+	for i := range n {
+		places <- struct{}{}
+		wait.Go(func() {
+			errs[i] = f(i)
+			<-places
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// write writes one file, unless it is there. It returns the folders that have
+// changed.
+func (l *Log) write(f tlog.TileData) (folders []string, err error) {
 	path := filepath.Join(l.dir, filepath.FromSlash(f.Tile.Path()))
 	folder := filepath.Dir(path)
-	folders[folder] = true
+	folders = append(folders, folder)
 	switch old, err := os.ReadFile(path); {
 	case err == nil && bytes.Equal(old, f.Data):
-		return nil
+		return folders, nil
 	case err == nil:
-		return fmt.Errorf("%s has other bytes than the log: %w", path, ErrForked)
+		return nil, fmt.Errorf("%s has other bytes than the log: %w", path, ErrForked)
 	case !errors.Is(err, fs.ErrNotExist):
-		return err
+		return nil, err
 	}
 	for made := folder; len(made) > len(l.dir); made = filepath.Dir(made) {
 		if _, err := os.Lstat(made); err == nil {
 			break
 		}
-		folders[filepath.Dir(made)] = true
+		folders = append(folders, filepath.Dir(made))
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	return writeFile(path, f.Data)
+	return folders, writeFile(path, f.Data)
 }
 
 // writeFile makes a file whole or not at all. Its folder is still to be synced.

@@ -62,6 +62,9 @@ type Monitor struct {
 	Memory Memory
 	// MaxAge is for how long a log may be silent; zero: for ever.
 	MaxAge time.Duration
+	// Copies are other copies of the log. By them a copy that lags behind is told from
+	// another history, which a shorter log alone cannot show.
+	Copies []Source
 }
 
 // Look fetches the checkpoint of a log, and holds it against what was seen. An error
@@ -94,12 +97,12 @@ func (m *Monitor) Look(ctx context.Context, s Source, now time.Time) (*Report, e
 		raise(Silence, s.Name(), fmt.Sprintf("the newest cosignature is of %s", r.Time.Format(time.RFC3339)), data)
 	}
 	// Step 3: it continues what was seen.
+	var last *tlog.Cosigned
 	if before != nil {
-		last, err := m.Policy.Open(before)
-		if last == nil {
+		if last, err = m.Policy.Open(before); last == nil {
 			return nil, fmt.Errorf("what was kept cannot be read under this policy: %w", err)
 		}
-		alarms, err := compare(ctx, s, last, seen, before, data)
+		alarms, err := m.compare(ctx, s, last, seen, before, data)
 		if err != nil {
 			return nil, err
 		}
@@ -116,6 +119,9 @@ func (m *Monitor) Look(ctx context.Context, s Source, now time.Time) (*Report, e
 			return r, nil
 		}
 	}
+	if last != nil && seen.Checkpoint.Size < last.Checkpoint.Size {
+		return r, nil
+	}
 	if string(before) != string(data) {
 		if err := m.Memory.Keep(data); err != nil {
 			return nil, err
@@ -126,7 +132,7 @@ func (m *Monitor) Look(ctx context.Context, s Source, now time.Time) (*Report, e
 
 // compare holds two signed checkpoints against each other, the second newly fetched
 // from the source of the proofs.
-func compare(ctx context.Context, s Source, last, seen *tlog.Cosigned, before, data []byte) ([]Alarm, error) {
+func (m *Monitor) compare(ctx context.Context, s Source, last, seen *tlog.Cosigned, before, data []byte) ([]Alarm, error) {
 	a, b := last.Checkpoint, seen.Checkpoint
 	if a.Origin != b.Origin {
 		return []Alarm{{Unsigned, s.Name(), "it is another log than was followed", [][]byte{before, data}}}, nil
@@ -145,10 +151,15 @@ func compare(ctx context.Context, s Source, last, seen *tlog.Cosigned, before, d
 	}
 	older, newer, root, newRoot := a.Size, b.Size, a.Root, b.Root
 	if b.Size < a.Size {
-		alarms = append(alarms, Alarm{Rollback, s.Name(), fmt.Sprintf("%d leaves, and %d were seen", b.Size, a.Size), [][]byte{before, data}})
-		// Whether it is older only, or another log, the source cannot show: it has no more
-		// than the smaller tree.
-		return alarms, nil
+		for _, other := range m.Copies {
+			if root, ok := rootIn(ctx, other, a, b.Size); ok && other.Name() != s.Name() {
+				if root != b.Root {
+					split(fmt.Sprintf("another root for %d leaves than in %s", b.Size, other.Name()))
+				}
+				return alarms, nil
+			}
+		}
+		return append(alarms, Alarm{Rollback, s.Name(), fmt.Sprintf("%d leaves, and %d were seen", b.Size, a.Size), [][]byte{before, data}}), nil
 	}
 	if older == newer {
 		if root != newRoot {
@@ -181,6 +192,17 @@ func compare(ctx context.Context, s Source, last, seen *tlog.Cosigned, before, d
 	}
 	split(fmt.Sprintf("the tree of %d leaves does not continue that of %d", newer, older))
 	return alarms, nil
+}
+
+// rootIn derives the root at a smaller size from a copy of the log of a checkpoint.
+func rootIn(ctx context.Context, s Source, c *tlog.Checkpoint, size uint64) (tlog.Hash, bool) {
+	nodes := &tlog.TileNodes{Size: c.Size, Read: func(t tlog.Tile) ([]byte, error) { return s.Tile(ctx, t) }}
+	root, err := tlog.TreeRoot(size, nodes)
+	if err != nil {
+		return tlog.Hash{}, false
+	}
+	path, err := tlog.ProveConsistency(size, c.Size, nodes)
+	return root, err == nil && tlog.VerifyConsistency(size, c.Size, root, c.Root, path) == nil
 }
 
 func short(h tlog.Hash) string { return base64.StdEncoding.EncodeToString(h[:6]) }

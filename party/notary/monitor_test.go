@@ -3,6 +3,7 @@ package notary_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -14,14 +15,11 @@ import (
 )
 
 // watched is a log to look at.
-type watched struct {
-	note []byte
-	dir  string
-}
+type watched struct{ note, dir string }
 
-func (watched) Name() string { return "log" }
+func (w watched) Name() string { return fmt.Sprint(w.dir, len(w.note), w.note[:min(len(w.note), 90)]) }
 
-func (w watched) Checkpoint(context.Context) ([]byte, error) { return w.note, nil }
+func (w watched) Checkpoint(context.Context) ([]byte, error) { return []byte(w.note), nil }
 
 func (w watched) Tile(_ context.Context, t tlog.Tile) ([]byte, error) {
 	return tlog.Files{FS: os.DirFS(w.dir)}.Tile(t)
@@ -88,17 +86,17 @@ func TestMonitor(t *testing.T) {
 		late   time.Duration
 		want   []string
 	}{
-		{"the first", nil, watched{first, dir}, 0, nil},
-		{"grown", first, watched{second, dir}, 0, nil},
-		{"the same", second, watched{second, dir}, 0, nil},
-		{"an old one again", second, watched{first, dir}, 0, []string{notary.Rollback}},
-		{"two roots", first, watched{forkedSame, forkedDir}, 0, []string{notary.Equivocation, notary.SplitView}},
-		{"not continued", first, watched{forkedLonger, forkedDir}, 0, []string{notary.Equivocation, notary.SplitView}},
-		{"tiles of another", first, watched{second, forkedDir}, 0, []string{notary.Damaged}},
-		{"silent", first, watched{first, dir}, 2 * time.Hour, []string{notary.Silence}},
-		{"stolen log key", first, watched{cosigned(t, forked), forkedDir}, 0, []string{notary.Silence, notary.SplitView, notary.TooFew}},
-		{"another log", first, watched{signed(t, ledgertest.WitnessKey("oid/1.2.1.1", tlog.Ed25519Note), 3, tlog.Hash{}), dir}, 0, []string{notary.Unsigned}},
-		{"no note", first, watched{[]byte("x"), dir}, 0, []string{notary.Unsigned}},
+		{"the first", nil, watched{string(first), dir}, 0, nil},
+		{"grown", first, watched{string(second), dir}, 0, nil},
+		{"the same", second, watched{string(second), dir}, 0, nil},
+		{"an old one again", second, watched{string(first), dir}, 0, []string{notary.Rollback}},
+		{"two roots", first, watched{string(forkedSame), forkedDir}, 0, []string{notary.Equivocation, notary.SplitView}},
+		{"not continued", first, watched{string(forkedLonger), forkedDir}, 0, []string{notary.Equivocation, notary.SplitView}},
+		{"tiles of another", first, watched{string(second), forkedDir}, 0, []string{notary.Damaged}},
+		{"silent", first, watched{string(first), dir}, 2 * time.Hour, []string{notary.Silence}},
+		{"stolen log key", first, watched{string(cosigned(t, forked)), forkedDir}, 0, []string{notary.Silence, notary.SplitView, notary.TooFew}},
+		{"another log", first, watched{string(signed(t, ledgertest.WitnessKey("oid/1.2.1.1", tlog.Ed25519Note), 3, tlog.Hash{})), dir}, 0, []string{notary.Unsigned}},
+		{"no note", first, watched{"x", dir}, 0, []string{notary.Unsigned}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			mem := &memory{note: test.before}
@@ -110,9 +108,54 @@ func TestMonitor(t *testing.T) {
 			if got := names(report); !slices.Equal(got, test.want) {
 				t.Errorf("%v, want %v: %+v", got, test.want, report.Alarms)
 			}
-			kept := string(mem.note) == string(test.source.note)
+			kept := string(mem.note) == test.source.note
 			if good := len(test.want) == 0 || test.want[0] == notary.Silence && len(test.want) == 1; kept != good {
 				t.Errorf("kept: %t", kept)
+			}
+		})
+	}
+}
+
+// TestCopies: of several copies one may lag behind, and one that has another history
+// is found even where it is shorter.
+func TestCopies(t *testing.T) {
+	one := ledgertest.CosignerKey(1)
+	p := policy(t, ledgertest.Policy(1, nil, 1))
+	made := func(batches ...int) (*ledgertest.Replica, string) {
+		dir := t.TempDir()
+		r := ledgertest.NewChain(ledgertest.Genesis(1, 100)).Join(t, dir)
+		r.Register(t)
+		for _, n := range batches {
+			r.Batch(t, n)
+		}
+		return r, dir
+	}
+	r, dir := made(1, 2)
+	lagging := watched{string(cosigned(t, r, one)), dir}
+	r.Batch(t, 3)
+	newest := watched{string(cosigned(t, r, one)), dir}
+	other, otherDir := made(8)
+	forked := watched{string(cosigned(t, other, one)), otherDir}
+	for _, test := range []struct {
+		name   string
+		source watched
+		want   []string
+	}{
+		{"lagging", lagging, nil},
+		{"forked and shorter", forked, []string{notary.Equivocation, notary.SplitView}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			mem := &memory{}
+			m := &notary.Monitor{Policy: p, Memory: mem, Copies: []notary.Source{newest, test.source}}
+			if report, err := m.Look(t.Context(), newest, now); err != nil || !report.OK() {
+				t.Fatalf("%+v, %v", report, err)
+			}
+			report, err := m.Look(t.Context(), test.source, now)
+			if err != nil || !slices.Equal(names(report), test.want) {
+				t.Errorf("%+v, %v", report, err)
+			}
+			if string(mem.note) != newest.note {
+				t.Error("an older one is remembered")
 			}
 		})
 	}
@@ -126,7 +169,7 @@ func TestFsck(t *testing.T) {
 	}
 	b.publish()
 	note, _ := b.n.Checkpoint()
-	source := watched{note, b.dir}
+	source := watched{string(note), b.dir}
 	report, err := notary.Fsck(t.Context(), source, b.policy)
 	if err != nil || !report.OK() || report.Checkpoint.Size != b.replica.Head().Size {
 		t.Fatalf("%+v, %v", report, err)

@@ -23,7 +23,8 @@ type Replica interface {
 	// Submit hands in a transaction. An error that is a [format.Defect] of
 	// ledger/state says that it was refused and why; another one, that it could not be
 	// handed in. Nil says that it waits for a block, no more: what waits is lost when
-	// the process ends. Whoever needs it logged submits it until Find has it.
+	// the process ends. Whoever needs it logged submits it until Find has it. The bytes
+	// are the caller's again when it returns.
 	Submit(ctx context.Context, tx []byte) error
 
 	// Head is where the replica stands. What it names is durable.

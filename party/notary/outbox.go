@@ -217,8 +217,9 @@ func (s *Submitter) round(ctx context.Context) (busy bool, err error) {
 		}
 	}
 
-	// Step 4: the proofs of what is logged. Of entries that come later in the log
-	// nothing can be asked before earlier ones are under a checkpoint.
+	// Step 4: the proofs of what is logged. While one is under no checkpoint yet, those
+	// that came into the log after it are not either; one whose proof is wrong keeps
+	// nobody else from his.
 	for _, e := range entries {
 		if e.Stage != Logged {
 			continue
@@ -228,7 +229,7 @@ func (s *Submitter) round(ctx context.Context) (busy bool, err error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if !done {
+		if wrong := new(format.Defect); !done && !errors.As(err, wrong) {
 			break
 		}
 	}
@@ -332,7 +333,9 @@ func (s *Submitter) submit(ctx context.Context, e *Entry, actor *Actor) (goes bo
 	}
 
 	before := *e
-	switch scope := refusals[refused]; scope {
+	switch refusals[refused] {
+	case ofTheNotary:
+		return false, fmt.Errorf("ledger: %s: submitting: %w", e.Key, err)
 	case itIsDone:
 		// It is logged, or its number is another's: the next round finds out.
 		return true, nil
@@ -343,7 +346,7 @@ func (s *Submitter) submit(ctx context.Context, e *Entry, actor *Actor) (goes bo
 		e.Reason = string(refused)
 	case forGood:
 		e.Stage, e.Reason = Refused, string(refused)
-	default:
+	case ofTheEntry:
 		e.Reason, e.Retry = string(refused), s.Now().Add(retryPause)
 	}
 	if e.Reason != before.Reason || e.Stage != before.Stage || !e.Retry.Equal(before.Retry) {
@@ -362,15 +365,19 @@ func (s *Submitter) submit(ctx context.Context, e *Entry, actor *Actor) (goes bo
 type scope int
 
 const (
-	ofTheEntry scope = iota // and may pass: it is tried again later
-	forGood                 // of the entry, and does not pass
-	ofTheActor              // whatever this actor submits is refused
-	ofTheKey                // the same, until it is signed with another key
-	itIsDone                // the number was used
+	ofTheNotary scope = iota // any other word: it was not the ledger that refused
+	ofTheEntry               // and may pass: it is tried again later
+	forGood                  // of the entry, and does not pass
+	ofTheActor               // whatever this actor submits is refused
+	ofTheKey                 // the same, until it is signed with another key
+	itIsDone                 // the number was used
 )
 
 var refusals = map[format.Defect]scope{
 	state.ErrSeqUsed: itIsDone, state.ErrExpired: itIsDone,
+
+	state.ErrNotAuthorised: ofTheEntry, state.ErrSizeClass: ofTheEntry, state.ErrPrevious: ofTheEntry,
+	state.ErrPolicySchema: ofTheEntry, state.ErrPolicyClass: ofTheEntry, state.ErrPolicyRate: ofTheEntry,
 
 	state.ErrChain: ofTheActor, state.ErrTooFarAhead: ofTheActor, state.ErrSeqGap: ofTheActor,
 	state.ErrActorUnknown: ofTheActor, state.ErrActorSuspended: ofTheActor, state.ErrActorRevoked: ofTheActor,
@@ -494,7 +501,7 @@ func (s *Submitter) takeProof(e *Entry, data []byte) error {
 		if err != nil {
 			return err
 		}
-		e.Cosigned = CosignedAt(c)
+		e.Cosigned = Median(c)
 	} else {
 		note, err := tlog.ParseNote(p.Checkpoint)
 		if err != nil {
@@ -527,22 +534,6 @@ func (s *Submitter) known(by *tlog.RootSignature, root tlog.Hash) error {
 		}
 	}
 	return ErrOtherNotary
-}
-
-// CosignedAt is the time of a checkpoint: the median of those that its cosigners
-// give, the lower of two; zero where none gives one.
-func CosignedAt(c *tlog.Cosigned) time.Time {
-	var times []int64
-	for _, w := range c.Witnesses {
-		if w.Time > 0 {
-			times = append(times, w.Time)
-		}
-	}
-	if len(times) == 0 {
-		return time.Time{}
-	}
-	slices.Sort(times)
-	return time.Unix(times[(len(times)-1)/2], 0).UTC()
 }
 
 func (s *Submitter) keep(ctx context.Context, e *Entry) error {

@@ -130,11 +130,10 @@ func New(c Config) (*Notary, error) {
 	return n, nil
 }
 
-// logArcs and what follows are the arcs of a federation: see the decision on names.
+// logArcs are those of the log, below the arc of the federation.
 const (
-	logArcs      = ".1.1"
-	cosignerArcs = ".2"
-	oidPrefix    = "oid/" // of the names of logs and cosigners that are identifiers
+	logArcs   = ".1.1"
+	oidPrefix = "oid/" // of the names of logs and cosigners that are identifiers
 )
 
 // federationOf reads oid/{federation}.1.1.
@@ -338,6 +337,8 @@ const ErrWitness = format.Defect("refused-by-witness")
 // ask asks one witness, and again from the size that it has cosigned. It returns
 // that size.
 func (n *Notary) ask(ctx context.Context, w Remote, old uint64, cp *tlog.Checkpoint, checkpoint []byte) (uint64, []byte, error) {
+	// What it said last may be longer than this; what it says now counts.
+	old = min(old, cp.Size)
 	for range 3 {
 		if old > cp.Size {
 			return old, nil, otherSize(old)

@@ -28,7 +28,7 @@ const (
 //
 //	{federation}.1.1            the log: its key, and the published checkpoint
 //	{federation}.1.1.<index>    an entry, and its tlog-proof
-//	{federation}.2.<n>          a cosigner: its key, from the policy
+//	{member}.2.<n>              a cosigner: its key, from the policy
 //	any other                   the row of the registry, or that there is none
 type Resolved struct {
 	OID   state.OID
@@ -81,10 +81,11 @@ func (n *Notary) Resolve(_ context.Context, oid state.OID) (*Resolved, error) {
 		r.Value, r.Proof, err = n.Entry(index)
 		return r, err
 	}
+	// What is registered comes first: a policy hides no row.
+	registered := false
+	n.Replica.Read(func(s *state.State) { _, registered = s.Entry(oid) })
 	for _, w := range n.Policy.Witnesses {
-		if w.Key.Name == oidPrefix+dotted {
-			// A member may be a cosigner under its own name; what the registry says of it
-			// comes with it.
+		if !registered && w.Key.Name == oidPrefix+dotted {
 			r.Kind, r.Value = KindCosigner, []byte(w.Key.String())
 			return r, nil
 		}
@@ -218,7 +219,11 @@ func (r *Resolved) Verify(oid state.OID, policy *tlog.Policy) (*tlog.Cosigned, e
 		if r.Proof == nil {
 			return nil, ErrUnproven
 		}
-		return policy.Open(r.Proof)
+		c, err := policy.Open(r.Proof)
+		if c != nil && c.Checkpoint.Origin != oidPrefix+oid.String() {
+			return nil, ErrResolved
+		}
+		return c, err
 	case KindCosigner:
 		if !slices.ContainsFunc(policy.Witnesses, func(w tlog.Witness) bool {
 			return w.Key.String() == string(r.Value) && w.Key.Name == oidPrefix+oid.String()

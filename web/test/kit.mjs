@@ -4,6 +4,7 @@
 //   AMPOULE_URL   address of a running demonstration, such as http://127.0.0.1:8080
 //   AMPOULE_DEMO  its folder
 //   AMPOULE       the binary
+//   AMPOULE_LOGINS  what the demonstration printed
 //   CHROMIUM      the browser, /usr/bin/chromium unless set
 //   SHOTS         a folder for screenshots; none are taken unless set
 import assert from 'node:assert/strict'

@@ -148,6 +148,38 @@ test('drag and drop, card files, several codes, and files that hold nothing', as
   }
 })
 
+test('a proof is brought to the certificate on screen, as a file and as a text', async () => {
+  const good = samples.find((s) => s.want.outcome === 'valid' && s.text.startsWith('HC1:'))
+  const proof = () => page.locator('[data-proof]').getAttribute('data-proof')
+  const bring = async (file) => {
+    await paste(page, good.text)
+    await verdict(page)
+    assert.equal(await proof(), 'not-applicable')
+    await page.locator('[data-proof-file]').setInputFiles(file)
+    await page.waitForFunction(() => document.querySelector('.verdict') && document.querySelector('[data-proof]')?.dataset.proof !== 'not-applicable')
+    return verdict(page)
+  }
+  // A way that leads to no landmark proves nothing and refuses nobody.
+  const path = join(import.meta.dirname, '../../docs/spec/examples/batch-path.cbor')
+  assert.equal((await bring(path)).outcome, 'valid')
+  assert.equal(await proof(), 'unknown')
+  await next(page)
+  // What is no proof refuses.
+  const refused = await bring({ name: 'proof.txt', mimeType: 'text/plain', buffer: Buffer.from('no proof') })
+  assert.deepEqual([refused.outcome, refused.reason], ['proof-invalid', 'malformed-batch-path'])
+  await next(page)
+  // The text of a second code, and one that was called off.
+  await paste(page, good.text)
+  await verdict(page)
+  await page.getByRole('button', { name: 'Scan the code of its proof' }).click()
+  await page.getByText('Show the code of the proof').waitFor()
+  await paste(page, 'AP1:' + 'A'.repeat(9))
+  assert.equal((await verdict(page)).outcome, 'proof-invalid')
+  await next(page)
+  await paste(page, good.text)
+  assert.equal((await verdict(page)).outcome, 'valid', 'the next certificate has nothing of the one before')
+})
+
 test('the parts of a certificate are collected', async () => {
   const digits = sample('shc').text.trim().slice(5)
   const half = Math.floor(digits.length / 4) * 2

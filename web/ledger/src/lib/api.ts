@@ -6,7 +6,7 @@ export interface Tree { size: number; root: string }
 export interface Status {
   origin: string; chain: string; height: number; time: string; log: Tree; published?: Tree
   cosigned?: { name: string; time?: string }[]
-  catching_up: boolean; validating: boolean; peers: number
+  catching_up: boolean; validating: boolean; peers: number; may_vote: boolean
 }
 export interface Member { oid: string; code: string; standing: string; voting: boolean }
 export interface Validator { member: string; type: string; power: number }
@@ -48,12 +48,4 @@ export const api = {
   entry: (index: number) => ask<Entry>(`/v1/ledger/entries/${index}`),
   find: (leaf: string) => ask<{ logged: boolean; index?: number }>(`/v1/ledger/transactions/${leaf}`),
   vote: (id: string, yes: boolean) => ask<{ leaf: string }>(`/v1/ledger/proposals/${id}/votes`, { yes }),
-  /** Whether who reads this may vote for the member that runs this node. */
-  mayVote: async () => {
-    try {
-      return (await ask<{ actions: string[] }>('/v1/session')).actions.includes('ledger:vote')
-    } catch {
-      return false // nobody is logged in, or there are no accounts here
-    }
-  },
 }

@@ -155,22 +155,21 @@ class App {
     return this.#take([bytes(text)])
   }
 
-  /** Looks for the code of a proof that belongs to the certificate on screen. */
-  async scanProof(): Promise<void> {
+  /** What comes next is the proof of the certificate on screen, unless that was cleared meanwhile. */
+  #wait(): boolean {
     const texts = this.#texts
     this.clear()
     this.#texts = texts
-    this.proving = true
-    await this.startCamera()
+    return (this.proving = texts.length > 0)
   }
 
-  /** Takes a file as the proof of the certificate on screen. */
+  /** Looks for the code of the proof. */
+  async scanProof(): Promise<void> {
+    if (this.#wait()) await this.startCamera()
+  }
+
   async takeProof(file: File): Promise<void> {
-    const texts = this.#texts
-    this.clear()
-    this.#texts = texts
-    this.proving = true
-    await this.takeFile(file)
+    if (this.#wait()) await this.takeFile(file)
   }
 
   async takeFile(file: File): Promise<void> {

@@ -1,8 +1,4 @@
-// Package tessera holds the ledger's logs against another implementation of C2SP
-// tlog-tiles: its fsck and its proofs on files that we write, and ours on files
-// that it writes. It is a module of its own, for what it needs is not needed by
-// anything else.
-package tessera
+package logs
 
 import (
 	"context"
@@ -38,8 +34,8 @@ const origin = "oid/2.25.1.1.1"
 
 func entry(i uint64) []byte { return binary.BigEndian.AppendUint64([]byte("entry "), i) }
 
-// signer returns a key of ours, and the other side's verifier of it.
-func signer(t *testing.T) (*tlog.NoteSigner, *tlog.Key, note.Verifier) {
+// newSigner returns a key of ours, and the other side's verifier of it.
+func newSigner(t *testing.T) (*tlog.NoteSigner, *tlog.Key, note.Verifier) {
 	t.Helper()
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -117,7 +113,7 @@ func leafHashes(bundle []byte) ([][]byte, error) {
 func TestTheirsOnOurs(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
-	s, _, verifier := signer(t)
+	s, _, verifier := newSigner(t)
 	size := *entries
 	root := writeLog(t, dir, size, s)
 	files := client.FileFetcher{Root: dir}
@@ -165,7 +161,7 @@ func TestTheirsOnOurs(t *testing.T) {
 // their fsck does not end where its workers have found something and more is to do.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()
-	s, _, verifier := signer(t)
+	s, _, verifier := newSigner(t)
 	const size = 2000
 	root := writeLog(t, dir, size, s)
 	files := client.FileFetcher{Root: dir}
@@ -285,7 +281,7 @@ func TestOursOnTheirs(t *testing.T) {
 	}
 
 	// And they read our checkpoint of the same log.
-	ours, _, verifier := signer(t)
+	ours, _, verifier := newSigner(t)
 	n, err := c.Note()
 	if err != nil {
 		t.Fatal(err)
