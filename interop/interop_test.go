@@ -62,6 +62,7 @@ var runners = map[string]func(t *testing.T, b *board, dir string){
 	"eu-dcc":          runEUDCC,
 	"jcs":             runJCS,
 	"shc":             runSHC,
+	"senml":           runSenML,
 	"rdf-canon":       runRDFCanon,
 	"who-hcert":       runWHOHCERT,
 	"terminology":     runTerminology,
