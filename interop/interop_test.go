@@ -56,14 +56,17 @@ func vectors(t *testing.T) string {
 
 // runners are the formats that are built, by the name of their folder.
 var runners = map[string]func(t *testing.T, b *board, dir string){
-	"certlogic":   runCertLogic,
-	"divoc":       runDIVOC,
-	"eu-dcc":      runEUDCC,
-	"jcs":         runJCS,
-	"shc":         runSHC,
-	"rdf-canon":   runRDFCanon,
-	"who-hcert":   runWHOHCERT,
-	"terminology": runTerminology,
+	"cce-interop":     runCCE,
+	"certlogic":       runCertLogic,
+	"cold-chain-math": runColdChainMath,
+	"divoc":           runDIVOC,
+	"eu-dcc":          runEUDCC,
+	"jcs":             runJCS,
+	"shc":             runSHC,
+	"senml":           runSenML,
+	"rdf-canon":       runRDFCanon,
+	"who-hcert":       runWHOHCERT,
+	"terminology":     runTerminology,
 
 	"token-status-list": runTokenStatusList,
 
