@@ -136,16 +136,6 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// The time-outs of a federation's engine, by which the longest gap with one of four
-// away is bounded: the absent proposer is waited for, both votes are ended without it,
-// and a block waits before and after.
-const (
-	timeoutPropose = 3 * time.Second
-	timeoutVote    = time.Second
-	timeoutCommit  = time.Second
-	oneAway        = timeoutPropose + 2*timeoutVote + 2*timeoutCommit
-)
-
 // healed measures what comes after the healing.
 func (f *federation) healed(ctx context.Context, r *result, at time.Time) (err error) {
 	if r.resumed, err = f.watch.commit(ctx, at, time.Minute); err != nil {

@@ -180,9 +180,11 @@ func engineGenesis(data []byte) (*types.GenesisDoc, error) {
 
 // enginePower is the power of a validator as the engine has it: many times ours,
 // because the engine computes a third of all in whole numbers. Of four or five with a
-// power of one each is then that third, without which there is no block, and votes at
-// once instead of fetching first what it has missed.
-func enginePower(power uint64) int64 { return int64(power) * 1000 }
+// power of one each, one is then that third, without which there is no block, and votes
+// at once instead of fetching first what it has missed.
+func enginePower(power uint64) int64 { return int64(power) * powerUnit }
+
+const powerUnit = 1000
 
 // mempoolBytes is what may wait for a block.
 const mempoolBytes = 16 << 20

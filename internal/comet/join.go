@@ -251,10 +251,11 @@ func (o *Joining) bundle(ctx context.Context, index, size uint64) ([][]byte, err
 	return entries, nil
 }
 
-// The bounds of what a validator may be, see ledger/state.
+// The bounds of what a validator may be, see ledger/state; its power is that of the
+// engine.
 const (
 	maxValidators = 300
-	maxPower      = 1000
+	maxPower      = 1000 * powerUnit
 )
 
 // block fetches a block's header with commit and validators, of which more than two
@@ -317,7 +318,7 @@ func beginning(genesis []byte, s *state.State, blocks []*types.LightBlock) (*sm.
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, types.NewValidator(key, int64(v.Power)))
+		rows = append(rows, types.NewValidator(key, enginePower(v.Power)))
 	}
 	params := *doc.ConsensusParams
 	params.Block = types.BlockParams{MaxBytes: blockBytes(s.Params()), MaxGas: -1}
