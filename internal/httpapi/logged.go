@@ -145,15 +145,15 @@ type outboxEntryBody struct {
 
 // outboxBody is how far what was closed and published here is logged.
 type outboxBody struct {
-	Ledger       bool        `json:"ledger" doc:"This server brings what it closes to a ledger"`
-	Waiting      int         `json:"waiting"`
-	Submitted    int         `json:"submitted"`
-	Logged       int         `json:"logged" doc:"With their proofs, or waiting for them"`
-	Refused      int         `json:"refused" doc:"For good"`
-	Oldest       time.Time   `json:"oldest,omitzero" doc:"Since when the oldest waits that is not logged"`
-	Trouble      string      `json:"trouble,omitempty" doc:"What keeps entries from the log now, in one word"`
-	TroubleSince time.Time   `json:"trouble_since,omitzero"`
-	FailedRounds uint64      `json:"failed_rounds" doc:"Since the server was started"`
+	Ledger       bool              `json:"ledger" doc:"This server brings what it closes to a ledger"`
+	Waiting      int               `json:"waiting"`
+	Submitted    int               `json:"submitted"`
+	Logged       int               `json:"logged" doc:"With their proofs, or waiting for them"`
+	Refused      int               `json:"refused" doc:"For good"`
+	Oldest       time.Time         `json:"oldest,omitzero" doc:"Since when the oldest waits that is not logged"`
+	Trouble      string            `json:"trouble,omitempty" doc:"What keeps entries from the log now, in one word"`
+	TroubleSince time.Time         `json:"trouble_since,omitzero"`
+	FailedRounds uint64            `json:"failed_rounds" doc:"Since the server was started"`
 	Pending      []outboxEntryBody `json:"pending" doc:"The first hundred that are not done"`
 }
 
