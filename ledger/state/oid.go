@@ -17,8 +17,14 @@ type OID string
 // 20 octets, and up to four arcs below it are usual.
 const maxOID = 40
 
+// maxDotted is more than the dotted form of any identifier of maxOID octets has.
+const maxDotted = 256
+
 // ParseOID reads the dotted form.
 func ParseOID(dotted string) (OID, error) {
+	if len(dotted) > maxDotted {
+		return "", fmt.Errorf("object identifier of %d characters: %w", len(dotted), ErrOID)
+	}
 	arcs := strings.Split(dotted, ".")
 	var body []byte
 	var top int64

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"ampoule/format/cbor"
@@ -87,9 +88,9 @@ func TestOID(t *testing.T) {
 			t.Errorf("%s comes back as %s", dotted, o)
 		}
 	}
-	for _, dotted := range []string{"", "1", "3.1", "1.40", "1.-1", "1.01", "1.x", "1.2." + id("1").String() + "999999999999999999999999999999999999999999999999"} {
+	for _, dotted := range []string{"", "1", "3.1", "1.40", "1.-1", "1.01", "1.x", "1.2." + id("1").String() + "999999999999999999999999999999999999999999999999", "1.2" + strings.Repeat(".0", 1<<20), strings.Repeat("9", 1<<20)} {
 		if _, err := ParseOID(dotted); !errors.Is(err, ErrOID) {
-			t.Errorf("%s: %v", dotted, err)
+			t.Errorf("%.80s: %v", dotted, err)
 		}
 	}
 }
