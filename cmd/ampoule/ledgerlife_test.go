@@ -35,14 +35,20 @@ func (c *caller) progress(id string) (state string, index float64) {
 // untilLogged waits until the certificates of a record are logged.
 func (c *caller) untilLogged(id string) (index float64) {
 	c.s.t.Helper()
+	return c.untilState(id, "logged")
+}
+
+// untilState waits until a record's certificates are so far.
+func (c *caller) untilState(id, want string) (index float64) {
+	c.s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		state, index := c.progress(id)
-		if state == "logged" {
+		if state == want {
 			return index
 		}
 		if time.Now().After(deadline) {
 			_, outbox, _ := c.ask("GET", "/v1/outbox", "")
-			c.s.t.Fatalf("record %s is %q after half a minute: %s", id, state, outbox)
+			c.s.t.Fatalf("record %s is %q after half a minute, and not %q: %s", id, state, want, outbox)
 		}
 	}
 }
@@ -170,9 +176,7 @@ func TestLedgerLife(t *testing.T) {
 		later := supervisor.issueBatch(100)
 		s.kill()
 		s.start()
-		if state, _ := supervisor.progress(later["id"].(string)); state != "closed" {
-			t.Errorf("the second batch is %q", state)
-		}
+		supervisor.untilState(later["id"].(string), "closed") // in the background, after the start
 		last := supervisor.want(http.StatusCreated, "POST", "/v1/certificates", s.orderOf(200, 1, "facility", "north"))
 		if got := s.outcome(textsOf(last)["eu-dcc"]); got != "valid" {
 			t.Errorf("a certificate that was issued without a ledger is %s", got)
