@@ -11,7 +11,6 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/config"
-	cmted25519 "github.com/cometbft/cometbft/crypto/ed25519"
 	"github.com/cometbft/cometbft/libs/log"
 	"github.com/cometbft/cometbft/mempool"
 	"github.com/cometbft/cometbft/node"
@@ -108,15 +107,14 @@ func newBare(dir string, signed bool, count func(int, time.Time)) (*bareNode, er
 			return nil, err
 		}
 	}
-	key := cmted25519.GenPrivKey()
-	pv := privval.NewFilePV(key, filepath.Join(dir, "key.json"), filepath.Join(dir, "state.json"))
-	pv.Save()
+	pv := privval.LoadOrGenFilePV(filepath.Join(dir, "key.json"), filepath.Join(dir, "state.json"))
+	key := pv.Key.PubKey
 	nodeKey, err := p2p.LoadOrGenNodeKey(filepath.Join(dir, "node.json"))
 	if err != nil {
 		return nil, err
 	}
 	doc := &types.GenesisDoc{ChainID: "bare", InitialHeight: 1, GenesisTime: time.Now(), ConsensusParams: types.DefaultConsensusParams(),
-		Validators: []types.GenesisValidator{{Address: key.PubKey().Address(), PubKey: key.PubKey(), Power: 1}}}
+		Validators: []types.GenesisValidator{{Address: key.Address(), PubKey: key, Power: 1}}}
 	if err := doc.ValidateAndComplete(); err != nil {
 		return nil, err
 	}
