@@ -421,7 +421,7 @@ func (s *Submitter) random() io.Reader {
 	return rand.Reader
 }
 
-// signers are the keys that the ledger asks for now: one, or of a hybrid actor one of
+// signers are the keys that the ledger wants: one, or of a hybrid actor one of
 // ML-DSA-65 and one of another algorithm.
 func (s *Submitter) signers(actor *Actor) ([]crypto.Signer, error) {
 	var safe, classical crypto.Signer
