@@ -3,7 +3,7 @@
 // signed, and our node with signed batches. Transactions are signed beforehand.
 //
 //	go run ./bench/ledger             CPU for each transaction, and the wait for a commit
-//	go run ./bench/ledger -rounds 9
+//	go run ./bench/ledger -four       batches a second of four nodes against one
 //
 // The ratios are those of docs/benchmarks.md.
 package main
@@ -33,8 +33,13 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds")
 	txs := flag.Int("n", 3000, "transactions of a round")
+	four := flag.Bool("four", false, "four nodes in this process against one, and nothing else")
 	flag.Parse()
-	if err := run(*rounds, *txs); err != nil {
+	do := run
+	if *four {
+		do = runFour
+	}
+	if err := do(*rounds, *txs); err != nil {
 		fmt.Fprintln(os.Stderr, "ledger:", err)
 		os.Exit(1)
 	}
@@ -77,6 +82,25 @@ func run(rounds, n int) error {
 	fmt.Printf("| wait for a commit, p50 / of the bare engine | %.2f | ≤ 1.3 |\n", median(all[2].wait)/median(all[1].wait))
 	fmt.Printf("| transactions a second when the chain is applied again / of the bare engine, unsigned | %.2f | ≥ 0.3 |\n", median(all[0].replay)/median(all[2].replay))
 	fmt.Printf("| the same / of the bare engine, signed | %.2f | |\n", median(all[1].replay)/median(all[2].replay))
+	return nil
+}
+
+// runFour compares what four nodes log with what one does, by turns. Each batch has
+// 16,384 fingerprints.
+func runFour(rounds, n int) error {
+	var all [2][]float64
+	for range rounds {
+		for i, nodes := range []int{1, 4} {
+			r, err := rate(nodes, n)
+			if err != nil {
+				return fmt.Errorf("%d nodes: %w", nodes, err)
+			}
+			all[i] = append(all[i], r)
+		}
+	}
+	one, four := median(all[0]), median(all[1])
+	fmt.Printf("| nodes | fp.batch a second | fingerprints a second |\n|---|---|---|\n| one | %.0f | %.3g |\n| four | %.0f | %.3g |\n", one, one*16384, four, four*16384)
+	fmt.Printf("\nratio %.2f (goal ≥ 0.15)\n", four/one)
 	return nil
 }
 

@@ -169,6 +169,8 @@ const (
 	soloPropose = 500 * time.Millisecond
 	soloVote    = 100 * time.Millisecond
 	heartbeat   = 30 * time.Second
+	// peerQuery is how long the slowest routine for a peer sleeps at once.
+	peerQuery = 400 * time.Millisecond
 )
 
 // engineConfig is the configuration of the engine: known peers and no others, no
@@ -182,6 +184,7 @@ func engineConfig(o Options) (*cmtconfig.Config, error) {
 	c.Storage.DiscardABCIResponses = true
 
 	c.Consensus.CreateEmptyBlocks = false
+	c.Consensus.PeerQueryMaj23SleepDuration = peerQuery
 	c.Mempool.Size, c.Mempool.CacheSize = 20_000, 40_000
 	c.Mempool.MaxTxBytes, c.Mempool.MaxTxsBytes = state.MaxTx, mempoolBytes
 
@@ -230,6 +233,13 @@ func (n *Node) Err() error {
 func (n *Node) Stop() error {
 	n.quiet.Store(true)
 	if !n.app.stuck.Load() {
+		// The engine's routines for its peers look whether they are to end when they wake
+		// up, and some read blocks before they look. They must be awake before it closes the
+		// blocks.
+		if len(n.Peers()) > 0 {
+			_ = n.node.Switch().Stop()
+			time.Sleep(peerQuery + peerQuery/4)
+		}
 		if err := n.node.Stop(); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
