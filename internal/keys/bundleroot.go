@@ -78,20 +78,7 @@ func SaveBundleRoot(path string, r *BundleRoot, lock Lock) error { return save(p
 
 // LoadBundleRoot reads the file of a root. The error is one of those of [Load].
 func LoadBundleRoot(path string, lock Lock) (*BundleRoot, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := decrypt(data, lock)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %s: %w%s", path, err, hint(path, err))
-	}
-	defer clear(plain)
-	r, err := parseBundleRoot(plain)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %s: %w", path, err)
-	}
-	return r, nil
+	return loadPlain(path, lock, parseBundleRoot)
 }
 
 // lattice65 is ML-DSA-65 (RFC 9881 section 2).

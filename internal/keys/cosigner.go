@@ -49,20 +49,7 @@ func SaveCosigner(path string, c *Cosigner, lock Lock) error { return save(path,
 
 // LoadCosigner reads the file of a key. The error is one of those of [Load].
 func LoadCosigner(path string, lock Lock) (*Cosigner, error) {
-	data, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := decrypt(data, lock)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %s: %w%s", path, err, hint(path, err))
-	}
-	defer clear(plain)
-	c, err := parseCosigner(plain)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %s: %w", path, err)
-	}
-	return c, nil
+	return loadPlain(path, lock, parseCosigner)
 }
 
 func (c *Cosigner) marshal() ([]byte, error) {

@@ -122,6 +122,24 @@ func Load(path string, lock Lock) (*Key, error) {
 	return k, nil
 }
 
+// loadPlain opens a file whose plain text parse reads, and wipes that afterwards.
+func loadPlain[K any](path string, lock Lock, parse func([]byte) (*K, error)) (*K, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := decrypt(data, lock)
+	if err != nil {
+		return nil, fmt.Errorf("keys: %s: %w%s", path, err, hint(path, err))
+	}
+	defer clear(plain)
+	k, err := parse(plain)
+	if err != nil {
+		return nil, fmt.Errorf("keys: %s: %w", path, err)
+	}
+	return k, nil
+}
+
 // hint says what an operator can do about an error.
 func hint(path string, err error) string {
 	switch {
