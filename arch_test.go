@@ -19,7 +19,7 @@ const module = "ampoule"
 // another package of the same one where the rank allows it.
 var shelf = map[string]int{
 	"format": 0,
-	"cert":   1, "trust": 1, "thing": 1, "bundle": 1, "ledger": 1, "coldchain": 1,
+	"cert":   1, "trust": 1, "thing": 1, "bundle": 1, "ledger": 1, "coldchain": 1, "device": 1,
 	"party":    2,
 	"internal": 3, "web": 3, "client": 3,
 	"cmd": 4, "bench": 4, "interop": 4, "deploy": 4,

@@ -124,7 +124,7 @@ func (r *reader) hash() (h Hash) {
 
 func (r *reader) oid() OID {
 	o := OID(r.bytes())
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		r.fail("identifier", err)
 	}
 	return o

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ampoule/format/cbor"
+	"ampoule/format/oid"
 )
 
 // examples are an encoded payload of each kind, and a few more of proposals.
@@ -148,10 +149,10 @@ func TestNothingPersonal(t *testing.T) {
 					walk(inner)
 					return
 				}
-				if len(b) > maxOID && len(b) != 1952 {
+				if len(b) > oid.MaxOctets && len(b) != 1952 {
 					t.Errorf("%s: %d bytes", name, len(b))
 				}
-				if len(b) != 32 && len(b) != 1952 && OID(b).check() != nil {
+				if len(b) != 32 && len(b) != 1952 && OID(b).Check() != nil {
 					t.Errorf("%s: %x is neither digest nor identifier", name, b)
 				}
 			case cbor.Text:

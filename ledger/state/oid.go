@@ -1,105 +1,16 @@
 package state
 
 import (
-	"fmt"
-	"math/big"
-	"strings"
-
 	"ampoule/format/cbor"
+	"ampoule/format/oid"
 )
 
-// OID is an object identifier as the content octets of its DER (X.690 section
-// 8.19). Arcs may be as large as a UUID below 2.25, which asn1.ObjectIdentifier
-// cannot hold. In CBOR it is the byte string of RFC 9090, without the tag.
-type OID string
-
-// maxOID bounds an identifier, so that it carries little else: {2 25 uuid} takes
-// 20 octets, and up to four arcs below it are usual.
-const maxOID = 40
-
-// maxDotted is more than the dotted form of any identifier of maxOID octets has.
-const maxDotted = 256
+// OID names whoever and whatever stands in the registry. In CBOR it is the byte string
+// of RFC 9090, without the tag.
+type OID = oid.OID
 
 // ParseOID reads the dotted form.
-func ParseOID(dotted string) (OID, error) {
-	if len(dotted) > maxDotted {
-		return "", fmt.Errorf("object identifier of %d characters: %w", len(dotted), ErrOID)
-	}
-	arcs := strings.Split(dotted, ".")
-	var body []byte
-	var top int64
-	for i, text := range arcs {
-		arc, ok := new(big.Int).SetString(text, 10)
-		if !ok || arc.Sign() < 0 || arc.String() != text || arc.BitLen() > 8*maxOID {
-			return "", fmt.Errorf("object identifier: arc %d: %w", i, ErrOID)
-		}
-		switch i {
-		case 0:
-			if !arc.IsInt64() || arc.Int64() > 2 {
-				return "", fmt.Errorf("object identifier: first arc: %w", ErrOID)
-			}
-			top = arc.Int64()
-			continue
-		case 1:
-			if top < 2 && arc.Cmp(big.NewInt(40)) >= 0 {
-				return "", fmt.Errorf("object identifier: second arc: %w", ErrOID)
-			}
-			arc.Add(arc, big.NewInt(40*top))
-		}
-		groups := max(1, (arc.BitLen()+6)/7)
-		for g := groups - 1; g >= 0; g-- {
-			b := byte(new(big.Int).And(new(big.Int).Rsh(arc, uint(7*g)), big.NewInt(0x7f)).Int64())
-			if g > 0 {
-				b |= 0x80
-			}
-			body = append(body, b)
-		}
-	}
-	if len(arcs) < 2 {
-		return "", fmt.Errorf("object identifier: one arc: %w", ErrOID)
-	}
-	o := OID(body)
-	return o, o.check()
-}
-
-// check refuses what is no identifier, or is written longer than need be.
-func (o OID) check() error {
-	if len(o) == 0 || len(o) > maxOID || o[len(o)-1]&0x80 != 0 {
-		return fmt.Errorf("object identifier of %d octets: %w", len(o), ErrOID)
-	}
-	begun := false
-	for i := range len(o) {
-		if !begun && o[i] == 0x80 {
-			return fmt.Errorf("object identifier: octet %d: %w", i, ErrOID)
-		}
-		begun = o[i]&0x80 != 0
-	}
-	return nil
-}
-
-// String is the dotted form.
-func (o OID) String() string {
-	var b strings.Builder
-	arc := new(big.Int)
-	for i := range len(o) {
-		arc.Or(arc.Lsh(arc, 7), big.NewInt(int64(o[i]&0x7f)))
-		if o[i]&0x80 != 0 {
-			continue
-		}
-		if b.Len() == 0 {
-			top := int64(2)
-			if arc.IsInt64() {
-				top = min(arc.Int64()/40, 2)
-			}
-			fmt.Fprint(&b, top)
-			arc.Sub(arc, big.NewInt(40*top))
-		}
-		b.WriteByte('.')
-		b.WriteString(arc.String())
-		arc.SetInt64(0)
-	}
-	return b.String()
-}
+func ParseOID(dotted string) (OID, error) { return oid.Parse(dotted) }
 
 func appendOID(dst []byte, o OID) []byte {
 	return append(cbor.AppendBytesHead(dst, len(o)), o...)

@@ -1,6 +1,9 @@
 package state
 
-import "ampoule/format"
+import (
+	"ampoule/format"
+	"ampoule/format/oid"
+)
 
 // Why something is refused. A result carries the word; besides these it may be
 // one of the codecs' own, of format/cbor and format/cose.
@@ -9,7 +12,7 @@ const (
 	ErrTooLarge         = format.Defect("transaction-too-large")
 	ErrForm             = format.Defect("bad-form")
 	ErrRange            = format.Defect("out-of-range")
-	ErrOID              = format.Defect("bad-identifier")
+	ErrOID              = oid.Err
 	ErrKind             = format.Defect("unknown-kind")
 	ErrNotDeterministic = format.Defect("not-deterministic")
 	ErrNotAscending     = format.Defect("not-ascending")

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 
 	"ampoule/format/cbor"
@@ -75,23 +74,6 @@ func TestEnvelope(t *testing.T) {
 				t.Fatalf("reason %q", got)
 			}
 		})
-	}
-}
-
-func TestOID(t *testing.T) {
-	for _, dotted := range []string{"0.0", "1.39", "2.999.3", "2.25.329800735698586629295641978511506172918.4.1", "1.3.6.1.4.1.343"} {
-		o, err := ParseOID(dotted)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if o.String() != dotted {
-			t.Errorf("%s comes back as %s", dotted, o)
-		}
-	}
-	for _, dotted := range []string{"", "1", "3.1", "1.40", "1.-1", "1.01", "1.x", "1.2." + id("1").String() + "999999999999999999999999999999999999999999999999", "1.2" + strings.Repeat(".0", 1<<20), strings.Repeat("9", 1<<20)} {
-		if _, err := ParseOID(dotted); !errors.Is(err, ErrOID) {
-			t.Errorf("%.80s: %v", dotted, err)
-		}
 	}
 }
 
