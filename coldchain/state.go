@@ -54,6 +54,7 @@ type State struct {
 	runs  [MaxRules]run
 	door  spell
 	power spell
+	away  spell
 }
 
 // run is where one rule stands: a [Watch] without what all of them share.
@@ -82,7 +83,7 @@ type spell struct {
 
 // Last is the time of the last reading that was taken, of any of the three kinds; 0:
 // there was none.
-func (s *State) Last() int64 { return max(s.last.At, s.door.Last, s.power.Last) }
+func (s *State) Last() int64 { return max(s.last.At, s.door.Last, s.power.Last, s.away.Last) }
 
 // Temperature takes the next reading, and returns what began to be certain, got worse
 // or ended with it. A reading that is not after the last one is passed over: it has to
@@ -168,15 +169,18 @@ func (s *State) Door(t *Terms, x Spent) []Episode {
 
 // Supply takes for how long there was power. A run of readings without any breaks the
 // rule; the first of them starts the clock, as with a temperature.
-func (s *State) Supply(t *Terms, x Spent) []Episode {
-	if t.Power == nil {
-		return nil
-	}
+func (s *State) Supply(t *Terms, x Spent) (changed []Episode) {
 	seconds := int64(0)
-	if s.power.In && x.At-s.power.Last <= t.Gap {
-		seconds = x.At - s.power.Last
+	if p := &s.power; p.In && x.At-p.Last <= t.Gap {
+		seconds = x.At - p.Last
 	}
-	return s.power.next(t.Power, t.Gap, x.At, x.Seconds <= 0, seconds, true)
+	if t.Power != nil {
+		changed = s.power.next(t.Power, t.Gap, x.At, x.Seconds <= 0, seconds, true)
+	}
+	if t.Away != nil {
+		changed = append(changed, s.away.next(t.Away, t.Gap, x.At, x.Seconds <= 0, seconds, true)...)
+	}
+	return changed
 }
 
 // next takes a reading by which it was so, for some seconds more, and to the end of the
@@ -216,7 +220,7 @@ func (p *spell) next(l *Limit, gap, at int64, so bool, seconds int64, whole bool
 }
 
 func (p *spell) episode(l *Limit) Episode {
-	return Episode{Rule: l.ID, Since: p.Since, At: p.At, Seconds: p.Total}
+	return Episode{Rule: l.ID, Since: p.Since, At: p.At, Seconds: p.Total, Shown: l.Shown}
 }
 
 // Lost ends what goes on: the sensor was given up at a time, and will tell neither that
@@ -251,7 +255,7 @@ func (s *State) end(t *Terms, at int64, why string) (ended []Episode) {
 	for _, p := range []struct {
 		*spell
 		limit *Limit
-	}{{&s.door, t.Door}, {&s.power, t.Power}} {
+	}{{&s.door, t.Door}, {&s.power, t.Power}, {&s.away, t.Away}} {
 		if p.limit != nil && p.Raised {
 			e := p.episode(p.limit)
 			e.Until, e.End = max(at, p.Last), why
@@ -268,6 +272,7 @@ type kept struct {
 	Runs  []run    `json:"runs,omitempty"` // those that have something to say
 	Door  *spell   `json:"door,omitempty"`
 	Power *spell   `json:"power,omitempty"`
+	Away  *spell   `json:"away,omitempty"`
 }
 
 // MarshalJSON writes what is needed to go on.
@@ -286,6 +291,9 @@ func (s State) MarshalJSON() ([]byte, error) {
 	}
 	if s.power != (spell{}) {
 		k.Power = &s.power
+	}
+	if s.away != (spell{}) {
+		k.Away = &s.away
 	}
 	return json.Marshal(k)
 }
@@ -309,6 +317,9 @@ func (s *State) UnmarshalJSON(data []byte) error {
 	}
 	if k.Power != nil {
 		s.power = *k.Power
+	}
+	if k.Away != nil {
+		s.away = *k.Away
 	}
 	return nil
 }

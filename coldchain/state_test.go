@@ -127,10 +127,20 @@ func TestDoorAndSupply(t *testing.T) {
 					got = append(got, s.Supply(&fridge, x)...)
 				}
 			}
+			got = slices.DeleteFunc(got, func(e Episode) bool { return e.Shown })
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("%+v\nwant %+v", got, tt.want)
 			}
 		})
+	}
+	// Power that is away is shown at once, and its end.
+	var shown []Episode
+	var one State
+	for i, seconds := range []int64{900, 0, 0, 900} {
+		shown = append(shown, one.Supply(&fridge, Spent{int64(i) * 900, 900, seconds})...)
+	}
+	if want := []Episode{{Rule: "AWAY", Since: 900, At: 900, Shown: true}, {Rule: "AWAY", Since: 900, At: 900, Until: 2700, Seconds: 900, End: EndRecovered, Shown: true}}; !slices.Equal(shown, want) {
+		t.Errorf("%+v", shown)
 	}
 	var s State
 	if s.Door(&Terms{}, Spent{1, 900, 900}) != nil || s.Supply(&Terms{}, Spent{1, 900, 0}) != nil {

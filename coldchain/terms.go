@@ -5,15 +5,21 @@ import "slices"
 // Limit is an alarm by time alone.
 type Limit struct {
 	ID  string `json:"id"`
-	For int64  `json:"for"` // seconds
+	For int64  `json:"for"` // seconds; 0: the first reading is enough
+	// Shown is that it is put on the page and tells nobody.
+	Shown bool `json:"shown,omitempty"`
 }
 
 // Alarms of an appliance that are no temperature (DS01, ALRM): a door or lid open
 // without a break, and no power.
 var (
-	DoorOpen = Limit{"DOOR", 5 * 60}
-	NoPower  = Limit{"POWR", 24 * 3600}
+	DoorOpen = Limit{ID: "DOOR", For: 5 * 60}
+	NoPower  = Limit{ID: "POWR", For: 24 * 3600}
 )
+
+// PowerAway is shown from the first reading without power, of a night of a solar one
+// too: from then on the store lives on its holdover.
+var PowerAway = Limit{ID: "AWAY", Shown: true}
 
 // Terms are what the streams of an equipment are held against. A copy of them is kept
 // with each alarm, as they were then.
@@ -22,6 +28,7 @@ type Terms struct {
 	Rules   []Rule  `json:"rules"` // MaxRules at most count
 	Door    *Limit  `json:"door,omitempty"`
 	Power   *Limit  `json:"power,omitempty"`
+	Away    *Limit  `json:"away,omitempty"` // of power too
 	// Gap is in seconds: more than that between two readings counts for nothing and
 	// ends a run, since what was in between is not known.
 	Gap int64 `json:"gap"`
@@ -67,8 +74,8 @@ const (
 
 // TermsOf are the usual terms by the name of a profile, or of a shipper.
 func TermsOf(profile string) (Terms, bool) {
-	door, power := DoorOpen, NoPower
-	t := Terms{Door: &door, Power: &power, Gap: Gap}
+	door, power, away := DoorOpen, NoPower, PowerAway
+	t := Terms{Door: &door, Power: &power, Away: &away, Gap: Gap}
 	switch profile {
 	case Refrigerated.ID:
 		t.Profile, t.Rules = Refrigerated, []Rule{Heat, Freeze}
@@ -79,13 +86,13 @@ func TermsOf(profile string) (Terms, bool) {
 	case ControlledTemperature.ID:
 		// It is a chain without equipment: there is no door and no power.
 		t.Profile, t.Rules = ControlledTemperature, CTC(40_000, 3)
-		t.Door, t.Power = nil, nil
+		t.Door, t.Power, t.Away = nil, nil, nil
 	case ShipperType1:
 		t.Profile, t.Rules = Refrigerated, slices.Clone(Type1)
-		t.Door, t.Power = nil, nil
+		t.Door, t.Power, t.Away = nil, nil, nil
 	case ShipperType2:
 		t.Profile, t.Rules = Refrigerated, slices.Clone(Type2)
-		t.Door, t.Power = nil, nil
+		t.Door, t.Power, t.Away = nil, nil, nil
 	default:
 		return Terms{}, false
 	}
