@@ -2,12 +2,14 @@ package fleet
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"ampoule/format"
+	"ampoule/format/cce"
 )
 
 // Transmission is what the receiving side saw of one push of a supplier, taken or not.
@@ -40,6 +42,43 @@ type Transmission struct {
 	Step       int64     // seconds between records; 0: not known
 	Stored     int
 	Repeated   int
+}
+
+// Hold puts in what a transmission held.
+func (t *Transmission) Hold(d *Delivery, sent *cce.Transmission) {
+	t.Type, t.TransferID, t.Sent, t.Findings = sent.Type, sent.ID, sent.At, d.Findings
+	for i := range sent.Reports {
+		for j := range sent.Reports[i].Records {
+			at := sent.Reports[i].Records[j].At
+			t.Records++
+			if t.First.IsZero() || at.Before(t.First) {
+				t.First = at
+			}
+			if at.After(t.Last) {
+				t.Last = at
+			}
+			if sent.Reports[i].Records[j].Text["ALRM"] != "" && at.After(t.Alarm) {
+				t.Alarm = at
+			}
+		}
+	}
+	h := sha256.New()
+	for _, s := range d.Series {
+		fmt.Fprintf(h, "%q %q", s.Device.String(), s.Sensor)
+		for _, r := range s.Readings {
+			fmt.Fprintf(h, " %d=%d", r.At, r.Value)
+		}
+		if s.Interval > 0 && len(s.Readings) > 1 && (t.Step == 0 || s.Interval < t.Step) {
+			t.Step = s.Interval
+		}
+	}
+	for _, n := range d.Notes {
+		fmt.Fprintf(h, "%s %d %q %q", n.Device, n.At, n.Code, n.Text)
+	}
+	if len(d.Series) == 0 {
+		h.Write(d.Raw)
+	}
+	h.Sum(t.Content[:0])
 }
 
 // Answer is what is known of a duty.
@@ -457,11 +496,8 @@ func (j *judgement) sixRetries(d *Duty) {
 	for _, attempts := range j.chains {
 		first := attempts[0]
 		retries := 0
-		for _, t := range attempts {
-			if !t.temporary() {
-				break
-			}
-			if t != first && t.Received.Sub(first.Received) <= retryWithin {
+		for i := 1; i < len(attempts) && attempts[i-1].temporary(); i++ {
+			if attempts[i].Received.Sub(first.Received) <= retryWithin {
 				retries++
 			}
 		}
@@ -469,7 +505,7 @@ func (j *judgement) sixRetries(d *Duty) {
 		case !first.temporary():
 		case retries >= enoughRetries:
 			d.kept(first, "", "")
-		case retries+1 == len(attempts) && j.now.Sub(first.Received) > retryWithin:
+		case attempts[len(attempts)-1].temporary() && j.now.Sub(first.Received) > retryWithin:
 			d.kept(first, "", ReasonFewRetries)
 		}
 		if first.temporary() {
