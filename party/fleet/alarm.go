@@ -24,7 +24,7 @@ func (f *Fleet) sign(a *Alarm) error {
 	}
 	e := &a.Episode
 	s := device.Statement{
-		ID: string(a.ID), Version: uint64(a.Version), Device: a.Device, Stream: uint64(a.Stream), Equipment: string(a.Equipment),
+		ID: string(a.ID), Version: uint64(a.Version), Device: a.Device, Stream: (&Stream{N: a.Stream}).number(), Equipment: string(a.Equipment),
 		Rule: e.Rule, Terms: terms, Since: e.Since, At: e.At, Until: max(e.At, e.Until), End: e.Until, Extreme: int32(e.Extreme),
 		State: device.Open, Made: a.Changed.Unix(), Comment: a.Why,
 	}

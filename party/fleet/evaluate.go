@@ -388,7 +388,10 @@ func (f *Fleet) readings(ctx context.Context, stream, from, until int64) ([]devi
 	if err != nil {
 		return nil, err
 	}
-	var all []device.Reading
+	return readingsOf(blocks, from, until)
+}
+
+func readingsOf(blocks []Block, from, until int64) (all []device.Reading, err error) {
 	sorted := true
 	for i := range blocks {
 		if blocks[i].Origin == Forked {
@@ -404,8 +407,7 @@ func (f *Fleet) readings(ctx context.Context, stream, from, until int64) ([]devi
 		slices.SortStableFunc(all, byTime)
 		all = slices.CompactFunc(all, func(a, b device.Reading) bool { return a.At == b.At })
 	}
-	all = slices.DeleteFunc(all, func(r device.Reading) bool { return r.At < from || r.At > until })
-	return all, nil
+	return slices.DeleteFunc(all, func(r device.Reading) bool { return r.At < from || r.At > until }), nil
 }
 
 // news is what a walk over readings finds.

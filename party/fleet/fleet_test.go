@@ -255,9 +255,9 @@ func TestScenario(t *testing.T) {
 	k.want(
 		// Nothing came from hour 99 to hour 105, by the clock of the server; what came later
 		// for the time between is no alarm.
-		"Fine SILENT 5940 6000 6300 ended recovered",
+		"Fine SILENT 5955 6000 6300 ended recovered",
 		"Dead HEAT 12000 12600 12885 ended sensor-lost",
-		"Dead SILENT 12840 12900 - standing ",
+		"Dead SILENT 12855 12900 - standing ",
 		"Cold FRZE 18000 18060 18120 ended recovered",
 	)
 }

@@ -31,6 +31,12 @@ func (f *Fleet) NewDeviceID() (device.ID, error) {
 	return oid.Parse("2.25." + new(big.Int).SetBytes(random[:]).String())
 }
 
+// NewClaim makes a code for the label of a device.
+func (f *Fleet) NewClaim() (device.Claim, error) {
+	f.start()
+	return device.NewClaim(f.Rand)
+}
+
 // PutEquipment makes equipment, or changes it: e is what it is to be, with the version
 // that the actor has seen. Other terms hold from now on; what was an alarm under the old
 // ones stays one.

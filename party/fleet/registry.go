@@ -3,6 +3,7 @@ package fleet
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"ampoule/coldchain"
@@ -220,6 +221,20 @@ type Stream struct {
 	Opened time.Time
 
 	ahead bool // there may be segments of its own beyond a hole
+}
+
+// number is how segments that are sealed here, and statements, name the stream: beyond
+// what devices count their own sensors with.
+func (s *Stream) number() uint64 { return serviceStream + uint64(s.N) }
+
+const serviceStream = 1 << 32
+
+// own is how the device's own segments name it; [Stream.number] where it signs none.
+func (s *Stream) own() uint64 {
+	if n, err := strconv.ParseUint(s.Sensor, 10, 32); err == nil {
+		return n
+	}
+	return s.number()
 }
 
 // The defects of a registry.

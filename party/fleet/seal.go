@@ -120,7 +120,7 @@ func once(all []device.Reading) (first, rest []device.Reading) {
 // segment signs readings as the next of a stream.
 func (f *Fleet) segment(s *Stream, readings []device.Reading) (*Block, error) {
 	g := device.Segment{
-		Device: s.Device, Stream: uint64(s.N), Quantity: s.Quantity, Seq: s.Sealed.Seq + 1, Prev: s.Sealed.Hash,
+		Device: s.Device, Stream: s.number(), Quantity: s.Quantity, Seq: s.Sealed.Seq + 1, Prev: s.Sealed.Hash,
 		Interval: usual(readings, s.Interval), Clock: device.ClockFree, Readings: readings,
 	}
 	data, err := g.Sign(f.Rand, f.Signer)
