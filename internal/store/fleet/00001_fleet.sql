@@ -123,12 +123,22 @@ CREATE TABLE notice (
 CREATE INDEX notice_due ON notice (due);
 
 CREATE TABLE transmission (
-    n        BIGINT NOT NULL PRIMARY KEY,
+    n            BIGINT NOT NULL PRIMARY KEY,
+    organisation TEXT NOT NULL,
     supplier TEXT   NOT NULL,
     received BIGINT NOT NULL, -- seconds
     content  BYTEA  NOT NULL
 );
 CREATE INDEX transmission_supplier ON transmission (supplier, n);
+CREATE INDEX transmission_received ON transmission (received);
+
+-- Sessions of MQTT clients, which outlive the server.
+CREATE TABLE session_mqtt (
+    id         TEXT   NOT NULL PRIMARY KEY,
+    version    BIGINT NOT NULL,
+    expiry     BIGINT NOT NULL,
+    subscribed BIGINT NOT NULL
+);
 
 -- One row: the last block that was evaluated.
 CREATE TABLE cursor (
