@@ -248,7 +248,7 @@ func TestNotKept(t *testing.T) {
 		wait   string
 	}{{fleet.ErrFull, 503, "300"}, {fmt.Errorf("2.25.77: %w", fleet.ErrDenied), 403, ""}, {errors.New("disk on fire"), 500, ""}} {
 		w := open(t, nil)
-		w.memory.Before = func(context.Context, *fleet.Delivery) error { return tt.err }
+		w.memory.Before(func(context.Context, *fleet.Delivery) error { return tt.err })
 		if status, header, said := w.post(t, "/cce", transmission("a")); status != tt.status || header.Get("Retry-After") != tt.wait || strings.Contains(fmt.Sprint(said), "fire") {
 			t.Errorf("%v: %d %v %v", tt.err, status, header, said)
 		}
@@ -258,7 +258,7 @@ func TestNotKept(t *testing.T) {
 func TestBusy(t *testing.T) {
 	w := open(t, func(s *Server) { s.Places = 1 })
 	come, go_ := make(chan struct{}), make(chan struct{})
-	w.memory.Before = func(context.Context, *fleet.Delivery) error { close(come); <-go_; return nil }
+	w.memory.Before(func(context.Context, *fleet.Delivery) error { close(come); <-go_; return nil })
 	done := make(chan int)
 	go func() {
 		status, _, _ := w.post(t, "/cce", transmission("a"))

@@ -14,18 +14,26 @@ import (
 
 // Memory keeps what is delivered.
 type Memory struct {
-	// Before is asked before a delivery is kept; an error keeps it out. It may wait.
-	Before func(context.Context, *fleet.Delivery) error
-
 	mu         sync.Mutex
+	before     func(context.Context, *fleet.Delivery) error
 	kept       map[string]int32
 	deliveries []fleet.Delivery
 }
 
+// Before sets what is asked before a delivery is kept; an error keeps it out. It may wait.
+func (m *Memory) Before(ask func(context.Context, *fleet.Delivery) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before = ask
+}
+
 // Ingest implements [fleet.Ingester].
 func (m *Memory) Ingest(ctx context.Context, d *fleet.Delivery) (fleet.Receipt, error) {
-	if m.Before != nil {
-		if err := m.Before(ctx, d); err != nil {
+	m.mu.Lock()
+	ask := m.before
+	m.mu.Unlock()
+	if ask != nil {
+		if err := ask(ctx, d); err != nil {
 			return fleet.Receipt{}, err
 		}
 	}

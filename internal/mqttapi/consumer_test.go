@@ -82,13 +82,13 @@ func TestConsumer(t *testing.T) {
 	var full atomic.Bool
 	var tried atomic.Int32
 	full.Store(true)
-	memory.Before = func(context.Context, *fleet.Delivery) error {
+	memory.Before(func(context.Context, *fleet.Delivery) error {
 		tried.Add(1)
 		if full.Load() {
 			return fleet.ErrFull
 		}
 		return nil
-	}
+	})
 	stop := run("one")
 	eventually(t, "a first message comes", func() bool {
 		if out, err := tool(t, "mosquitto_pub", w, "-V", "mqttv5", "-q", "1", "-t", "d/2.25.77/senml", "-m", string(reading(0))); err != nil {

@@ -33,6 +33,19 @@ type conn struct {
 	source fleet.Source
 	known  atomic.Bool // source is set
 	once   sync.Once
+	first  sync.Once
+	begun  bool // the broker has counted it; guarded by gate.mu
+}
+
+// Read tells, the first time, that the broker has the connection among those for which
+// it waits at its end.
+func (c *conn) Read(p []byte) (int, error) {
+	c.first.Do(func() {
+		c.gate.mu.Lock()
+		c.begun = true
+		c.gate.mu.Unlock()
+	})
+	return c.Conn.Read(p)
 }
 
 func (g *gate) Accept() (net.Conn, error) {
@@ -107,5 +120,22 @@ func (g *gate) endNobody() {
 	g.mu.Unlock()
 	for _, c := range all {
 		_ = c.Close()
+	}
+}
+
+// settle waits until the broker has counted every connection that was let in: it may not
+// begin to wait for them before.
+func (g *gate) settle() {
+	for range 100 {
+		g.mu.Lock()
+		all := true
+		for c := range g.open {
+			all = all && c.begun
+		}
+		g.mu.Unlock()
+		if all {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }

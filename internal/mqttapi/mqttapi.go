@@ -208,6 +208,7 @@ const closeWithin = 5 * time.Second
 func (s *Server) Close() error {
 	for _, g := range s.gates {
 		_ = g.Close()
+		g.settle()
 	}
 	late := time.AfterFunc(closeWithin, func() {
 		s.cancel()
