@@ -1,5 +1,7 @@
 package coldchain
 
+import "slices"
+
 const (
 	copiedBlock = 32 // readings: eight hours of 15 minutes
 	// copiedBlocks are kept: about 32 days of 15 minutes.
@@ -8,7 +10,10 @@ const (
 	// two ways to go each time that is a chance of 2^-16 for two blocks, and of less
 	// than 1 in 600 for all that are kept; a second block in a row makes it certain.
 	copiedChanges = 16
-	copiedFactor  = 0x9E3779B97F4A7C15 // odd, so that nothing of a power is lost
+	// copiedValues is how many values there are in it at least: a thermostat whose
+	// sensor tells half degrees goes round the same four.
+	copiedValues = 6
+	copiedFactor = 0x9E3779B97F4A7C15 // odd, so that nothing of a power is lost
 )
 
 // Copied finds readings that were there before: the values of any 32 readings in a row
@@ -51,7 +56,7 @@ func (s *Copied) Next(x *Sample) (a Anomaly, found bool) {
 		return a, false
 	}
 	for i, hash := range s.Blocks {
-		if hash != s.Hash || s.Ends[i] == 0 || s.changes() < copiedChanges {
+		if hash != s.Hash || s.Ends[i] == 0 || s.changes() < copiedChanges || s.values() < copiedValues {
 			continue
 		}
 		if s.Told > 0 && s.N-s.Told < 2*copiedBlocks {
@@ -82,6 +87,20 @@ func (s *Copied) changes() (n int) {
 	for i := range int64(copiedBlock - 1) {
 		if s.Window[(s.N+i)%copiedBlock] != s.Window[(s.N+i+1)%copiedBlock] {
 			n++
+		}
+	}
+	return n
+}
+
+// values counts the different ones, up to what is asked for.
+func (s *Copied) values() int {
+	var seen [copiedValues]Temperature
+	n := 0
+	for _, t := range s.Window {
+		if !slices.Contains(seen[:n], t) {
+			if seen[n], n = t, n+1; n == copiedValues {
+				break
+			}
 		}
 	}
 	return n

@@ -154,9 +154,9 @@ func (s *State) run(i int, t *Terms) *run {
 }
 
 // Door takes for how long a door was open. The seconds of an interval are taken for one
-// opening, which goes on from the interval before if the door was open then, and into
-// the next if it was open to the end: the worse of what they can mean, since a door
-// ajar matters more than a busy morning.
+// opening, the worse of what they can mean; it goes on into the next interval where the
+// door was open all the time. Two parts on both sides of an edge are not put together:
+// a busy morning has many of them, and what is missed so was shut within ten minutes.
 func (s *State) Door(t *Terms, x Spent) []Episode {
 	if t.Door == nil {
 		return nil
@@ -213,8 +213,8 @@ func (p *spell) next(l *Limit, gap, at int64, so bool, seconds int64, whole bool
 		p.Raised, p.At = true, at
 		return append(changed, p.episode(l))
 	}
-	if !whole && !p.Raised { // it was otherwise in between: what is left can go on
-		p.Since, p.Total = at, seconds
+	if !whole && !p.Raised {
+		*p = spell{Seen: true, Last: at}
 	}
 	return changed
 }

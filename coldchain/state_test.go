@@ -109,7 +109,8 @@ func TestDoorAndSupply(t *testing.T) {
 			{Rule: "DOOR", Since: 1_000_900, At: 1_000_900, Seconds: 300},
 			{Rule: "DOOR", Since: 1_000_900, At: 1_000_900, Until: 1_001_800, Seconds: 300, End: EndRecovered}}},
 		{"a second less", door, at(900, 0, 299, 0), nil},
-		{"over the edge of an interval", door, at(900, 200, 100), []Episode{{Rule: "DOOR", Since: 1_000_000, At: 1_000_900, Seconds: 300}}},
+		{"on both sides of an edge", door, at(900, 299, 299), nil},
+		{"into the next interval", door, at(60, 60, 60, 60, 60, 30, 60, 60, 60, 60, 59, 60), nil},
 		{"a busy morning", door, at(900, 120, 120, 120, 120, 120, 120), nil},
 		{"minute by minute", door, at(60, 60, 60, 60, 60, 60), []Episode{{Rule: "DOOR", Since: 1_000_000, At: 1_000_240, Seconds: 300}}},
 		{"no power for a day", supply, at(900, slices.Repeat([]int64{0}, 97)...), []Episode{{Rule: "POWR", Since: 1_000_000, At: 1_086_400, Seconds: 86400}}},
@@ -217,7 +218,8 @@ func TestStateGoesOn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms, readings := shorter(t), drawn(t)
 		var whole, kept State
-		var one, two []Episode
+		var one, two, others, again []Episode
+		appliance := Terms{Door: &DoorOpen, Power: &Limit{ID: "POWR", For: 3600}, Away: &PowerAway, Gap: Gap}
 		cut := rapid.IntRange(0, len(readings)).Draw(t, "cut")
 		for i, x := range readings {
 			if i == cut {
@@ -232,6 +234,15 @@ func TestStateGoesOn(t *testing.T) {
 			}
 			one = append(one, whole.Temperature(&terms, x)...)
 			two = append(two, kept.Temperature(&terms, x)...)
+			door := Spent{x.At, 900, rapid.SampledFrom([]int64{0, 30, 400, 900}).Draw(t, "door")}
+			supply := Spent{x.At, 900, rapid.SampledFrom([]int64{0, 0, 0, 900}).Draw(t, "supply")}
+			others = append(others, whole.Door(&appliance, door)...)
+			others = append(others, whole.Supply(&appliance, supply)...)
+			again = append(again, kept.Door(&appliance, door)...)
+			again = append(again, kept.Supply(&appliance, supply)...)
+		}
+		if !slices.Equal(others, again) {
+			t.Fatalf("%+v\nwithout a break %+v", again, others)
 		}
 		if !slices.Equal(one, two) {
 			t.Fatalf("%+v\nwithout a break %+v", two, one)
