@@ -72,6 +72,8 @@ func TestTemperatureEpisodes(t *testing.T) {
 			{Rule: "FRZE", Since: 0, At: 3600, Until: 3600, Seconds: 3600, Extreme: -1_000, End: EndGap}}},
 		{"2,700 seconds are none", freeze, append(every(-1, -1, -1, -1, -1), Reading{3600 + 2700, -1_000}), []Episode{
 			{Rule: "FRZE", Since: 0, At: 3600, Seconds: 3600, Extreme: -1_000}}},
+		{"hourly", Terms{Rules: []Rule{Freeze}, Gap: GapOf(3600)}, []Reading{{0, -1_000}, {3600, -1_000}}, []Episode{
+			{Rule: "FRZE", Since: 0, At: 3600, Seconds: 3600, Extreme: -1_000}}},
 		{"one reading out of range is shown", outside, every(5, 8.1, 8, 2, 1.999), []Episode{
 			{Rule: "OUT-HIGH", Since: 900, At: 900, Extreme: 8_100, Shown: true},
 			{Rule: "OUT-HIGH", Since: 900, At: 900, Until: 1800, Extreme: 8_100, End: EndRecovered, Shown: true},

@@ -35,9 +35,12 @@ type Terms struct {
 }
 
 // Gap is three intervals of 15 minutes, in which DS01 has records: two may be lost
-// without an alarm starting anew. Equipment that is measured less often needs three of
-// its own. No text of WHO fixes it.
+// without an alarm starting anew. No text of WHO fixes it.
 const Gap = 3 * 900
+
+// GapOf is the gap of an equipment with a reading in so many seconds. With less, every
+// reading of an hourly logger would begin a run anew, and no alarm would ever be raised.
+func GapOf(interval int64) int64 { return max(Gap, 3*interval) }
 
 // has reports whether a rule is one of the terms.
 func (t *Terms) has(id string) bool {

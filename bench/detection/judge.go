@@ -57,7 +57,7 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 	// Faults begin at any hour of the eleventh day.
 	begins := start + 10*86400 + int64(unit)*7919%86400
 	// Sound units are no ideal ones: sensors differ, clinics are busy, power fails for
-	// an hour or two, packets are lost; every fourth is a logger of temperature alone.
+	// an hour or two, packets are lost; every fifth is a logger of temperature alone.
 	n := unit / 3
 	config := simulation.Config{Kind: kind, Start: start, Ambient: 20 + float64(n%13),
 		Step: []float64{0.1, 0.1, 0.5, 0.02}[n%4], Noise: []float64{0.03, 0.06, 0.12}[n%3], Doors: []float64{0.5, 1.5, 4}[n%3],
@@ -66,7 +66,7 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 			{Kind: simulation.PowerCut, At: start + 8*86400 + int64(n%24)*hour, Seconds: hour},
 			{Kind: simulation.Gap, At: start + 6*86400 + int64(n%24)*hour, Seconds: hour / 2},
 		}}
-	alone := n%4 == 3
+	alone := n%5 == 4
 	end := start + int64(days)*86400
 	until := end
 	fault := row{}

@@ -4,7 +4,7 @@
 //	go run ./bench/detection -seed 1 -units 1000 -days 30
 //
 // Each fault gets that many units with it: a third each are refrigerators with a
-// thermostat, with ice, and freezers, a quarter of them with nothing but a temperature. As
+// thermostat, with ice, and freezers, a fifth of them with nothing but a temperature. As
 // many have none. A fault is found by a word that is for it, from its start until a day
 // after its end. What is said without a fault is a false alarm, unless it says that it is
 // too warm or too cold, and it is.
