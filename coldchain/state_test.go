@@ -25,8 +25,8 @@ func terms(t testing.TB, name string) Terms {
 func TestTermsKeepTheirNames(t *testing.T) {
 	for _, name := range standard {
 		want := terms(t, name)
-		if len(want.Rules) > MaxRules {
-			t.Errorf("%s: %d rules", name, len(want.Rules))
+		if err := want.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 		data, err := json.Marshal(want)
 		if err != nil {
@@ -43,6 +43,14 @@ func TestTermsKeepTheirNames(t *testing.T) {
 	}
 	if _, ok := TermsOf("tepid"); ok {
 		t.Error("terms of a profile that there is not")
+	}
+	for name, bad := range map[string]Terms{
+		"no gap": {}, "too many": {Gap: 1, Rules: make([]Rule, MaxRules+1)}, "no rule": {Gap: 1, Rules: []Rule{{ID: "X"}}},
+		"twice": {Gap: 1, Rules: []Rule{Heat, Heat}}, "a limit of the same name": {Gap: 1, Rules: []Rule{Heat}, Door: &Limit{ID: "HEAT"}}, "no name": {Gap: 1, Power: &Limit{}},
+	} {
+		if err := bad.Check(); !errors.Is(err, ErrRule) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for _, text := range []string{`{"rules":[{"op":"="}]}`, `{"rules":[{"op":""}]}`, `{"rules":[{"mode":"sometimes"}]}`} {
 		if err := json.Unmarshal([]byte(text), new(Terms)); !errors.Is(err, ErrRule) {
