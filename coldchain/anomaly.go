@@ -1,9 +1,6 @@
 package coldchain
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Has says which figures a sample has.
 type Has uint8
@@ -51,12 +48,11 @@ type Figure struct {
 
 // String is the anomaly in words.
 func (a *Anomaly) String() string {
-	var b strings.Builder
-	b.WriteString(a.Reason)
-	for i, f := range a.Figures {
-		fmt.Fprintf(&b, "%s%s %.4g (limit %.4g)", [...]string{", ", ": "}[min(1, max(0, 1-i))], f.Name, f.Value, f.Limit)
+	words := a.Reason
+	for _, f := range a.Figures {
+		words += fmt.Sprintf(", %s %.4g (%.4g)", f.Name, f.Value, f.Limit)
 	}
-	return b.String()
+	return words
 }
 
 // Why something is an anomaly.

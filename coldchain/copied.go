@@ -1,28 +1,38 @@
 package coldchain
 
+import "slices"
+
 const (
 	copiedBlock = 32 // readings: eight hours of 15 minutes
 	// copiedBlocks are kept: about 32 days of 15 minutes.
 	copiedBlocks = 96
 	// copiedChanges is how often the value changes in a block that says anything. With
-	// two ways to go each time that is a chance of 2^-16 for two blocks, and of less
-	// than 1 in 600 for all that are kept; a second block in a row makes it certain.
+	// two ways to go each time, that is a chance of 2^-16 that two blocks are the same,
+	// which among all that are kept would happen; two of them in a row never do.
 	copiedChanges = 16
-	copiedFactor  = 0x9E3779B97F4A7C15 // odd, so that nothing of a power is lost
+	// copiedValues is how many values there are in it at least: a thermostat whose
+	// sensor tells half degrees goes round the same three.
+	copiedValues = 4
+	// copiedAgain is for how many readings nothing was as before until it is told again.
+	copiedAgain  = 192
+	copiedFactor = 0x9E3779B97F4A7C15 // odd, so that nothing of a power is lost
 )
 
 // Copied finds readings that were there before: the values of any 32 readings in a row
-// are compared, by a rolling fingerprint, with the blocks of 32 that were kept. A copy of
-// 64 or more readings has a whole block in it, wherever it starts.
+// are compared, by a rolling fingerprint, with the blocks of 32 that were kept. It takes
+// two blocks one after the other: a copy of 95 or more readings has them, wherever it
+// starts.
 type Copied struct {
 	Window [copiedBlock]Temperature
 	N      int64 // readings
 	Hash   uint64
 	Blocks [copiedBlocks]uint64 // 0: none
 	Ends   [copiedBlocks]int64  // times of their last readings
-	Next1  int64                // block to be overwritten
+	Slot   int64                // block to be overwritten
 	Last   int64
-	Told   int64 // N at which it was told
+	Match  int64 // block that was found last
+	At     int64 // N at which it was
+	Told   int64 // N of the last that was as before
 }
 
 // copiedOut is the factor of the value that leaves the window.
@@ -51,21 +61,26 @@ func (s *Copied) Next(x *Sample) (a Anomaly, found bool) {
 		return a, false
 	}
 	for i, hash := range s.Blocks {
-		if hash != s.Hash || s.Ends[i] == 0 || s.changes() < copiedChanges {
+		if hash != s.Hash || s.Ends[i] == 0 || s.changes() < copiedChanges || s.values() < copiedValues {
 			continue
 		}
-		if s.Told > 0 && s.N-s.Told < 2*copiedBlocks {
-			s.Told = s.N
+		second := s.At > 0 && s.N-s.At == copiedBlock && int64(i) == (s.Match+1)%copiedBlocks
+		s.Match, s.At = int64(i), s.N
+		if !second {
 			break
 		}
-		s.Told = s.N
-		a, found = Anomaly{Reason: ReasonCopied, Since: x.At - copiedBlock*x.Interval, At: x.At, Figures: []Figure{
-			{"readings as before", copiedBlock, copiedBlock}, {"hours before", float64(x.At-s.Ends[i]) / 3600, 0}}}, true
+		last := s.Told
+		if s.Told = s.N; last > 0 && s.N-last < copiedAgain {
+			break
+		}
+		a, found = Anomaly{Reason: ReasonCopied, Since: x.At - 2*copiedBlock*x.Interval, At: x.At, Figures: []Figure{
+			{"readings as before", 2 * copiedBlock, 2 * copiedBlock}, {"hours before", float64(x.At-s.Ends[i]) / 3600, 0}}}, true
 		break
 	}
-	if s.N%copiedBlock == 0 {
-		s.Blocks[s.Next1], s.Ends[s.Next1] = s.Hash, x.At
-		s.Next1 = (s.Next1 + 1) % copiedBlocks
+	// By the time and not by the count, so that the blocks of two sensors compare.
+	if x.At/max(x.Interval, 1)%copiedBlock == 0 {
+		s.Blocks[s.Slot], s.Ends[s.Slot] = s.Hash, x.At
+		s.Slot = (s.Slot + 1) % copiedBlocks
 	}
 	return a, found
 }
@@ -82,6 +97,20 @@ func (s *Copied) changes() (n int) {
 	for i := range int64(copiedBlock - 1) {
 		if s.Window[(s.N+i)%copiedBlock] != s.Window[(s.N+i+1)%copiedBlock] {
 			n++
+		}
+	}
+	return n
+}
+
+// values counts the different ones, up to what is asked for.
+func (s *Copied) values() int {
+	var seen [copiedValues]Temperature
+	n := 0
+	for _, t := range s.Window {
+		if !slices.Contains(seen[:n], t) {
+			if seen[n], n = t, n+1; n == copiedValues {
+				break
+			}
 		}
 	}
 	return n

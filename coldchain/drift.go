@@ -52,6 +52,10 @@ const (
 	// driftLag, in seconds, is within how long a store follows its surroundings. Small
 	// ice-lined refrigerators take one to three hours; of a day's mean it matters little.
 	driftLag = 2 * 3600
+	// driftQuiet is for how long after its door was open a store is not looked at, in
+	// seconds: doors are opened by day, when it is warm, and their warmth would be taken
+	// for that of the surroundings.
+	driftQuiet = 2 * 3600
 	// driftFloor is the least deviation of a day's residual, in °C: below it a door more
 	// or less on a day would be a shift.
 	driftFloor = 0.15
@@ -79,12 +83,13 @@ type Drift struct {
 	Start, Last int64
 	Ambient     float64 // as the store has followed it
 	Following   bool
-	// Sums of the day, and of the first days for the fit.
-	N, ST, SA, On, Possible float64
-	FN, FT, FA, FAA, FAT    float64
-	B                       float64
-	Outage                  int64 // days to come that are not judged
-	Shift, Work             Cusum
+	Opened      int64 // when the door was open last
+	// Sums of the day, and of the first days for the fit; N are those without a door.
+	Seen, N, ST, SA, On, Possible float64
+	FN, FT, FA, FAA, FAT          float64
+	B                             float64
+	Outage                        int64 // days to come that are not judged
+	Shift, Work                   Cusum
 }
 
 // Next takes the next sample.
@@ -98,7 +103,7 @@ func (s *Drift) Next(x *Sample) (a Anomaly, found bool) {
 	if x.At-s.Start >= 86400 {
 		a, found = s.day(x)
 		s.Start = x.At
-		s.N, s.ST, s.SA, s.On, s.Possible = 0, 0, 0, 0, 0
+		s.Seen, s.N, s.ST, s.SA, s.On, s.Possible = 0, 0, 0, 0, 0, 0
 	}
 	step := x.At - s.Last
 	s.Last = x.At
@@ -111,15 +116,20 @@ func (s *Drift) Next(x *Sample) (a Anomaly, found bool) {
 	if x.has(HasSupply) && x.Supply < x.Interval/2 {
 		s.Outage = max(s.Outage, 2) // the day after it makes up for it
 	}
-	s.N++
-	s.ST += x.T.Degrees()
-	s.SA += s.Ambient
+	if x.has(HasDoor) && x.Door > 0 {
+		s.Opened = x.At
+	}
+	s.Seen++
 	if x.has(HasCompressor) {
 		s.On += float64(x.Compressor)
 		s.Possible += float64(x.Interval)
 	}
+	if x.At-s.Opened < driftQuiet {
+		return a, found
+	}
+	t := x.T.Degrees()
+	s.N, s.ST, s.SA = s.N+1, s.ST+t, s.SA+s.Ambient
 	if s.Shift.N < cusumBase && s.Following {
-		t := x.T.Degrees()
 		s.FN, s.FT, s.FA, s.FAA, s.FAT = s.FN+1, s.FT+t, s.FA+s.Ambient, s.FAA+s.Ambient*s.Ambient, s.FAT+s.Ambient*t
 	}
 	return a, found
@@ -130,7 +140,7 @@ func (s *Drift) day(x *Sample) (a Anomaly, found bool) {
 		s.Outage--
 		return a, false
 	}
-	if x.Interval > 0 && s.N*float64(x.Interval) < driftWhole*86400 || s.N < 20 {
+	if x.Interval > 0 && s.Seen*float64(x.Interval) < driftWhole*86400 || s.N < 12 {
 		return a, false
 	}
 	t, ambient := s.ST/s.N, s.SA/s.N

@@ -153,36 +153,6 @@ func (s *State) run(i int, t *Terms) *run {
 	return &s.runs[i]
 }
 
-// Door takes for how long a door was open. The seconds of an interval are taken for one
-// opening, which goes on from the interval before if the door was open then, and into
-// the next if it was open to the end: the worse of what they can mean, since a door
-// ajar matters more than a busy morning.
-func (s *State) Door(t *Terms, x Spent) []Episode {
-	if t.Door == nil {
-		return nil
-	}
-	if x.Interval <= 0 && s.door.Seen {
-		x.Interval = x.At - s.door.Last
-	}
-	return s.door.next(t.Door, t.Gap, x.At, x.Seconds > 0, x.Seconds, x.Interval > 0 && x.Seconds >= x.Interval)
-}
-
-// Supply takes for how long there was power. A run of readings without any breaks the
-// rule; the first of them starts the clock, as with a temperature.
-func (s *State) Supply(t *Terms, x Spent) (changed []Episode) {
-	seconds := int64(0)
-	if p := &s.power; p.In && x.At-p.Last <= t.Gap {
-		seconds = x.At - p.Last
-	}
-	if t.Power != nil {
-		changed = s.power.next(t.Power, t.Gap, x.At, x.Seconds <= 0, seconds, true)
-	}
-	if t.Away != nil {
-		changed = append(changed, s.away.next(t.Away, t.Gap, x.At, x.Seconds <= 0, seconds, true)...)
-	}
-	return changed
-}
-
 // next takes a reading by which it was so, for some seconds more, and to the end of the
 // interval or not.
 func (p *spell) next(l *Limit, gap, at int64, so bool, seconds int64, whole bool) (changed []Episode) {
@@ -213,8 +183,8 @@ func (p *spell) next(l *Limit, gap, at int64, so bool, seconds int64, whole bool
 		p.Raised, p.At = true, at
 		return append(changed, p.episode(l))
 	}
-	if !whole && !p.Raised { // it was otherwise in between: what is left can go on
-		p.Since, p.Total = at, seconds
+	if !whole && !p.Raised {
+		*p = spell{Seen: true, Last: at}
 	}
 	return changed
 }

@@ -1,6 +1,9 @@
 package coldchain
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Limit is an alarm by time alone.
 type Limit struct {
@@ -9,17 +12,6 @@ type Limit struct {
 	// Shown is that it is put on the page and tells nobody.
 	Shown bool `json:"shown,omitempty"`
 }
-
-// Alarms of an appliance that are no temperature (DS01, ALRM): a door or lid open
-// without a break, and no power.
-var (
-	DoorOpen = Limit{ID: "DOOR", For: 5 * 60}
-	NoPower  = Limit{ID: "POWR", For: 24 * 3600}
-)
-
-// PowerAway is shown from the first reading without power, of a night of a solar one
-// too: from then on the store lives on its holdover.
-var PowerAway = Limit{ID: "AWAY", Shown: true}
 
 // Terms are what the streams of an equipment are held against. A copy of them is kept
 // with each alarm, as they were then.
@@ -35,9 +27,39 @@ type Terms struct {
 }
 
 // Gap is three intervals of 15 minutes, in which DS01 has records: two may be lost
-// without an alarm starting anew. Equipment that is measured less often needs three of
-// its own. No text of WHO fixes it.
+// without an alarm starting anew. No text of WHO fixes it.
 const Gap = 3 * 900
+
+// GapOf is the gap of an equipment with a reading in so many seconds. With less, every
+// reading of an hourly logger would begin a run anew, and no alarm would ever be raised.
+func GapOf(interval int64) int64 { return max(Gap, 3*interval) }
+
+// Check reports whether a stream can be held against the terms. Those of [TermsOf] can;
+// what an organisation sets itself is checked before it is kept.
+func (t *Terms) Check() error {
+	if len(t.Rules) > MaxRules {
+		return fmt.Errorf("%d rules: %w", len(t.Rules), ErrRule)
+	}
+	if t.Gap <= 0 {
+		return fmt.Errorf("a gap of %d s: %w", t.Gap, ErrRule)
+	}
+	ids := map[string]bool{}
+	for _, r := range t.Rules {
+		if r.ID == "" || ids[r.ID] || r.For < 0 || r.Op < Above || r.Op > Below || r.Mode < Consecutive || r.Mode > Cumulative {
+			return fmt.Errorf("rule %q: %w", r.ID, ErrRule)
+		}
+		ids[r.ID] = true
+	}
+	for _, l := range []*Limit{t.Door, t.Power, t.Away} {
+		if l != nil && (l.ID == "" || ids[l.ID] || l.For < 0) {
+			return fmt.Errorf("limit %q: %w", l.ID, ErrRule)
+		}
+		if l != nil {
+			ids[l.ID] = true
+		}
+	}
+	return nil
+}
 
 // has reports whether a rule is one of the terms.
 func (t *Terms) has(id string) bool {

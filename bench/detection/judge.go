@@ -38,6 +38,9 @@ const (
 	lost   = "sensor-lost"
 )
 
+// excursion are the rules that the true temperature can be held against.
+var excursion = map[string]bool{"HEAT": true, "FRZE": true, "FREEZER-HIGH": true, "FREEZER-LOW": true}
+
 // outcome is what was said of one unit.
 type outcome struct {
 	by      string // the word that found the fault first
@@ -53,14 +56,24 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 	kind := []simulation.Kind{simulation.Mains, simulation.IceLined, simulation.Freezer}[unit%3]
 	// Faults begin at any hour of the eleventh day.
 	begins := start + 10*86400 + int64(unit)*7919%86400
-	config := simulation.Config{Kind: kind, Start: start, Ambient: 20 + float64(unit%16)}
+	// Sound units are no ideal ones: sensors differ, clinics are busy, power fails for
+	// an hour or two, packets are lost; every fifth is a logger of temperature alone.
+	n := unit / 3
+	config := simulation.Config{Kind: kind, Start: start, Ambient: 20 + float64(n%13),
+		Step: []float64{0.1, 0.1, 0.5, 0.02}[n%4], Noise: []float64{0.03, 0.06, 0.12}[n%3], Doors: []float64{0.5, 1.5, 4}[n%3],
+		Faults: []simulation.Fault{
+			{Kind: simulation.PowerCut, At: start + 3*86400 + int64(n%24)*hour, Seconds: int64(1+n%2) * hour},
+			{Kind: simulation.PowerCut, At: start + 8*86400 + int64(n%24)*hour, Seconds: hour},
+			{Kind: simulation.Gap, At: start + 6*86400 + int64(n%24)*hour, Seconds: hour / 2},
+		}}
+	alone := n%5 == 4
 	end := start + int64(days)*86400
 	until := end
 	fault := row{}
 	if number < len(rows) {
 		fault = rows[number]
 		fault.fault.At = begins
-		config.Faults = []simulation.Fault{fault.fault}
+		config.Faults = append(config.Faults, fault.fault)
 		if fault.fault.Seconds > 0 {
 			until = min(end, begins+fault.fault.Seconds+86400)
 		}
@@ -69,8 +82,16 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 		begins, until = end, end
 		o.sound = float64(days)
 	}
+	profile := "refrigerated"
+	if kind == simulation.Freezer {
+		profile = "frozen"
+	}
+	terms, _ := coldchain.TermsOf(profile)
+	var now simulation.Sample
 	say := func(word string, at int64) {
 		switch {
+		case at < begins && excursion[word] && !terms.Profile.Holds(now.True):
+			// It is so: a store may be too warm in a hot place without any fault.
 		case at < begins:
 			if o.falsely == nil {
 				o.falsely = map[string]int{}
@@ -80,11 +101,6 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 			o.by, o.delay = word, at-begins
 		}
 	}
-	profile := "refrigerated"
-	if kind == simulation.Freezer {
-		profile = "frozen"
-	}
-	terms, _ := coldchain.TermsOf(profile)
 	var state coldchain.State
 	var watcher coldchain.Watcher
 	var clock coldchain.Clock
@@ -96,6 +112,7 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 		if s.Real > end {
 			return o
 		}
+		now = s
 		o.samples++
 		// Before it is known what comes: the receiver's clock goes on by itself.
 		for word, last := range map[string]int64{silent: heard, lost: measured} {
@@ -110,12 +127,17 @@ func judge(seed uint64, number, unit, days int) (o outcome) {
 			continue
 		}
 		heard = s.Real
+		if alone {
+			s.Has &= coldchain.HasTemperature
+		}
 		if s.Has&coldchain.HasTemperature != 0 {
 			measured = s.Real
 			episodes(state.Temperature(&terms, coldchain.Reading{At: s.At, T: s.T}), s.Real, say)
 		}
-		episodes(state.Door(&terms, coldchain.Spent{At: s.At, Interval: s.Interval, Seconds: s.Door}), s.Real, say)
-		episodes(state.Supply(&terms, coldchain.Spent{At: s.At, Interval: s.Interval, Seconds: s.Supply}), s.Real, say)
+		if s.Has&coldchain.HasDoor != 0 {
+			episodes(state.Door(&terms, coldchain.Spent{At: s.At, Interval: s.Interval, Seconds: s.Door}), s.Real, say)
+			episodes(state.Supply(&terms, coldchain.Spent{At: s.At, Interval: s.Interval, Seconds: s.Supply}), s.Real, say)
+		}
 		for _, a := range watcher.Next(&s.Sample) {
 			say(a.Reason, s.Real)
 		}

@@ -3,10 +3,11 @@
 //
 //	go run ./bench/detection -seed 1 -units 1000 -days 30
 //
-// Each fault gets that many units with it, of the three kinds of refrigerator and
-// freezer that it can be in; as many have none. A fault is found by a word that is for
-// it, from its start until a day after its end. Everything that is said without a fault
-// is a false alarm.
+// Each fault gets that many units with it: a third each are refrigerators with a
+// thermostat, with ice, and freezers, a fifth of them with nothing but a temperature. As
+// many have none. A fault is found by a word that is for it, from its start until a day
+// after its end. What is said without a fault is a false alarm, unless it says that it is
+// too warm or too cold, and it is.
 package main
 
 import (

@@ -2,8 +2,7 @@ package simulation
 
 import "math/bits"
 
-// source is xoshiro256** (Blackman and Vigna, 2018), seeded by SplitMix64 as they ask:
-// the same seed gives the same units on every machine and with every version of Go.
+// source is xoshiro256** (Blackman and Vigna, 2018), seeded by SplitMix64 as they ask.
 type source [4]uint64
 
 func newSource(seed uint64) (s source) {

@@ -4,7 +4,8 @@
 // A unit is one node with a heat capacity that leaks to its surroundings, cooled by a
 // compressor with a thermostat, by a bank of ice that a compressor freezes, or by cold
 // packs that nothing freezes again. It is no model of any make. The same seed and
-// configuration give the same samples everywhere.
+// configuration give the same samples on every machine of one architecture; on another
+// the last bit of a float may fall the other way.
 package simulation
 
 import (
@@ -64,7 +65,7 @@ type thermal struct {
 
 var kinds = [...]thermal{
 	Mains:     {setpoint: 5, band: 0.8, leak: 32_000, door: 900, cool: 2.2e-3},
-	IceLined:  {leak: 60_000, door: 900, cool: 2.0e-3, bank: 10_000, melts: 0, ice: 150},
+	IceLined:  {leak: 60_000, door: 900, cool: 2.0e-3, bank: 8_000, melts: 1.5, ice: 150},
 	Freezer:   {setpoint: -20, band: 1.2, leak: 60_000, door: 2400, cool: 2.4e-3},
 	UltraCold: {setpoint: -75, band: 2, leak: 90_000, door: 2400, cool: 2.8e-3},
 	Shipper:   {leak: 50_000, door: 600, bank: 9_000, melts: 0, ice: 90},
@@ -211,8 +212,12 @@ func (u *Unit) run(f *effect, ambient, seconds float64) (compressor, door, suppl
 	return compressor, door, supply
 }
 
-// holdover is how many seconds the ice that is left lasts at an ambient temperature.
+// holdover is how many seconds the ice that is left lasts at an ambient temperature: none
+// where it is too warm for a store with ice.
 func (u *Unit) holdover(ambient float64) int64 {
+	if u.rest(ambient) > 8 || u.t > 8 {
+		return 0
+	}
 	flow := (u.rest(ambient) - u.body.melts) / u.body.bank
 	return int64(min(max(u.ice, 0)/max(flow, 1e-5), 60*86400))
 }
