@@ -56,6 +56,6 @@ func (t Temperature) String() string {
 
 // Reading is one temperature at one time.
 type Reading struct {
-	At int64 // seconds since 1970, of the device's clock as corrected
-	T  Temperature
+	At int64       `json:"at"` // seconds since 1970, of the device's clock as corrected
+	T  Temperature `json:"t"`
 }

@@ -1,6 +1,10 @@
 package coldchain
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
 
 // Op compares a temperature with a limit.
 type Op uint8
@@ -13,6 +17,18 @@ const (
 	AtMost                // <=
 	Below                 // <
 )
+
+var ops = [...]string{Above: ">", AtLeast: ">=", AtMost: "<=", Below: "<"}
+
+// MarshalText writes the sign: > >= <= <.
+func (o Op) MarshalText() ([]byte, error) { return nameOf(ops[:], uint8(o)) }
+
+// UnmarshalText reads it.
+func (o *Op) UnmarshalText(text []byte) (err error) {
+	n, err := numberOf(ops[:], string(text))
+	*o = Op(n)
+	return err
+}
 
 // Mode says how time in breach is counted.
 type Mode uint8
@@ -27,19 +43,50 @@ const (
 	Cumulative
 )
 
+var modes = [...]string{Consecutive: "consecutive", Cumulative: "cumulative"}
+
+// MarshalText writes consecutive or cumulative.
+func (m Mode) MarshalText() ([]byte, error) { return nameOf(modes[:], uint8(m)) }
+
+// UnmarshalText reads it.
+func (m *Mode) UnmarshalText(text []byte) (err error) {
+	n, err := numberOf(modes[:], string(text))
+	*m = Mode(n)
+	return err
+}
+
+// ErrRule is what is no rule.
+var ErrRule = errors.New("no rule of the cold chain")
+
+func nameOf(names []string, n uint8) ([]byte, error) {
+	if n == 0 || int(n) >= len(names) {
+		return nil, ErrRule
+	}
+	return []byte(names[n]), nil
+}
+
+func numberOf(names []string, name string) (uint8, error) {
+	if i := slices.Index(names, name); i > 0 {
+		return uint8(i), nil
+	}
+	return 0, ErrRule
+}
+
 // Rule is an alarm by time beyond a limit.
 type Rule struct {
-	ID    string // HEAT, FRZE, T1-45 …
-	Op    Op
-	Limit Temperature
-	For   int64 // seconds
-	Mode  Mode
+	ID    string      `json:"id"` // HEAT, FRZE, T1-45 …
+	Op    Op          `json:"op"`
+	Limit Temperature `json:"limit"`
+	For   int64       `json:"for"` // seconds; 0: the first reading is enough
+	Mode  Mode        `json:"mode"`
+	// Shown is that it is put on the page and tells nobody.
+	Shown bool `json:"shown,omitempty"`
 }
 
 // String is the rule in words: above 8 °C for 10h0m.
 func (r *Rule) String() string {
-	op := [...]string{Above: "above", AtLeast: "at least", AtMost: "at most", Below: "below"}[r.Op]
-	mode := [...]string{Consecutive: "without a break", Cumulative: "together"}[r.Mode]
+	op := [...]string{"?", Above: "above", AtLeast: "at least", AtMost: "at most", Below: "below"}[r.Op%5]
+	mode := [...]string{"?", Consecutive: "without a break", Cumulative: "together"}[r.Mode%3]
 	return fmt.Sprintf("%s %s °C for %dh%02dm %s", op, r.Limit, r.For/3600, r.For/60%60, mode)
 }
 
@@ -56,6 +103,14 @@ func (r *Rule) breached(t Temperature) bool {
 		return t < r.Limit
 	}
 	return false
+}
+
+// worse reports whether a is farther beyond the limit than b.
+func (r *Rule) worse(a, b Temperature) bool {
+	if r.Op <= AtLeast {
+		return a > b
+	}
+	return a < b
 }
 
 // Alarm is a rule that was broken.
@@ -109,7 +164,7 @@ func (w *Watch) Next(r *Rule, gap int64, x Reading) (a Alarm, raised bool) {
 			w.Total = x.At - w.Since
 		}
 	}
-	if breach && (r.Op <= AtLeast && x.T > w.Worst || r.Op >= AtMost && x.T < w.Worst) {
+	if breach && r.worse(x.T, w.Worst) {
 		w.Worst = x.T
 	}
 	w.Seen, w.Last = true, x

@@ -18,8 +18,9 @@ import (
 	"ampoule/format/strictjson"
 )
 
-// MaxTransmission bounds a transmission, in bytes (DS01.3 clause 5: 1 MB).
-const MaxTransmission = 1 << 20
+// MaxTransmission bounds a transmission, in bytes. The megabyte of DS01.3 clause 5.1.6
+// counts what is sent; of what comes out of gzip nothing is said.
+const MaxTransmission = 8 << 20
 
 // The bounds of what is in one.
 const (

@@ -16,6 +16,10 @@ type Source struct {
 	Supplier string       // the account of a supplier or a gateway; "": a device speaks for itself
 	Level    device.Level // of the way it came: [device.LevelMutual] at most
 	Via      string       // https, mqtt, file …
+	// Organisation and Facility are where devices belong that it announces. Trusted says
+	// that it is a person of the organisation, who may bring what any device of it measured.
+	Organisation, Facility string
+	Trusted                bool
 }
 
 // Delivery is what came in one message, of any format.
@@ -34,6 +38,8 @@ type Delivery struct {
 	// Series are readings that nobody has signed, Segments those that a device has.
 	Series   []Series
 	Segments [][]byte
+	// Notes are what devices say themselves of alarms and of what is broken.
+	Notes []Note
 	// Findings are the rules of its format that it breaks.
 	Findings []format.Finding
 }
@@ -45,6 +51,14 @@ type Series struct {
 	Quantity device.Quantity
 	Interval int64 // seconds, as stated or as they are; 0: not known
 	Readings []device.Reading
+}
+
+// Note is what a device says at a time of itself or of the equipment that it is in.
+type Note struct {
+	Device device.Name
+	At     int64  // seconds since 1970, by the device's clock
+	Code   string // ALRM: an alarm; EERR: an error of the equipment's electronics; LERR: of the logger
+	Text   string // as it came, in the sender's own codes
 }
 
 // Description is what a sender says of a device and of the equipment that it is in.

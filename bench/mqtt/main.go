@@ -1,0 +1,438 @@
+// Mqtt measures the embedded broker, by turns in one run: the broker of the library as it
+// is, ours with a store that keeps every message on the disk before it is acknowledged,
+// and mosquitto where it is installed. The clients are another process on the same
+// machine.
+//
+//	go run ./bench/mqtt
+//
+// The ratios are those of docs/benchmarks.md.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+	_ "modernc.org/sqlite"
+
+	"ampoule/internal/mqttapi"
+	"ampoule/party/fleet"
+)
+
+const (
+	connections = 100
+	payloadSize = 200
+	topic       = "s/bench/segments"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 5, "rounds")
+	seconds := flag.Float64("seconds", 3, "of each measurement")
+	load := flag.String("load", "", "be the clients of the broker at this address, and nothing else")
+	window := flag.Int("window", 1, "messages that a client has on their way, with -load")
+	flag.Parse()
+	var err error
+	if *load != "" {
+		err = clients(*load, *window, time.Duration(*seconds*float64(time.Second)))
+	} else {
+		err = run(*rounds, *seconds)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mqtt:", err)
+		os.Exit(1)
+	}
+}
+
+// result is what the clients saw.
+type result struct {
+	Rate     float64 // acknowledged messages a second
+	P50, P99 float64 // ms from a message to its acknowledgement
+}
+
+// clients send as fast as they are acknowledged, and write a result.
+func clients(address string, window int, during time.Duration) error {
+	var mu sync.Mutex
+	var waits []time.Duration
+	var failed error
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := range connections {
+		all.Go(func() {
+			own, err := client(address, i, window, begin.Add(during))
+			mu.Lock()
+			defer mu.Unlock()
+			waits = append(waits, own...)
+			failed = errors.Join(failed, err)
+		})
+	}
+	all.Wait()
+	took := time.Since(begin)
+	if failed != nil || len(waits) == 0 {
+		return fmt.Errorf("clients: %d messages: %w", len(waits), failed)
+	}
+	slices.Sort(waits)
+	at := func(share float64) float64 { return waits[int(share*float64(len(waits)-1))].Seconds() * 1000 }
+	return json.NewEncoder(os.Stdout).Encode(result{float64(len(waits)) / took.Seconds(), at(0.5), at(0.99)})
+}
+
+// client is one connection of MQTT 3.1.1, no more than is needed for QoS 1.
+func client(address string, number, window int, until time.Time) ([]time.Duration, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(until.Add(30 * time.Second))
+	name := fmt.Sprintf("bench-%d", number)
+	connect := append([]byte{0, 4, 'M', 'Q', 'T', 'T', 4, 0x82, 0, 0, 0, byte(len(name))}, name...) // clean session, with a name
+	connect = append(connect, 0, 5, 'b', 'e', 'n', 'c', 'h')
+	if _, err := c.Write(append([]byte{0x10, byte(len(connect))}, connect...)); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReader(c)
+	var answer [4]byte
+	if _, err := io.ReadFull(r, answer[:]); err != nil || answer[3] != 0 {
+		return nil, fmt.Errorf("not connected: %x: %w", answer, err)
+	}
+	body := append([]byte{0, byte(len(topic))}, topic...)
+	at := len(body)
+	body = append(body, 0, 0)
+	// One item of CBOR: a byte string.
+	body = append(append(body, 0x58, payloadSize-2), make([]byte, payloadSize-2)...)
+	publish := append(binary.AppendUvarint([]byte{0x32}, uint64(len(body))), body...)
+	at += len(publish) - len(body)
+	mark := len(publish) - 16 // each message another
+	sent := make([]time.Time, window+1)
+	var waits []time.Duration
+	n := uint64(0)
+	send := func(id int) error {
+		n++
+		binary.BigEndian.PutUint16(publish[at:], uint16(id))
+		binary.BigEndian.PutUint64(publish[mark:], uint64(number))
+		binary.BigEndian.PutUint64(publish[mark+8:], n)
+		sent[id] = time.Now()
+		_, err := c.Write(publish)
+		return err
+	}
+	for id := 1; id <= window; id++ {
+		if err := send(id); err != nil {
+			return waits, err
+		}
+	}
+	for open := window; open > 0; {
+		if _, err := io.ReadFull(r, answer[:]); err != nil || answer[0] != 0x40 {
+			return waits, fmt.Errorf("no acknowledgement: %x: %w", answer, err)
+		}
+		id := int(binary.BigEndian.Uint16(answer[2:]))
+		now := time.Now()
+		waits = append(waits, now.Sub(sent[id]))
+		if now.After(until) {
+			open--
+			continue
+		}
+		if err := send(id); err != nil {
+			return waits, err
+		}
+	}
+	return waits, nil
+}
+
+// run measures the systems by turns.
+func run(rounds int, seconds float64) error {
+	folder, err := os.MkdirTemp("", "mqtt")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	systems := []struct {
+		name  string
+		start func(folder string) (address string, stop func() error, err error)
+	}{{"mochi", startMochi}, {"ours, nothing kept", startIdle}, {"ours, on the disk", startOurs}, {"mosquitto", startMosquitto}}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, window := range []int{1, 16} {
+		all := map[string][]result{}
+		cpu := map[string][]float64{}
+		for round := range rounds {
+			for _, s := range systems {
+				place := filepath.Join(folder, fmt.Sprint(window, round, len(all[s.name]), s.name))
+				if err := os.Mkdir(place, 0o700); err != nil {
+					return err
+				}
+				address, stop, err := s.start(place)
+				if errors.Is(err, exec.ErrNotFound) {
+					continue
+				} else if err != nil {
+					return fmt.Errorf("%s: %w", s.name, err)
+				}
+				before := used()
+				out, err := exec.Command(self, "-load", address, "-window", fmt.Sprint(window), "-seconds", fmt.Sprint(seconds)).Output()
+				spent := used() - before
+				if err := errors.Join(err, stop()); err != nil {
+					return fmt.Errorf("%s: %w", s.name, err)
+				}
+				var r result
+				if err := json.Unmarshal(out, &r); err != nil {
+					return err
+				}
+				all[s.name] = append(all[s.name], r)
+				cpu[s.name] = append(cpu[s.name], spent.Seconds()*1e6/(r.Rate*seconds))
+			}
+		}
+		fmt.Printf("window %d, %d connections, QoS 1, %d bytes, median of %d\n", window, connections, payloadSize, rounds)
+		for _, s := range systems {
+			if len(all[s.name]) == 0 {
+				fmt.Printf("  %-20s not installed\n", s.name)
+				continue
+			}
+			line := fmt.Sprintf("  %-20s %7.0f messages/s  p50 %6.2f ms  p99 %6.2f ms", s.name, median(all[s.name], func(r result) float64 { return r.Rate }),
+				median(all[s.name], func(r result) float64 { return r.P50 }), median(all[s.name], func(r result) float64 { return r.P99 }))
+			if s.name != "mosquitto" {
+				line += fmt.Sprintf("  %5.1f µs of CPU", median(cpu[s.name], func(f float64) float64 { return f }))
+			}
+			fmt.Println(line)
+		}
+		ratio := func(of, by string) {
+			var each []float64
+			for i := range min(len(all[of]), len(all[by])) {
+				each = append(each, all[of][i].Rate/all[by][i].Rate)
+			}
+			if len(each) > 0 {
+				fmt.Printf("  %s / %s: %.2f (%.2f to %.2f)\n", of, by, median(each, func(f float64) float64 { return f }), slices.Min(each), slices.Max(each))
+			}
+		}
+		ratio("ours, on the disk", "mochi")
+		ratio("ours, nothing kept", "mochi")
+		ratio("ours, on the disk", "mosquitto")
+	}
+	return nil
+}
+
+func median[T any](all []T, of func(T) float64) float64 {
+	var f []float64
+	for _, one := range all {
+		f = append(f, of(one))
+	}
+	slices.Sort(f)
+	return f[len(f)/2]
+}
+
+// used is the CPU time of this process.
+func used() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func listen() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
+
+// everybody lets all in.
+type everybody struct{ mochi.HookBase }
+
+func (*everybody) ID() string { return "everybody" }
+func (*everybody) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+}
+func (*everybody) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (*everybody) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
+
+func startMochi(string) (string, func() error, error) {
+	l, err := listen()
+	if err != nil {
+		return "", nil, err
+	}
+	s := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler), SysTopicResendInterval: 3600})
+	if err := errors.Join(s.AddHook(new(everybody), nil), s.AddListener(listeners.NewNet("bench", l)), s.Serve()); err != nil {
+		return "", nil, err
+	}
+	return l.Addr().String(), s.Close, nil
+}
+
+// account is the only one who sends.
+type account struct{}
+
+func (account) Secret(context.Context, string, string) (fleet.Source, error) {
+	return fleet.Source{Supplier: "bench"}, nil
+}
+func (account) Certificate(context.Context, *x509.Certificate) (fleet.Source, error) {
+	return fleet.Source{}, mqttapi.ErrNobody
+}
+
+func start(into fleet.Ingester, end func() error) (string, func() error, error) {
+	l, err := listen()
+	if err != nil {
+		return "", nil, err
+	}
+	s := &mqttapi.Server{Ingester: into, Who: account{}, Log: slog.New(slog.DiscardHandler)}
+	if err := s.Start(mqttapi.Listener{Listener: l}); err != nil {
+		return "", nil, err
+	}
+	return l.Addr().String(), func() error { return errors.Join(s.Close(), end()) }, nil
+}
+
+// idle keeps nothing.
+type idle struct{}
+
+func (idle) Ingest(context.Context, *fleet.Delivery) (fleet.Receipt, error) {
+	return fleet.Receipt{Stored: 1}, nil
+}
+
+func startIdle(string) (string, func() error, error) {
+	return start(idle{}, func() error { return nil })
+}
+
+// grouped keeps messages in SQLite, all that wait in one transaction.
+type grouped struct {
+	db   *sql.DB
+	come chan order
+	done chan error
+}
+
+type order struct {
+	what []byte
+	kept chan error
+}
+
+func startOurs(folder string) (string, func() error, error) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(folder, "bench.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	if err != nil {
+		return "", nil, err
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("CREATE TABLE message (id INTEGER PRIMARY KEY, what BLOB NOT NULL)"); err != nil {
+		return "", nil, err
+	}
+	g := &grouped{db, make(chan order, 4*connections), make(chan error, 1)}
+	go g.write()
+	return start(g, func() error { close(g.come); return errors.Join(<-g.done, db.Close()) })
+}
+
+func (g *grouped) Ingest(_ context.Context, d *fleet.Delivery) (fleet.Receipt, error) {
+	o := order{d.Raw, make(chan error, 1)}
+	g.come <- o
+	return fleet.Receipt{Stored: 1}, <-o.kept
+}
+
+// rows are how many go in with one statement, and the most that wait for one commit.
+const (
+	rows     = 20
+	together = 1000
+)
+
+func (g *grouped) write() {
+	one, err := g.db.Prepare("INSERT INTO message (what) VALUES (?)")
+	if err != nil {
+		g.done <- err
+		return
+	}
+	many, err := g.db.Prepare("INSERT INTO message (what) VALUES (?)" + strings.Repeat(", (?)", rows-1))
+	if err != nil {
+		g.done <- err
+		return
+	}
+	for first := range g.come {
+		all := []order{first}
+	more:
+		for len(all) < together {
+			select {
+			case o, open := <-g.come:
+				if !open {
+					break more
+				}
+				all = append(all, o)
+			default:
+				break more
+			}
+		}
+		err := g.keep(one, many, all)
+		for _, o := range all {
+			o.kept <- err
+		}
+	}
+	g.done <- errors.Join(one.Close(), many.Close())
+}
+
+func (g *grouped) keep(one, many *sql.Stmt, all []order) error {
+	tx, err := g.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing, after the commit
+	single, several := tx.Stmt(one), tx.Stmt(many)
+	for len(all) > 0 {
+		in, n := single, 1
+		if len(all) >= rows {
+			in, n = several, rows
+		}
+		var values []any
+		for _, o := range all[:n] {
+			values = append(values, o.what)
+		}
+		if _, err := in.Exec(values...); err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	return tx.Commit()
+}
+
+func startMosquitto(folder string) (string, func() error, error) {
+	program, err := exec.LookPath("mosquitto")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
+			return "", nil, exec.ErrNotFound
+		}
+	}
+	l, err := listen()
+	if err != nil {
+		return "", nil, err
+	}
+	address := l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	l.Close()
+	config := filepath.Join(folder, "mosquitto.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "listener %s 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nlog_type none\n", port), 0o600); err != nil {
+		return "", nil, err
+	}
+	c := exec.Command(program, "-c", config)
+	var said bytes.Buffer
+	c.Stderr = &said
+	if err := c.Start(); err != nil {
+		return "", nil, err
+	}
+	for range 200 {
+		if probe, err := net.Dial("tcp", address); err == nil {
+			probe.Close()
+			return address, func() error { _ = c.Process.Kill(); _ = c.Wait(); return nil }, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = c.Process.Kill()
+	_ = c.Wait()
+	return "", nil, fmt.Errorf("mosquitto does not listen: %s", said.String())
+}
