@@ -54,6 +54,7 @@ type State struct {
 	runs  [MaxRules]run
 	door  spell
 	power spell
+	away  spell
 }
 
 // run is where one rule stands: a [Watch] without what all of them share.
@@ -82,7 +83,7 @@ type spell struct {
 
 // Last is the time of the last reading that was taken, of any of the three kinds; 0:
 // there was none.
-func (s *State) Last() int64 { return max(s.last.At, s.door.Last, s.power.Last) }
+func (s *State) Last() int64 { return max(s.last.At, s.door.Last, s.power.Last, s.away.Last) }
 
 // Temperature takes the next reading, and returns what began to be certain, got worse
 // or ended with it. A reading that is not after the last one is passed over: it has to
@@ -152,33 +153,6 @@ func (s *State) run(i int, t *Terms) *run {
 	return &s.runs[i]
 }
 
-// Door takes for how long a door was open. The seconds of an interval are taken for one
-// opening, which goes on from the interval before if the door was open then, and into
-// the next if it was open to the end: the worse of what they can mean, since a door
-// ajar matters more than a busy morning.
-func (s *State) Door(t *Terms, x Spent) []Episode {
-	if t.Door == nil {
-		return nil
-	}
-	if x.Interval <= 0 && s.door.Seen {
-		x.Interval = x.At - s.door.Last
-	}
-	return s.door.next(t.Door, t.Gap, x.At, x.Seconds > 0, x.Seconds, x.Interval > 0 && x.Seconds >= x.Interval)
-}
-
-// Supply takes for how long there was power. A run of readings without any breaks the
-// rule; the first of them starts the clock, as with a temperature.
-func (s *State) Supply(t *Terms, x Spent) []Episode {
-	if t.Power == nil {
-		return nil
-	}
-	seconds := int64(0)
-	if s.power.In && x.At-s.power.Last <= t.Gap {
-		seconds = x.At - s.power.Last
-	}
-	return s.power.next(t.Power, t.Gap, x.At, x.Seconds <= 0, seconds, true)
-}
-
 // next takes a reading by which it was so, for some seconds more, and to the end of the
 // interval or not.
 func (p *spell) next(l *Limit, gap, at int64, so bool, seconds int64, whole bool) (changed []Episode) {
@@ -209,14 +183,14 @@ func (p *spell) next(l *Limit, gap, at int64, so bool, seconds int64, whole bool
 		p.Raised, p.At = true, at
 		return append(changed, p.episode(l))
 	}
-	if !whole && !p.Raised { // it was otherwise in between: what is left can go on
-		p.Since, p.Total = at, seconds
+	if !whole && !p.Raised {
+		*p = spell{Seen: true, Last: at}
 	}
 	return changed
 }
 
 func (p *spell) episode(l *Limit) Episode {
-	return Episode{Rule: l.ID, Since: p.Since, At: p.At, Seconds: p.Total}
+	return Episode{Rule: l.ID, Since: p.Since, At: p.At, Seconds: p.Total, Shown: l.Shown}
 }
 
 // Lost ends what goes on: the sensor was given up at a time, and will tell neither that
@@ -251,7 +225,7 @@ func (s *State) end(t *Terms, at int64, why string) (ended []Episode) {
 	for _, p := range []struct {
 		*spell
 		limit *Limit
-	}{{&s.door, t.Door}, {&s.power, t.Power}} {
+	}{{&s.door, t.Door}, {&s.power, t.Power}, {&s.away, t.Away}} {
 		if p.limit != nil && p.Raised {
 			e := p.episode(p.limit)
 			e.Until, e.End = max(at, p.Last), why
@@ -268,6 +242,7 @@ type kept struct {
 	Runs  []run    `json:"runs,omitempty"` // those that have something to say
 	Door  *spell   `json:"door,omitempty"`
 	Power *spell   `json:"power,omitempty"`
+	Away  *spell   `json:"away,omitempty"`
 }
 
 // MarshalJSON writes what is needed to go on.
@@ -286,6 +261,9 @@ func (s State) MarshalJSON() ([]byte, error) {
 	}
 	if s.power != (spell{}) {
 		k.Power = &s.power
+	}
+	if s.away != (spell{}) {
+		k.Away = &s.away
 	}
 	return json.Marshal(k)
 }
@@ -309,6 +287,9 @@ func (s *State) UnmarshalJSON(data []byte) error {
 	}
 	if k.Power != nil {
 		s.power = *k.Power
+	}
+	if k.Away != nil {
+		s.away = *k.Away
 	}
 	return nil
 }

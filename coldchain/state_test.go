@@ -25,8 +25,8 @@ func terms(t testing.TB, name string) Terms {
 func TestTermsKeepTheirNames(t *testing.T) {
 	for _, name := range standard {
 		want := terms(t, name)
-		if len(want.Rules) > MaxRules {
-			t.Errorf("%s: %d rules", name, len(want.Rules))
+		if err := want.Check(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 		data, err := json.Marshal(want)
 		if err != nil {
@@ -43,6 +43,14 @@ func TestTermsKeepTheirNames(t *testing.T) {
 	}
 	if _, ok := TermsOf("tepid"); ok {
 		t.Error("terms of a profile that there is not")
+	}
+	for name, bad := range map[string]Terms{
+		"no gap": {}, "too many": {Gap: 1, Rules: make([]Rule, MaxRules+1)}, "no rule": {Gap: 1, Rules: []Rule{{ID: "X"}}},
+		"twice": {Gap: 1, Rules: []Rule{Heat, Heat}}, "a limit of the same name": {Gap: 1, Rules: []Rule{Heat}, Door: &Limit{ID: "HEAT"}}, "no name": {Gap: 1, Power: &Limit{}},
+	} {
+		if err := bad.Check(); !errors.Is(err, ErrRule) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for _, text := range []string{`{"rules":[{"op":"="}]}`, `{"rules":[{"op":""}]}`, `{"rules":[{"mode":"sometimes"}]}`} {
 		if err := json.Unmarshal([]byte(text), new(Terms)); !errors.Is(err, ErrRule) {
@@ -71,6 +79,8 @@ func TestTemperatureEpisodes(t *testing.T) {
 			{Rule: "FRZE", Since: 0, At: 3600, Seconds: 3600, Extreme: -1_000},
 			{Rule: "FRZE", Since: 0, At: 3600, Until: 3600, Seconds: 3600, Extreme: -1_000, End: EndGap}}},
 		{"2,700 seconds are none", freeze, append(every(-1, -1, -1, -1, -1), Reading{3600 + 2700, -1_000}), []Episode{
+			{Rule: "FRZE", Since: 0, At: 3600, Seconds: 3600, Extreme: -1_000}}},
+		{"hourly", Terms{Rules: []Rule{Freeze}, Gap: GapOf(3600)}, []Reading{{0, -1_000}, {3600, -1_000}}, []Episode{
 			{Rule: "FRZE", Since: 0, At: 3600, Seconds: 3600, Extreme: -1_000}}},
 		{"one reading out of range is shown", outside, every(5, 8.1, 8, 2, 1.999), []Episode{
 			{Rule: "OUT-HIGH", Since: 900, At: 900, Extreme: 8_100, Shown: true},
@@ -109,7 +119,8 @@ func TestDoorAndSupply(t *testing.T) {
 			{Rule: "DOOR", Since: 1_000_900, At: 1_000_900, Seconds: 300},
 			{Rule: "DOOR", Since: 1_000_900, At: 1_000_900, Until: 1_001_800, Seconds: 300, End: EndRecovered}}},
 		{"a second less", door, at(900, 0, 299, 0), nil},
-		{"over the edge of an interval", door, at(900, 200, 100), []Episode{{Rule: "DOOR", Since: 1_000_000, At: 1_000_900, Seconds: 300}}},
+		{"on both sides of an edge", door, at(900, 299, 299), nil},
+		{"into the next interval", door, at(60, 60, 60, 60, 60, 30, 60, 60, 60, 60, 59, 60), nil},
 		{"a busy morning", door, at(900, 120, 120, 120, 120, 120, 120), nil},
 		{"minute by minute", door, at(60, 60, 60, 60, 60, 60), []Episode{{Rule: "DOOR", Since: 1_000_000, At: 1_000_240, Seconds: 300}}},
 		{"no power for a day", supply, at(900, slices.Repeat([]int64{0}, 97)...), []Episode{{Rule: "POWR", Since: 1_000_000, At: 1_086_400, Seconds: 86400}}},
@@ -127,10 +138,20 @@ func TestDoorAndSupply(t *testing.T) {
 					got = append(got, s.Supply(&fridge, x)...)
 				}
 			}
+			got = slices.DeleteFunc(got, func(e Episode) bool { return e.Shown })
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("%+v\nwant %+v", got, tt.want)
 			}
 		})
+	}
+	// Power that is away is shown at once, and its end.
+	var shown []Episode
+	var one State
+	for i, seconds := range []int64{900, 0, 0, 900} {
+		shown = append(shown, one.Supply(&fridge, Spent{int64(i) * 900, 900, seconds})...)
+	}
+	if want := []Episode{{Rule: "AWAY", Since: 900, At: 900, Shown: true}, {Rule: "AWAY", Since: 900, At: 900, Until: 2700, Seconds: 900, End: EndRecovered, Shown: true}}; !slices.Equal(shown, want) {
+		t.Errorf("%+v", shown)
 	}
 	var s State
 	if s.Door(&Terms{}, Spent{1, 900, 900}) != nil || s.Supply(&Terms{}, Spent{1, 900, 0}) != nil {
@@ -207,7 +228,8 @@ func TestStateGoesOn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		terms, readings := shorter(t), drawn(t)
 		var whole, kept State
-		var one, two []Episode
+		var one, two, others, again []Episode
+		appliance := Terms{Door: &DoorOpen, Power: &Limit{ID: "POWR", For: 3600}, Away: &PowerAway, Gap: Gap}
 		cut := rapid.IntRange(0, len(readings)).Draw(t, "cut")
 		for i, x := range readings {
 			if i == cut {
@@ -222,6 +244,15 @@ func TestStateGoesOn(t *testing.T) {
 			}
 			one = append(one, whole.Temperature(&terms, x)...)
 			two = append(two, kept.Temperature(&terms, x)...)
+			door := Spent{x.At, 900, rapid.SampledFrom([]int64{0, 30, 400, 900}).Draw(t, "door")}
+			supply := Spent{x.At, 900, rapid.SampledFrom([]int64{0, 0, 0, 900}).Draw(t, "supply")}
+			others = append(others, whole.Door(&appliance, door)...)
+			others = append(others, whole.Supply(&appliance, supply)...)
+			again = append(again, kept.Door(&appliance, door)...)
+			again = append(again, kept.Supply(&appliance, supply)...)
+		}
+		if !slices.Equal(others, again) {
+			t.Fatalf("%+v\nwithout a break %+v", again, others)
 		}
 		if !slices.Equal(one, two) {
 			t.Fatalf("%+v\nwithout a break %+v", two, one)

@@ -1,19 +1,17 @@
 package coldchain
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Limit is an alarm by time alone.
 type Limit struct {
 	ID  string `json:"id"`
-	For int64  `json:"for"` // seconds
+	For int64  `json:"for"` // seconds; 0: the first reading is enough
+	// Shown is that it is put on the page and tells nobody.
+	Shown bool `json:"shown,omitempty"`
 }
-
-// Alarms of an appliance that are no temperature (DS01, ALRM): a door or lid open
-// without a break, and no power.
-var (
-	DoorOpen = Limit{"DOOR", 5 * 60}
-	NoPower  = Limit{"POWR", 24 * 3600}
-)
 
 // Terms are what the streams of an equipment are held against. A copy of them is kept
 // with each alarm, as they were then.
@@ -22,15 +20,46 @@ type Terms struct {
 	Rules   []Rule  `json:"rules"` // MaxRules at most count
 	Door    *Limit  `json:"door,omitempty"`
 	Power   *Limit  `json:"power,omitempty"`
+	Away    *Limit  `json:"away,omitempty"` // of power too
 	// Gap is in seconds: more than that between two readings counts for nothing and
 	// ends a run, since what was in between is not known.
 	Gap int64 `json:"gap"`
 }
 
 // Gap is three intervals of 15 minutes, in which DS01 has records: two may be lost
-// without an alarm starting anew. Equipment that is measured less often needs three of
-// its own. No text of WHO fixes it.
+// without an alarm starting anew. No text of WHO fixes it.
 const Gap = 3 * 900
+
+// GapOf is the gap of an equipment with a reading in so many seconds. With less, every
+// reading of an hourly logger would begin a run anew, and no alarm would ever be raised.
+func GapOf(interval int64) int64 { return max(Gap, 3*interval) }
+
+// Check reports whether a stream can be held against the terms. Those of [TermsOf] can;
+// what an organisation sets itself is checked before it is kept.
+func (t *Terms) Check() error {
+	if len(t.Rules) > MaxRules {
+		return fmt.Errorf("%d rules: %w", len(t.Rules), ErrRule)
+	}
+	if t.Gap <= 0 {
+		return fmt.Errorf("a gap of %d s: %w", t.Gap, ErrRule)
+	}
+	ids := map[string]bool{}
+	for _, r := range t.Rules {
+		if r.ID == "" || ids[r.ID] || r.For < 0 || r.Op < Above || r.Op > Below || r.Mode < Consecutive || r.Mode > Cumulative {
+			return fmt.Errorf("rule %q: %w", r.ID, ErrRule)
+		}
+		ids[r.ID] = true
+	}
+	for _, l := range []*Limit{t.Door, t.Power, t.Away} {
+		if l != nil && (l.ID == "" || ids[l.ID] || l.For < 0) {
+			return fmt.Errorf("limit %q: %w", l.ID, ErrRule)
+		}
+		if l != nil {
+			ids[l.ID] = true
+		}
+	}
+	return nil
+}
 
 // has reports whether a rule is one of the terms.
 func (t *Terms) has(id string) bool {
@@ -67,8 +96,8 @@ const (
 
 // TermsOf are the usual terms by the name of a profile, or of a shipper.
 func TermsOf(profile string) (Terms, bool) {
-	door, power := DoorOpen, NoPower
-	t := Terms{Door: &door, Power: &power, Gap: Gap}
+	door, power, away := DoorOpen, NoPower, PowerAway
+	t := Terms{Door: &door, Power: &power, Away: &away, Gap: Gap}
 	switch profile {
 	case Refrigerated.ID:
 		t.Profile, t.Rules = Refrigerated, []Rule{Heat, Freeze}
@@ -79,13 +108,13 @@ func TermsOf(profile string) (Terms, bool) {
 	case ControlledTemperature.ID:
 		// It is a chain without equipment: there is no door and no power.
 		t.Profile, t.Rules = ControlledTemperature, CTC(40_000, 3)
-		t.Door, t.Power = nil, nil
+		t.Door, t.Power, t.Away = nil, nil, nil
 	case ShipperType1:
 		t.Profile, t.Rules = Refrigerated, slices.Clone(Type1)
-		t.Door, t.Power = nil, nil
+		t.Door, t.Power, t.Away = nil, nil, nil
 	case ShipperType2:
 		t.Profile, t.Rules = Refrigerated, slices.Clone(Type2)
-		t.Door, t.Power = nil, nil
+		t.Door, t.Power, t.Away = nil, nil, nil
 	default:
 		return Terms{}, false
 	}

@@ -64,11 +64,12 @@ const (
 	majorTag
 )
 
-// number is a whole number from least to most.
+// number is a whole number from least to most, after a defect too.
 func (r *reader) number(what string, least, most uint64) uint64 {
 	n := r.head(majorUint, what)
-	if r.err == nil && (n < least || n > most) {
+	if n < least || n > most {
 		r.fail(what, ErrRange)
+		return least
 	}
 	return n
 }

@@ -17,7 +17,7 @@ import (
 
 // runCCE holds our findings against the newest published schema: on the transmissions
 // of the folder, which must have none, on each of them with one value changed, and on
-// the labelled series.
+// the labelled series, of which it also judges what was wrong.
 func runCCE(t *testing.T, b *board, dir string) {
 	add := func(group, name string, err error) {
 		r := result{format: "cce-interop", group: group, name: name, judgement: agree}
@@ -74,6 +74,7 @@ func runCCE(t *testing.T, b *board, dir string) {
 			err = sameSeries(got, findings, series.Records)
 		}
 		add("series", filepath.Base(path), err)
+		b.add(judgeFault(t, path))
 	}
 }
 

@@ -56,6 +56,8 @@ func vectors(t *testing.T) string {
 
 // runners are the formats that are built, by the name of their folder.
 var runners = map[string]func(t *testing.T, b *board, dir string){
+	"anomaly-temperature": runAnomalies,
+
 	"cce-interop":     runCCE,
 	"certlogic":       runCertLogic,
 	"cold-chain-math": runColdChainMath,

@@ -11,7 +11,8 @@
 // [Parse] reads a message and verifies nothing. [Signer.Verify] checks one
 // signature under one key. [Open] does both for the profile of the gateways of
 // the health trust networks: content of type id-data, one certificate, one
-// signer, who is that certificate. [Sign] makes such a message.
+// signer, who is that certificate. [Sign] makes such a message, [Certificates] one that
+// carries certificates alone.
 //
 // RSA (PKCS #1 v1.5 and PSS) and ECDSA with SHA-2 are known; SHA-1 and MD5 are
 // refused. Whose key it is that signed, and what it may sign, is the caller's.

@@ -110,6 +110,33 @@ func TestSign(t *testing.T) {
 	}
 }
 
+func TestCertificates(t *testing.T) {
+	a, b := newSigner(t, ec(t, elliptic.P256())), newSigner(t, ec(t, elliptic.P384()))
+	data, err := Certificates(b.cert.Raw, a.cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Certificates(a.cert.Raw, b.cert.Raw)
+	if err != nil || !bytes.Equal(data, other) {
+		t.Errorf("the order counts: %v", err)
+	}
+	m, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Signers) != 0 || m.Content != nil || m.ContentType != Data || m.Carried != 2 || len(m.Certificates) != 2 {
+		t.Errorf("%+v", m)
+	}
+	for name, certificates := range map[string][][]byte{"none": nil, "too many": slices.Repeat([][]byte{a.cert.Raw}, maxCertificates+1)} {
+		if _, err := Certificates(certificates...); !errors.Is(err, ErrCertificates) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Certificates([]byte{0x30, 0}); err == nil {
+		t.Error("what is no certificate is carried")
+	}
+}
+
 // message is a message in the making: what Sign never writes, others do.
 type message struct {
 	signer

@@ -71,6 +71,29 @@ func Sign(random io.Reader, content []byte, certificate *pkix.Certificate, signe
 		der.Encode(der.TagSet, info)))), nil
 }
 
+// Certificates makes a message that carries certificates and nothing else, in DER:
+// neither content nor signers, the "certs-only" message of RFC 8551 section 3.8, with
+// which EST answers (RFC 7030 section 4.1.3). [Parse] reads it.
+func Certificates(certificates ...[]byte) ([]byte, error) {
+	if len(certificates) == 0 || len(certificates) > maxCertificates {
+		return nil, fmt.Errorf("signed message of %d certificates: %w", len(certificates), ErrCertificates)
+	}
+	for _, raw := range certificates {
+		if _, err := pkix.ParseCertificate(raw); err != nil {
+			return nil, fmt.Errorf("signed message: %w", err)
+		}
+	}
+	// A SET OF is in the order of its encodings (X.690 section 11.6).
+	sorted := slices.Clone(certificates)
+	slices.SortFunc(sorted, bytes.Compare)
+	return der.Encode(der.TagSequence, der.EncodeOID(oidSignedData), der.Encode(der.TagContext0, der.Encode(der.TagSequence,
+		der.Encode(der.TagInteger, []byte{1}),
+		der.Encode(der.TagSet),
+		der.Encode(der.TagSequence, der.EncodeOID(Data)),
+		der.Encode(der.TagContext0, sorted...),
+		der.Encode(der.TagSet)))), nil
+}
+
 // Detach takes the content out of a message: what is left is DER, and verifies
 // beside the content as before.
 func Detach(message []byte) ([]byte, error) { return replaceContent(message, nil) }

@@ -105,3 +105,19 @@ func (o OID) String() string {
 	}
 	return b.String()
 }
+
+// MarshalText writes the dotted form: octets are no text, and JSON would spoil them.
+func (o OID) MarshalText() ([]byte, error) {
+	if o == "" {
+		return nil, nil
+	}
+	return []byte(o.String()), nil
+}
+
+// UnmarshalText reads the dotted form.
+func (o *OID) UnmarshalText(text []byte) (err error) {
+	if *o = ""; len(text) > 0 {
+		*o, err = Parse(string(text))
+	}
+	return err
+}

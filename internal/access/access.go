@@ -45,13 +45,17 @@ const (
 	PeopleManage         Action = "people:manage" // accounts, grants, tokens of an organisation
 	SettingsManage       Action = "settings:manage"
 	LedgerVote           Action = "ledger:vote" // for the member that this service is of
+	FleetRead            Action = "fleet:read"  // equipment, devices, what they measure, alarms
+	FleetManage          Action = "fleet:manage"
+	AlarmAcknowledge     Action = "alarm:acknowledge"
+	ReadingsSend         Action = "readings:send" // of devices that the account speaks for, and of files
 )
 
 // Actions are all of them.
 var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
-	LedgerVote,
+	LedgerVote, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
 }
 
 // Grant is a role at a place.

@@ -17,12 +17,14 @@ var (
 
 // mayDo is what each role may do at its place, said again by hand.
 var mayDo = map[Role][]Action{
-	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead},
+	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, FleetRead},
 	Supervisor: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke,
-		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead},
-	Verifier: {}, ColdChainManager: {}, Technician: {}, Epidemiologist: {},
+		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, FleetRead, AlarmAcknowledge},
+	Verifier: {}, Epidemiologist: {},
+	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend},
+	Technician:       {FleetRead, FleetManage, ReadingsSend},
 	Operator:      {KeyReissue, SettingsManage},
-	Auditor:       {AuditRead},
+	Auditor:       {AuditRead, FleetRead},
 	Administrator: {PeopleManage, SettingsManage, LedgerVote},
 }
 

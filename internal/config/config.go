@@ -169,6 +169,58 @@ type Config struct {
 		Schema string `toml:"schema" default:"2.25.145047066133193227623213803803999590659.1"`
 	} `toml:"ledger"`
 
+	Fleet struct {
+		// Listen is where devices knock by HTTPS, with certificates of their own or with
+		// claim codes (EST, DS01, SenML, segments); it is apart from that of the pages. Empty:
+		// nowhere; suppliers with tokens reach /devices/ at the pages' address in any case.
+		Listen string `toml:"listen"`
+		// MQTT is where they knock by MQTT over TLS, and Plain where without TLS: for networks
+		// that nobody else is on.
+		MQTT  string `toml:"mqtt"`
+		Plain string `toml:"plain_mqtt"`
+		// Certificate and Key are the doors' own, in PEM. Empty: the authority of the devices
+		// makes one for Hosts, which devices that were enrolled here trust.
+		Certificate string   `toml:"certificate"`
+		Key         string   `toml:"key"`
+		Hosts       []string `toml:"hosts" default:"localhost,127.0.0.1"`
+		// Makers are files with the roots, in PEM, of makers whose certificates of birth
+		// (IDevID) devices may show.
+		Makers []string `toml:"makers"`
+		// Broker is a broker elsewhere that is read too: mqtts://broker.example:8883. Group
+		// is that of the shared subscription, Topics are filters; none: ours. User and the
+		// file with its secret log in there.
+		Broker     string   `toml:"broker"`
+		Group      string   `toml:"broker_group" default:"ampoule"`
+		User       string   `toml:"broker_user"`
+		SecretFile string   `toml:"broker_secret_file"`
+		Topics     []string `toml:"broker_topics"`
+		// Organisation is the one to which devices belong that nobody has registered and
+		// that speak by that broker.
+		Organisation string `toml:"broker_organisation"`
+		// Connections is how many clients the embedded broker takes.
+		Connections int `toml:"connections" default:"2000"`
+		// Arc is the arc below which devices are named, in dotted form; empty: each below
+		// 2.25, by a UUID.
+		Arc string `toml:"arc"`
+		// Raw is how long messages are kept as they came; 0: not at all. Keep is how long
+		// readings are; 0: for ever.
+		Raw  time.Duration `toml:"raw" default:"720h"`
+		Keep time.Duration `toml:"keep" default:"0s"`
+		// Repeat is after how long an alarm that nobody has acknowledged is told again, and
+		// Escalate after how long it is told to those of rank 1. 0: never.
+		Repeat   time.Duration `toml:"repeat" default:"1h"`
+		Escalate time.Duration `toml:"escalate" default:"4h"`
+		// Mail is the server that takes mail about alarms, host:port, and From its sender.
+		// MailUser and the file with its secret log in there.
+		Mail           string `toml:"mail"`
+		From           string `toml:"mail_from"`
+		MailUser       string `toml:"mail_user"`
+		MailSecretFile string `toml:"mail_secret_file"`
+		// Private are networks to which webhooks may go although nobody else reaches them:
+		// 10.0.0.0/8.
+		Private []string `toml:"private"`
+	} `toml:"fleet"`
+
 	Gateway struct {
 		// Name is what the gateway is called in proposals: one for each environment.
 		// Empty: there is no gateway.

@@ -88,6 +88,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Ledger != nil {
 		s.describeLedger(api)
 	}
+	if s.Watching != nil {
+		s.describeFleet(api)
+	}
 	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{
 		OperationID: "trust", Method: http.MethodGet, Path: "/v1/trust",

@@ -61,6 +61,8 @@ type Page struct {
 	// LedgerVote hands in a vote of the member that runs this node, and returns the hash
 	// of its leaf; nil: its key is not here.
 	LedgerVote func(ctx context.Context, proposal tlog.Hash, yes bool) (tlog.Hash, error)
+	// Watching is the part of the API for devices and the cold chain; nil: there is none.
+	Watching *Watching
 	// Access lets people in; nil: there are no accounts.
 	Access *Access
 	Log    *slog.Logger // nil: nothing is logged

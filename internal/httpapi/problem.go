@@ -76,6 +76,7 @@ func problems() []*problem {
 		problemState, problemSameKey, problemUnreadable, problemNoKey, problemNotPrinted,
 		problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 		problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
+		problemNoEquipment, problemNoDevice, problemNoAlarm, problemFleetOrder, problemStoreFull,
 	}
 }
 
@@ -151,6 +152,12 @@ var (
 	problemNoActor     = &problem{Status: http.StatusNotFound, Reason: "actor-unknown"}
 	problemNoEntry     = &problem{Status: http.StatusNotFound, Reason: "no-such-entry"}
 	problemLedgerAway  = &problem{Status: http.StatusServiceUnavailable, Reason: "ledger-unavailable", tries: 1, wait: 5}
+
+	problemNoEquipment = &problem{Status: http.StatusNotFound, Reason: "no-such-equipment"}
+	problemNoDevice    = &problem{Status: http.StatusNotFound, Reason: "no-such-device"}
+	problemNoAlarm     = &problem{Status: http.StatusNotFound, Reason: "no-such-alarm"}
+	problemFleetOrder  = &problem{Status: http.StatusUnprocessableEntity, Reason: "bad-fleet-order", tries: 1}
+	problemStoreFull   = &problem{Status: http.StatusInsufficientStorage, Reason: "store-full", tries: 1}
 
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}
 	problemSlow     = &problem{Status: http.StatusRequestTimeout, Reason: "too-slow", tries: 1, values: []any{"count", int(uploadTime.Seconds())}}

@@ -36,6 +36,9 @@ func (s *server) handler() http.Handler {
 	if s.Ledger != nil {
 		s.ledgerFiles(route)
 	}
+	if s.Watching != nil {
+		route("GET /v1/fleet/events", s.live)
+	}
 	s.pages(route)
 	var described *huma.OpenAPI
 	if s.API != nil {
@@ -62,6 +65,9 @@ func (s *server) handler() http.Handler {
 		if s.Ledger.Cosigner != nil {
 			allowed["/ledger/add-checkpoint"] = "POST"
 		}
+	}
+	if s.Watching != nil {
+		allowed["/v1/fleet/events"] = "GET, HEAD"
 	}
 	if s.API != nil {
 		allowed["/docs"], allowed["/openapi.json"], allowed["/openapi.yaml"] = "GET, HEAD", "GET, HEAD", "GET, HEAD"

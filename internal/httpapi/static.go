@@ -43,6 +43,10 @@ var builtPages = []builtPage{
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
 		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
 	}, "; "), false},
+	{"coldchain", strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), false},
 	{"ledger", strings.Join([]string{
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
 		"form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
@@ -81,7 +85,7 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 // builtPages are those that this server has something behind.
 func (s *server) builtPages() []builtPage {
 	return slices.DeleteFunc(slices.Clone(builtPages), func(p builtPage) bool {
-		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil
+		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil || p.name == "coldchain" && s.Watching == nil
 	})
 }
 

@@ -36,9 +36,9 @@ const (
 	gatherMost = 64
 )
 
-func (g *gatherer) start(d *postgresDB) {
+func (g *gatherer) start(d *postgresDB, hands int) {
 	g.db, g.calls = d, make(chan *gathered)
-	for range gatherHands {
+	for range hands {
 		g.hands.Go(g.work)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -53,7 +54,7 @@ func openPostgres(ctx context.Context, c Config) (*postgresDB, error) {
 		return nil, dbError(err)
 	}
 	d := &postgresDB{pool: pool, config: config.ConnConfig, committed: timer(c.Committed)}
-	d.gather.start(d)
+	d.gather.start(d, cmp.Or(c.hands, gatherHands))
 	return d, nil
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -51,7 +52,7 @@ const groupMost = 256
 
 // openSQLite opens a database file.
 func openSQLite(c Config, create bool) (*sqliteDB, error) {
-	path := filepath.Join(c.Dir, databaseFile)
+	path := filepath.Join(c.Dir, cmp.Or(c.file, databaseFile))
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !create {
 		return nil, fmt.Errorf("store: there is no %s: %w; make a store, or restore a backup", path, ErrNoStore)
 	}

@@ -67,6 +67,8 @@ type Config struct {
 	Committed func(time.Duration)
 
 	sealEvery time.Duration // of the audit log; 0: [sealEvery]. Benchmarks set it
+	file      string        // of SQLite; "": [databaseFile]
+	hands     int           // transactions of PostgreSQL under way at once; 0: [gatherHands]
 }
 
 // Store is an open store. It is an [issuer.Book] and an [issuer.JobBook].

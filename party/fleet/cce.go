@@ -17,9 +17,9 @@ import (
 // MediaCCE is the type of a transmission of DS01.
 const MediaCCE = "application/json"
 
-// ErrNoDevice is what is no delivery of a device that could be told: its name is missing
+// ErrNoName is what is no delivery of a device that could be told: its name is missing
 // or is none.
-const ErrNoDevice format.Defect = "no-device-named"
+const ErrNoName format.Defect = "no-device-named"
 
 // measure is what a data object of DS01 becomes.
 type measure struct {
@@ -62,7 +62,7 @@ func FromCCE(source Source, body []byte) (*Delivery, *cce.Transmission, error) {
 		path := fmt.Sprintf("data[%d]", i)
 		described, ok := describe(t, r)
 		if !ok {
-			d.Findings = append(d.Findings, format.Finding{Path: path, Reason: ErrNoDevice})
+			d.Findings = append(d.Findings, format.Finding{Path: path, Reason: ErrNoName})
 			continue
 		}
 		d.Describes = append(d.Describes, described)

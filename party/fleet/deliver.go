@@ -16,6 +16,10 @@ type Source struct {
 	Supplier string       // the account of a supplier or a gateway; "": a device speaks for itself
 	Level    device.Level // of the way it came: [device.LevelMutual] at most
 	Via      string       // https, mqtt, file …
+	// Organisation and Facility are where devices belong that it announces. Trusted says
+	// that it is a person of the organisation, who may bring what any device of it measured.
+	Organisation, Facility string
+	Trusted                bool
 }
 
 // Delivery is what came in one message, of any format.

@@ -161,7 +161,7 @@ func named(source Source, name string) (device.Name, string, error) {
 			n, err := device.NewName(device.OID, source.Device.String())
 			return n, name, err
 		}
-		return device.Name{}, "", ErrNoDevice
+		return device.Name{}, "", ErrNoName
 	}
 	if id, is := strings.CutPrefix(urn, "oid:"); is {
 		id, sensor := cutSensor(id, "0123456789.")
@@ -170,7 +170,7 @@ func named(source Source, name string) (device.Name, string, error) {
 	}
 	kind, rest, _ := strings.Cut(strings.TrimPrefix(urn, "dev:"), ":")
 	if !strings.HasPrefix(urn, "dev:") {
-		return device.Name{}, "", ErrNoDevice
+		return device.Name{}, "", ErrNoName
 	}
 	const hexadecimal, text = "0123456789abcdefABCDEF", "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-"
 	scheme, alphabet, maker := device.Serial, text, ""
@@ -184,10 +184,10 @@ func named(source Source, name string) (device.Name, string, error) {
 		pen, rest, _ = strings.Cut(rest, "-")
 		maker = "PEN" + pen + "/"
 		if pen == "" || strings.Trim(pen, "0123456789") != "" {
-			return device.Name{}, "", ErrNoDevice
+			return device.Name{}, "", ErrNoName
 		}
 	default:
-		return device.Name{}, "", ErrNoDevice
+		return device.Name{}, "", ErrNoName
 	}
 	id, sensor := cutSensor(rest, alphabet)
 	if kind == "ow" {

@@ -3,58 +3,29 @@ package issuer
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/format/uuid"
 	"ampoule/ledger/print"
 )
 
-// ID names a record: a UUID of version 7 (RFC 9562 section 5.7), so that records
-// sort by the time of their issue. The twelve bits after the millisecond are its
-// fraction (section 6.2, method 3), so that those of one process sort as made.
-type ID [16]byte
+// ID names a record, so that records sort by the time of their issue.
+type ID = uuid.UUID
 
 // NewID makes an identifier. random is crypto/rand where it is nil.
 func NewID(now time.Time, random io.Reader) (ID, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	var id ID
-	if _, err := io.ReadFull(random, id[8:]); err != nil {
-		return ID{}, fmt.Errorf("record identifier: %w", err)
-	}
-	ms := now.UnixMilli()
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
-	}
-	fraction := now.Nanosecond() % 1e6 << 12 / 1e6
-	id[6], id[7] = 0x70|byte(fraction>>8), byte(fraction) // version 7
-	id[8] = id[8]&0x3f | 0x80                             // variant 10
-	return id, nil
-}
-
-// String returns the usual form of a UUID.
-func (id ID) String() string {
-	h := hex.EncodeToString(id[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	return uuid.New(now, random)
 }
 
 // ParseID reads the usual form of a UUID.
-func ParseID(text string) (ID, error) {
-	var id ID
-	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
-		return ID{}, fmt.Errorf("record identifier: %w", format.BadValue)
-	}
-	if _, err := hex.Decode(id[:], []byte(text[:8]+text[9:13]+text[14:18]+text[19:23]+text[24:])); err != nil {
-		return ID{}, fmt.Errorf("record identifier: %w", format.BadValue)
-	}
-	return id, nil
-}
+func ParseID(text string) (ID, error) { return uuid.Parse(text) }
 
 // Place is where a record belongs: an organisation, and a facility of it. Either
 // is an identifier that names no person. Who may see or touch a record follows

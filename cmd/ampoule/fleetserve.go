@@ -1,0 +1,424 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"ampoule/device"
+	"ampoule/format/oid"
+	"ampoule/internal/access"
+	"ampoule/internal/config"
+	"ampoule/internal/deviceapi"
+	"ampoule/internal/est"
+	"ampoule/internal/httpapi"
+	"ampoule/internal/keys"
+	"ampoule/internal/mqttapi"
+	"ampoule/internal/store"
+	"ampoule/party/fleet"
+)
+
+// fleetNode is the devices of a server, and the doors at which they knock.
+type fleetNode struct {
+	*fleet.Fleet
+	settings  *config.Config
+	store     *store.Fleet
+	accounts  *access.Accounts
+	authority *keys.Key // of the devices
+	service   *keys.Key // seals readings, signs alarms
+	makers    *x509.CertPool
+	ours      *x509.CertPool
+	live      *httpapi.Live
+	plans     deviceapi.Plans
+	log       *slog.Logger
+	// doors close the doors; then cancel ends the work, and works wait for its end.
+	doors, works []func()
+	cancel       context.CancelFunc
+}
+
+// The files of the devices' keys, in a folder of the store.
+const (
+	devicesFolder  = "devices"
+	authorityFile  = "authority.key"
+	serviceKeyFile = "service.key"
+	doorFile       = "door.key"
+)
+
+// openFleet opens the readings of a store, and makes the keys of its devices when it is
+// done first.
+func openFleet(ctx context.Context, c *config.Config, accounts *access.Accounts, log *slog.Logger) (_ *fleetNode, err error) {
+	f := &fleetNode{settings: c, accounts: accounts, live: new(httpapi.Live), log: log}
+	where, err := storeConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Fleet.Arc != "" {
+		if _, err := oid.Parse(c.Fleet.Arc); err != nil {
+			return nil, usageError("fleet.arc: %w", err)
+		}
+	}
+	lock, err := storeLock(c)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(c.Store.Dir, devicesFolder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, usageError("store.dir: %w", err)
+	}
+	now := time.Now()
+	if f.authority, err = loadOrMake(filepath.Join(dir, authorityFile), lock, func() (*keys.Key, error) { return keys.NewDeviceCA(now, nil) }); err != nil {
+		return nil, err
+	}
+	if f.service, err = loadOrMake(filepath.Join(dir, serviceKeyFile), lock, func() (*keys.Key, error) { return keys.NewService(f.authority, now, nil) }); err != nil {
+		return nil, err
+	}
+	f.ours, f.makers = x509.NewCertPool(), x509.NewCertPool()
+	f.ours.AddCert(f.authority.Certificate())
+	for _, path := range c.Fleet.Makers {
+		data, err := readInput(path, nil)
+		if err == nil && !f.makers.AppendCertsFromPEM(data) {
+			err = errors.New("no certificate in PEM")
+		}
+		if err != nil {
+			return nil, usageError("fleet.makers: %s: %w", path, err)
+		}
+	}
+	if f.store, err = store.OpenFleet(ctx, where); err != nil {
+		return nil, err
+	}
+	kid, err := device.KeyID(f.service.Signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	f.Fleet = &fleet.Fleet{
+		Book: f.store, Signer: f.service.Signer, KID: kid, Arc: c.Fleet.Arc, KeepRaw: c.Fleet.Raw, Keep: c.Fleet.Keep,
+		Repeat: c.Fleet.Repeat, Escalate: c.Fleet.Escalate, Changed: f.live.Tell, Now: time.Now, Log: log,
+	}
+	return f, nil
+}
+
+// loadOrMake loads a key of the service, or makes it.
+func loadOrMake(path string, lock keys.Lock, make func() (*keys.Key, error)) (*keys.Key, error) {
+	k, err := keys.Load(path, lock)
+	if !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return nil, exitError{exitUsage, err}
+		}
+		return k, nil
+	}
+	if k, err = make(); err != nil {
+		return nil, err
+	}
+	return k, keys.Save(path, k, lock)
+}
+
+// serve opens the doors, and works until stop is called.
+func (f *fleetNode) serve(ctx context.Context, failed chan<- error) (err error) {
+	c := f.settings.Fleet
+	ctx, f.cancel = context.WithCancel(ctx)
+	var working sync.WaitGroup
+	f.works = append(f.works, working.Wait)
+	working.Go(func() { f.Work(ctx) })
+	door, err := f.door()
+	if err != nil {
+		return err
+	}
+	if c.Listen != "" {
+		l, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return exitError{exitUsage, fmt.Errorf("fleet.listen: %w", err)}
+		}
+		f.log.Info("devices", "address", "https://"+l.Addr().String())
+		api := f.api()
+		api.EST = &est.Handler{
+			Authority: f, Makers: func() *x509.CertPool { return f.makers }, Ours: func() *x509.CertPool { return f.ours }, Now: time.Now,
+			Failed: func(operation string, err error) {
+				f.log.Error("enrolment failed", "operation", operation, "error", err.Error())
+			},
+		}
+		server := httpapi.NewServer(api.Handler(), f.log)
+		go func() {
+			if err := server.Serve(tls.NewListener(l, est.TLS(deviceapi.TLS(door)))); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+		f.doors = append(f.doors, func() {
+			end, cancel := context.WithTimeout(context.Background(), f.settings.HTTP.Stop)
+			defer cancel()
+			_ = server.Shutdown(end)
+		})
+	}
+	var listeners []mqttapi.Listener
+	for _, at := range []struct {
+		setting, address string
+		secure           bool
+	}{{"fleet.mqtt", c.MQTT, true}, {"fleet.plain_mqtt", c.Plain, false}} {
+		if at.address == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", at.address)
+		if err != nil {
+			return exitError{exitUsage, fmt.Errorf("%s: %w", at.setting, err)}
+		}
+		x := mqttapi.Listener{Listener: l}
+		if at.secure {
+			x.TLS = mqttapi.TLS(door)
+		}
+		listeners = append(listeners, x)
+		f.log.Info("devices", "address", map[bool]string{true: "mqtts://", false: "mqtt://"}[at.secure]+l.Addr().String())
+	}
+	if len(listeners) > 0 {
+		broker := &mqttapi.Server{
+			Ingester: f.Fleet, Who: who{f, "mqtt"}, Sessions: f.store, Log: f.log,
+			Limits: mqttapi.Limits{Connections: c.Connections},
+		}
+		if err := broker.Start(listeners...); err != nil {
+			return err
+		}
+		f.doors = append(f.doors, func() { _ = broker.Close() })
+	}
+	if c.Broker != "" {
+		if c.Organisation == "" {
+			return usageError("fleet.broker_organisation is not set: to whom do devices belong that speak by %s?", c.Broker)
+		}
+		at, err := url.Parse(c.Broker)
+		if err != nil || at.Host == "" {
+			return usageError("fleet.broker: %q is not like mqtts://broker.example:8883", c.Broker)
+		}
+		secret := []byte(nil)
+		if c.SecretFile != "" {
+			if secret, err = readInput(c.SecretFile, nil); err != nil {
+				return usageError("fleet.broker_secret_file: %w", err)
+			}
+		}
+		name, _ := os.Hostname()
+		sum := sha256.Sum256([]byte(name + f.settings.Store.Dir))
+		consumer := &mqttapi.Consumer{
+			Ingester: f.Fleet, Broker: at, User: c.User, Secret: string(bytes.TrimSpace(secret)), Client: "ampoule-" + hex.EncodeToString(sum[:6]),
+			Group: c.Group, Topics: c.Topics, Log: f.log, Source: f.ofTopic,
+		}
+		working.Go(func() {
+			if err := consumer.Run(ctx); err != nil && ctx.Err() == nil {
+				failed <- err
+			}
+		})
+	}
+	return nil
+}
+
+// stop closes the doors, lets the work under way end, and closes the readings.
+func (f *fleetNode) stop() {
+	if f == nil {
+		return
+	}
+	for _, close := range f.doors {
+		close()
+	}
+	if f.cancel != nil {
+		f.cancel()
+	}
+	for _, wait := range f.works {
+		wait()
+	}
+	if err := f.store.Close(); err != nil {
+		f.log.Warn("not ended well", "error", err.Error())
+	}
+}
+
+// door is the certificate of the doors: that of the settings, or one of the authority of
+// the devices, made anew when a month is left of it.
+func (f *fleetNode) door() (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
+	c := f.settings.Fleet
+	if c.Certificate != "" {
+		renewed := &renewedCertificate{certificate: c.Certificate, key: c.Key, log: f.log}
+		if _, err := renewed.get(nil); err != nil {
+			return nil, usageError("fleet.certificate: %w", err)
+		}
+		return renewed.get, nil
+	}
+	lock, err := storeLock(f.settings)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(f.settings.Store.Dir, devicesFolder, doorFile)
+	make := func() (*keys.Key, error) { return keys.NewDoor(f.authority, c.Hosts, time.Now(), nil) }
+	k, err := loadOrMake(path, lock, make)
+	if err != nil {
+		return nil, err
+	}
+	if time.Until(k.Certificate().NotAfter) < 30*24*time.Hour || !covers(k.Certificate(), c.Hosts) {
+		if k, err = make(); err != nil {
+			return nil, err
+		}
+		if err := keys.Save(path, k, lock); err != nil {
+			return nil, err
+		}
+	}
+	pair := &tls.Certificate{PrivateKey: k.Signer}
+	for _, x := range k.Chain {
+		pair.Certificate = append(pair.Certificate, x.Raw)
+	}
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair, nil }, nil
+}
+
+func covers(c *x509.Certificate, hosts []string) bool {
+	for _, h := range hosts {
+		if c.VerifyHostname(h) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// api is the door for HTTP, at an address of its own or below /devices/.
+func (f *fleetNode) api() *deviceapi.Server {
+	return &deviceapi.Server{
+		Ingester: f.Fleet, Who: who{f, "https"}, Faults: &f.plans, Log: f.log,
+		Saw: func(t fleet.Transmission) {
+			if err := f.store.Saw(context.Background(), &t); err != nil {
+				f.log.Error("a transmission is missing in the record of its supplier", "error", err.Error())
+			}
+		},
+	}
+}
+
+// ofTopic tells whose a topic of an outside broker is: that of a device, or of an account.
+func (f *fleetNode) ofTopic(topic string) (fleet.Source, error) {
+	s, err := mqttapi.OfTopic(topic)
+	if err == nil && s.Device == "" && s.Supplier != "" {
+		s.Organisation = f.settings.Fleet.Organisation
+	}
+	return s, err
+}
+
+// who tells who knocks.
+type who struct {
+	*fleetNode
+	via string
+}
+
+// Secret implements [deviceapi.Who] and [mqttapi.Who]: a secret is a token that may send
+// readings.
+func (w who) Secret(ctx context.Context, _, secret string) (s fleet.Source, err error) {
+	v, err := w.accounts.Token(ctx, secret)
+	if err != nil {
+		return s, nobody(err)
+	}
+	at := v.Principal.Home()
+	if ok, _ := w.accounts.Policy.Allow(v.Principal, access.ReadingsSend, at); !ok {
+		return s, deviceapi.ErrNobody
+	}
+	return fleet.Source{Supplier: v.Account.ID, Level: device.LevelToken, Via: w.via, Organisation: at.Organisation, Facility: at.Facility}, nil
+}
+
+func nobody(err error) error {
+	if errors.Is(err, access.ErrNotFound) {
+		return deviceapi.ErrNobody
+	}
+	return err
+}
+
+// Certificate implements them: a certificate of ours is a device's, as long as that is in
+// the registry and its key is.
+func (w who) Certificate(ctx context.Context, c *x509.Certificate) (s fleet.Source, err error) {
+	id, err := device.CheckLDevID([]*x509.Certificate{c}, w.ours, time.Now())
+	if err != nil {
+		return s, deviceapi.ErrNobody
+	}
+	d, err := w.store.Device(ctx, id)
+	if errors.Is(err, fleet.ErrNoDevice) {
+		return s, deviceapi.ErrNobody
+	}
+	if err != nil {
+		return s, err
+	}
+	kid, err := device.KeyID(c.PublicKey)
+	if err != nil || d.Key(kid, time.Now()) == nil || !d.State.Heard() {
+		return s, deviceapi.ErrNobody
+	}
+	return fleet.Source{Device: id, Level: device.LevelMutual, Via: w.via, Organisation: d.Place.Organisation, Facility: d.Place.Facility}, nil
+}
+
+// CAs implements [est.Authority].
+func (f *fleetNode) CAs(context.Context) ([]*x509.Certificate, error) {
+	return f.authority.Chain, nil
+}
+
+// Enrol implements it: a claim code is good once, a maker's certificate for a device of
+// that serial number that is in the registry and has none of ours, and one of ours for
+// the next.
+func (f *fleetNode) Enrol(ctx context.Context, r *device.Request, w est.Who) (*x509.Certificate, error) {
+	var d *fleet.Device
+	var err error
+	switch {
+	case w.LDevID != nil:
+		d, err = f.store.Device(ctx, w.Device)
+	case w.IDevID != nil:
+		d, err = f.byMaker(ctx, w.IDevID)
+	case w.Claim != nil:
+		hash := w.Claim.Hash()
+		d, err = f.store.DeviceClaimed(ctx, hash[:])
+	}
+	if errors.Is(err, fleet.ErrNoDevice) || err == nil && (d == nil || !d.State.Heard()) {
+		return nil, est.ErrDenied
+	}
+	if err != nil {
+		return nil, err
+	}
+	number, err := keys.DeviceNumber(nil)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	serial := ""
+	for _, n := range d.Names {
+		if n.Scheme == device.Serial {
+			_, serial, _ = strings.Cut(n.Value, "/")
+		}
+	}
+	template, err := r.Template(d.ID, serial, number, now.Add(-time.Minute), now.AddDate(keys.DeviceYears, 0, 0))
+	if err != nil {
+		return nil, err
+	}
+	if template.NotBefore.Before(f.authority.Certificate().NotBefore) {
+		template.NotBefore = f.authority.Certificate().NotBefore
+	}
+	c, err := keys.CertifyDevice(f.authority, template, r.PublicKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Certify(ctx, d.ID, c, "est"); err != nil {
+		return nil, err
+	}
+	f.log.Info("device enrolled", "device", d.ID.String())
+	return c, nil
+}
+
+// byMaker finds the device of a maker's certificate, which must have none of ours: one
+// that has renews under it.
+func (f *fleetNode) byMaker(ctx context.Context, id *device.IDevID) (*fleet.Device, error) {
+	n, err := device.NewName(device.Serial, id.Maker+"/"+id.Serial)
+	if err != nil {
+		return nil, est.ErrDenied
+	}
+	d, err := f.store.DeviceNamed(ctx, n)
+	if err == nil && (d.State != device.Claimed || len(d.Keys) > 0) {
+		return nil, est.ErrDenied
+	}
+	return d, err
+}

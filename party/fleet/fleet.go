@@ -1,0 +1,263 @@
+package fleet
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"ampoule/device"
+	"ampoule/format"
+	"ampoule/format/uuid"
+)
+
+// Fleet is the devices of a service and the equipment that they watch.
+type Fleet struct {
+	Book Book
+	// Signer seals readings that nobody signed, and signs alarms; KID names it.
+	Signer crypto.Signer
+	KID    []byte
+	// Arc is what devices are named below: {Arc}.4.N. "": each below 2.25, by a UUID.
+	Arc string
+	// KeepRaw is how long messages are kept as they came; 0: not at all. Keep is how long
+	// segments are; 0: for ever.
+	KeepRaw, Keep time.Duration
+	// Repeat is after how long an alarm that nobody has acknowledged is told again, and
+	// Escalate after how long it is told further up. 0: never.
+	Repeat, Escalate time.Duration
+	// Send sends a notice; nil: none are made.
+	Send func(context.Context, *Target, *Notice, *Alarm) error
+	// Changed is told what people look at: see [Change]. nil: nobody.
+	Changed func(Change)
+	Now     func() time.Time
+	Rand    io.Reader // nil: crypto/rand
+	Log     *slog.Logger
+
+	once    sync.Once
+	arrived chan struct{} // there is something to evaluate
+
+	mu        sync.Mutex // guards what follows
+	names     map[nameOf]*known
+	streams   map[int64]*watched
+	known     map[device.ID]*known
+	equipment map[ID]*Equipment
+	targets   []Target
+	loaded    bool
+	cursor    int64
+
+	round  sync.Mutex     // held for a round of evaluation, of sealing, of silence
+	chains [64]sync.Mutex // each held while a segment of its streams is taken in
+}
+
+// nameOf is a name as a source uses it.
+type nameOf struct {
+	account string
+	name    device.Name
+}
+
+// known is a device as those see it who take its readings in. It is replaced whole.
+type known struct {
+	*Device
+	mu      sync.Mutex
+	streams map[streamOf]*Stream // guarded by mu
+	public  map[string]crypto.PublicKey
+}
+
+type streamOf struct {
+	sensor   string
+	quantity device.Quantity
+}
+
+func (f *Fleet) start() {
+	f.once.Do(func() {
+		if f.Rand == nil {
+			f.Rand = rand.Reader
+		}
+		f.arrived = make(chan struct{}, 1)
+		f.names, f.known, f.streams = make(map[nameOf]*known), make(map[device.ID]*known), make(map[int64]*watched)
+		f.equipment = make(map[ID]*Equipment)
+	})
+}
+
+// newID makes an identifier.
+func (f *Fleet) newID() (ID, error) {
+	id, err := uuid.New(f.Now(), f.Rand)
+	return ID(id.String()), err
+}
+
+// account is on whose behalf a source speaks: a supplier, or the device itself.
+func (s *Source) account() string {
+	if s.Supplier != "" {
+		return s.Supplier
+	}
+	if s.Device != "" {
+		return s.Device.String()
+	}
+	return ""
+}
+
+// speaks reports whether a source may bring unsigned readings of a device, and at what
+// level they come. What a device brings for another is no better than a shared secret.
+func (s *Source) speaks(d *Device) (device.Level, bool) {
+	switch {
+	case s.Device != "" && s.Device == d.ID:
+		return min(s.Level, device.LevelMutual), true
+	case s.account() != "" && s.account() == d.Supplier:
+		return min(s.Level, device.LevelToken), true
+	case s.Trusted && s.Organisation == d.Place.Organisation:
+		return min(s.Level, device.LevelToken), true
+	}
+	return 0, false
+}
+
+// find returns the device of a name, as a source may use it. What an account says of a
+// device that nobody has ever seen announces it: it is in the registry then, at the
+// account's organisation and in no equipment, until somebody claims it.
+func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *Description) (*known, error) {
+	key := nameOf{s.account(), name}
+	f.mu.Lock()
+	k := f.names[key]
+	f.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	d, err := f.Book.DeviceNamed(ctx, name)
+	if errors.Is(err, ErrNoDevice) {
+		if s.Organisation == "" || s.Device != "" && name.Scheme != device.Local {
+			return nil, fmt.Errorf("%s: %w", name, ErrNoDevice)
+		}
+		if d, err = f.announce(ctx, s, name, about); errors.Is(err, ErrNameTaken) {
+			d, err = f.Book.DeviceNamed(ctx, name) // somebody was quicker
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k, err = f.know(ctx, d); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.names[key] = k
+	f.mu.Unlock()
+	return k, nil
+}
+
+func (f *Fleet) announce(ctx context.Context, s *Source, name device.Name, about *Description) (*Device, error) {
+	id, err := f.NewDeviceID()
+	if err != nil {
+		return nil, err
+	}
+	now := f.Now()
+	d := &Device{
+		ID: id, Version: 1, State: device.Announced, Place: Place{Organisation: s.Organisation, Facility: s.Facility}, Supplier: s.account(),
+		Names: []device.Name{name}, Steps: []Step{{State: device.Announced, At: now, By: s.account()}},
+	}
+	if about != nil {
+		d.Maker, d.Model, d.PQS, d.Described = about.Maker, about.Model, about.PQS, about
+		for _, n := range about.Others {
+			if !slices.Contains(d.Names, n) {
+				d.Names = append(d.Names, n)
+			}
+		}
+	}
+	return d, f.Book.PutDevice(ctx, d)
+}
+
+// know makes what is kept of a device in memory.
+func (f *Fleet) know(ctx context.Context, d *Device) (*known, error) {
+	f.mu.Lock()
+	k := f.known[d.ID]
+	f.mu.Unlock()
+	if k != nil && k.Version == d.Version {
+		return k, nil
+	}
+	k = &known{Device: d, streams: make(map[streamOf]*Stream), public: make(map[string]crypto.PublicKey)}
+	for _, key := range d.Keys {
+		public, err := x509.ParsePKIXPublicKey(key.Public)
+		if err != nil {
+			return nil, fmt.Errorf("device %s: a key of the registry: %w", d.ID, err)
+		}
+		k.public[string(key.KID)] = public
+	}
+	streams, err := f.Book.StreamsOf(ctx, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range streams {
+		streams[i].ahead = true
+		k.streams[streamOf{streams[i].Sensor, streams[i].Quantity}] = &streams[i]
+	}
+	f.mu.Lock()
+	f.known[d.ID] = k
+	f.mu.Unlock()
+	return k, nil
+}
+
+// byID returns a device as it is kept in memory.
+func (f *Fleet) byID(ctx context.Context, id device.ID) (*known, error) {
+	f.mu.Lock()
+	k := f.known[id]
+	f.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	d, err := f.Book.Device(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return f.know(ctx, d)
+}
+
+// Forget drops what is kept of a device in memory: it has changed.
+func (f *Fleet) Forget(id device.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.known, id)
+	for key, k := range f.names {
+		if k.ID == id {
+			delete(f.names, key)
+		}
+	}
+	for _, w := range f.streams {
+		if w.stream.Device == id {
+			w.device = nil
+		}
+	}
+}
+
+// stream returns a stream of a device, which is made where it is new.
+func (f *Fleet) stream(ctx context.Context, k *known, sensor string, q device.Quantity, interval int64) (*Stream, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := streamOf{sensor, q}
+	if s := k.streams[key]; s != nil {
+		return s, nil
+	}
+	if len(k.streams) >= maxStreams {
+		return nil, fmt.Errorf("device %s: more than %d sensors: %w", k.ID, maxStreams, format.BadValue)
+	}
+	s := &Stream{Device: k.ID, Sensor: sensor, Quantity: q, Interval: interval}
+	if err := f.Book.AddStream(ctx, s); err != nil {
+		return nil, err
+	}
+	s.ahead = true
+	k.streams[key] = s
+	return s, nil
+}
+
+// maxStreams bounds the sensors of a device.
+const maxStreams = 256
+
+// Change is something that people look at.
+type Change struct {
+	Place     Place
+	Equipment ID
+	Alarm     ID // "": readings came
+}

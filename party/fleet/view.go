@@ -1,0 +1,313 @@
+package fleet
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"math"
+	"slices"
+
+	"ampoule/coldchain"
+	"ampoule/device"
+)
+
+// Glance is how a piece of equipment stands now.
+type Glance struct {
+	*Equipment
+	// Streams are those that are in it now, those of temperature first.
+	Streams []Stream
+	// Standing are its alarms that go on.
+	Standing []Alarm
+}
+
+// Watching is what stands at the actor's place, with how it stands.
+func (f *Fleet) Watching(ctx context.Context, by Actor) ([]Glance, error) {
+	equipment, err := f.Book.EquipmentAt(ctx, by.Within)
+	if err != nil {
+		return nil, err
+	}
+	at := make(map[ID]*Glance, len(equipment))
+	out := make([]Glance, len(equipment))
+	for i := range equipment {
+		out[i] = Glance{Equipment: &equipment[i]}
+		at[equipment[i].ID] = &out[i]
+	}
+	standing, err := f.Book.Alarms(ctx, by.Within, Standing, "", maxStanding)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range standing {
+		if g := at[a.Equipment]; g != nil {
+			g.Standing = append(g.Standing, a)
+		}
+	}
+	now := f.Now().Unix()
+	for after := device.ID(""); ; {
+		devices, err := f.Book.DevicesAt(ctx, by.Within, after, 1000)
+		if err != nil {
+			return nil, err
+		}
+		for i := range devices {
+			d := &devices[i]
+			if len(d.Stays) == 0 {
+				continue
+			}
+			streams, err := f.Book.StreamsOf(ctx, d.ID)
+			if err != nil {
+				return nil, err
+			}
+			for _, s := range streams {
+				if g := at[d.In(s.Sensor, now)]; g != nil {
+					g.Streams = append(g.Streams, s)
+				}
+			}
+		}
+		if len(devices) < 1000 {
+			break
+		}
+		after = devices[len(devices)-1].ID
+	}
+	for i := range out {
+		slices.SortStableFunc(out[i].Streams, func(a, b Stream) int { return rankOf(a) - rankOf(b) })
+	}
+	return out, nil
+}
+
+const maxStanding = 10_000
+
+// rankOf puts the temperature of the vaccine before others.
+func rankOf(s Stream) int {
+	switch {
+	case s.Quantity == device.Temperature && s.Sensor != "TAMB":
+		return 0
+	case s.Quantity == device.Temperature:
+		return 1
+	}
+	return 2
+}
+
+// Look returns one piece of equipment at the actor's place, with how it stands.
+func (f *Fleet) Look(ctx context.Context, by Actor, id ID) (*Glance, error) {
+	e, err := f.equipment1(ctx, by, id)
+	if err != nil {
+		return nil, err
+	}
+	all, err := f.Watching(ctx, Actor{ID: by.ID, Within: e.Place})
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if all[i].ID == id {
+			return &all[i], nil
+		}
+	}
+	return nil, ErrNoEquipment
+}
+
+// Bucket is some readings on a chart: the least and the greatest, never a mean, so that
+// no breach is out of sight at any zoom.
+type Bucket struct {
+	At        int64 // the first
+	Low, High int32
+}
+
+// Line is a stream on a chart.
+type Line struct {
+	Stream
+	Buckets []Bucket
+	// Measured is for how many seconds it was measured, and Inside for how many of them it
+	// was within the profile.
+	Measured, Inside int64
+	// Level is the least of its readings'.
+	Level device.Level
+}
+
+// Chart is what was measured in a piece of equipment, at most so many buckets a stream.
+func (f *Fleet) Chart(ctx context.Context, by Actor, id ID, from, until int64, points int) (*Equipment, []Line, []Alarm, error) {
+	e, err := f.equipment1(ctx, by, id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var lines []Line
+	for after := device.ID(""); ; {
+		devices, err := f.Book.DevicesAt(ctx, e.Place, after, 1000)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		for i := range devices {
+			some, err := f.lines(ctx, e, &devices[i], from, until, points)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			lines = append(lines, some...)
+		}
+		if len(devices) < 1000 {
+			break
+		}
+		after = devices[len(devices)-1].ID
+	}
+	slices.SortStableFunc(lines, func(a, b Line) int { return rankOf(a.Stream) - rankOf(b.Stream) })
+	alarms, err := f.Book.AlarmsIn(ctx, id, from, until)
+	return e, lines, alarms, err
+}
+
+func (f *Fleet) lines(ctx context.Context, e *Equipment, d *Device, from, until int64, points int) (out []Line, err error) {
+	if !slices.ContainsFunc(d.Stays, func(s Stay) bool { return s.Equipment == e.ID }) {
+		return nil, nil
+	}
+	streams, err := f.Book.StreamsOf(ctx, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range streams {
+		blocks, err := f.Book.Blocks(ctx, s.N, from, until)
+		if err != nil {
+			return nil, err
+		}
+		readings, err := readingsOf(blocks, from, until)
+		if err != nil {
+			return nil, err
+		}
+		readings = slices.DeleteFunc(readings, func(r device.Reading) bool { return d.In(s.Sensor, r.At) != e.ID })
+		if len(readings) == 0 {
+			continue
+		}
+		l := Line{Stream: s, Buckets: Decimate(readings, from, until, points), Level: device.LevelAttested}
+		for i := range blocks {
+			l.Level = min(l.Level, blocks[i].Level)
+		}
+		terms := e.TermsAt(until)
+		for i := 1; i < len(readings); i++ {
+			if step := readings[i].At - readings[i-1].At; step <= terms.Gap {
+				l.Measured += step
+				if terms.Profile.Holds(coldchain.Temperature(readings[i-1].Value)) {
+					l.Inside += step
+				}
+			}
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// Decimate puts readings, in the order of their times, into at most so many buckets of
+// one width. What was the least and the greatest of all is that of the buckets.
+func Decimate(readings []device.Reading, from, until int64, points int) []Bucket {
+	if len(readings) <= points {
+		out := make([]Bucket, len(readings))
+		for i, r := range readings {
+			out[i] = Bucket{r.At, r.Value, r.Value}
+		}
+		return out
+	}
+	from, until = max(from, readings[0].At), min(until, readings[len(readings)-1].At)
+	width := (until-from)/int64(points) + 1
+	out := make([]Bucket, 0, points)
+	end := int64(math.MinInt64)
+	for _, r := range readings {
+		if r.At >= end {
+			out = append(out, Bucket{r.At, r.Value, r.Value})
+			end = from + ((r.At-from)/width+1)*width
+			continue
+		}
+		b := &out[len(out)-1]
+		b.Low, b.High = min(b.Low, r.Value), max(b.High, r.Value)
+	}
+	return out
+}
+
+// Evidence writes what is kept of a device, as it was signed, for others to check without
+// this service: see [device.VerifyEvidence]. certificates are those of the service's key
+// and of the authorities above all keys, in DER.
+func (f *Fleet) Evidence(ctx context.Context, by Actor, id device.ID, from, until int64, certificates [][]byte, w io.Writer) error {
+	f.start()
+	d, err := f.Device(ctx, by, id)
+	if err != nil {
+		return err
+	}
+	streams, err := f.Book.StreamsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	e := device.NewEvidence(w, id, d.Names, f.Now())
+	for _, der := range certificates {
+		e.Certificate(der)
+	}
+	for _, k := range d.Keys {
+		if len(k.Certificate) > 0 {
+			e.Certificate(k.Certificate)
+		}
+	}
+	for _, s := range streams {
+		e.Stream(s.number(), s.Sensor, s.Quantity)
+		if own := s.own(); own != s.number() {
+			e.Stream(own, s.Sensor, s.Quantity)
+		}
+	}
+	for _, s := range streams {
+		for _, o := range []Origin{Sealed, Own, Forked} {
+			for seq := uint64(1); ; {
+				page, err := f.Book.Segments(ctx, s.N, o, seq, chainPage)
+				if err != nil {
+					return err
+				}
+				for i := range page {
+					if page[i].Last >= from && page[i].First <= until {
+						e.Segment(page[i].Data)
+					}
+				}
+				if len(page) < chainPage {
+					break
+				}
+				seq = page[len(page)-1].Seq + 1
+			}
+		}
+	}
+	for _, s := range streams {
+		alarms, err := f.Book.AlarmsOf(ctx, s.N, math.MinInt64)
+		if err != nil {
+			return err
+		}
+		for _, a := range alarms {
+			versions, err := f.Book.Versions(ctx, a.ID)
+			if err != nil {
+				return err
+			}
+			for _, v := range versions {
+				e.Statement(v)
+			}
+		}
+	}
+	for _, s := range d.Stays {
+		e.Location(device.Location{Since: s.From, Until: s.Until, Place: d.Place.Organisation + "/" + d.Place.Facility, Equipment: string(s.Equipment)})
+	}
+	return e.Seal(f.Rand, f.Signer)
+}
+
+// Certify gives a device a certificate for a key of its own, and remembers the key. What
+// it had before goes on to count until it ends.
+func (f *Fleet) Certify(ctx context.Context, id device.ID, c *x509.Certificate, by string) error {
+	kid, err := device.KeyID(c.PublicKey)
+	if err != nil {
+		return err
+	}
+	d, err := f.Book.Device(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = f.change(ctx, Actor{ID: by, Within: d.Place}, id, func(d *Device) error {
+		if len(d.Keys) >= maxKeys {
+			d.Keys = slices.Delete(d.Keys, 0, 1)
+		}
+		d.Keys = append(d.Keys, Key{KID: kid, Public: c.RawSubjectPublicKeyInfo, Certificate: c.Raw, From: f.Now()})
+		d.Claim = nil
+		if d.State == device.Claimed {
+			d.State = device.Enrolled
+			d.Steps = append(d.Steps, Step{State: device.Enrolled, At: f.Now(), By: by})
+		}
+		return nil
+	})
+	return err
+}
+
+const maxKeys = 32
