@@ -356,3 +356,51 @@ func BenchmarkTemperature(b *testing.B) {
 		s.Temperature(&fridge, Reading{int64(i+1) * 900, 5_000})
 	}
 }
+
+// TestStandardTerms: the first alarm of each profile, to the reading, with one reading
+// every 15 minutes.
+func TestStandardTerms(t *testing.T) {
+	for _, tt := range []struct {
+		profile string
+		degrees float64
+		rule    string
+		at      int64 // -1: none in 100 hours
+	}{
+		{"refrigerated", 8.1, "HEAT", 36_000}, {"refrigerated", 8, "", -1}, {"refrigerated", -0.5, "FRZE", 3600}, {"refrigerated", -0.4, "", -1},
+		{"frozen", -14.9, "FREEZER-HIGH", 3600}, {"frozen", -15, "", -1}, {"frozen", -25.1, "FREEZER-LOW", 3600},
+		{"ultra-cold", -59.9, "ULTRA-HIGH", 900}, {"ultra-cold", -60, "", -1}, {"ultra-cold", -90.1, "ULTRA-LOW", 900},
+		{"controlled-temperature-chain", 40.1, "CTC-PEAK", 0}, {"controlled-temperature-chain", 40, "CTC-DAYS", 3 * 86400}, {"controlled-temperature-chain", 8, "", -1}, {"controlled-temperature-chain", -0.5, "CTC-FRZ", 3600},
+		{ShipperType1, 45, "T1-45", 3600}, {ShipperType1, 30, "T1-30", 36_000}, {ShipperType1, 29.9, "", -1}, {ShipperType1, -0.5, "T1-FRZ", 3600},
+		{ShipperType2, 45, "T2-45", 3600}, {ShipperType2, 30, "T2-30", 36_000}, {ShipperType2, 10, "T2-10", 72_000}, {ShipperType2, -10, "", -1},
+	} {
+		t.Run(tt.profile+" "+Temperature(tt.degrees*1000).String(), func(t *testing.T) {
+			held := terms(t, tt.profile)
+			var s State
+			rule, at := "", int64(-1)
+			for _, x := range every(repeat(tt.degrees, 401)...) {
+				for _, e := range s.Temperature(&held, x) {
+					if !e.Shown && at < 0 {
+						rule, at = e.Rule, e.At
+					}
+				}
+			}
+			if rule != tt.rule || at != tt.at {
+				t.Errorf("%q at %d", rule, at)
+			}
+		})
+	}
+	mine := Terms{Profile: Frozen, Rules: slices.Concat(Excursion(Frozen, 1800, Consecutive), Excursion(Frozen, 3600, Cumulative)), Gap: Gap}
+	if err := mine.Check(); err != nil {
+		t.Error(err)
+	}
+	var s State
+	var said []string
+	for _, x := range every(-10, -20, -10, -10, -10, -20) {
+		for _, e := range s.Temperature(&mine, x) {
+			said = append(said, e.Rule+e.End)
+		}
+	}
+	if want := []string{"HIGH", "HIGHrecovered", "HIGH-SUM"}; !slices.Equal(said, want) {
+		t.Errorf("%q", said)
+	}
+}

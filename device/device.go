@@ -77,6 +77,7 @@ const (
 	Supply      Quantity = "supply"      // seconds of mains or sun in the interval
 	Holdover    Quantity = "holdover"    // thousandths of a day that the equipment would hold
 	Battery     Quantity = "battery"     // thousandths of a day that the device would go on
+	Ambient     Quantity = "ambient"     // of the surroundings, thousandths of a degree Celsius
 )
 
 // Reading is one value of a stream at one time.

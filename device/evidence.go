@@ -46,7 +46,7 @@ const (
 //	evidence    = header *certificate *stream *segment *statement *correction *location *anchor seal
 //	header      = bstr .cbor [0, "ampoule device evidence", 1, device: bstr, names: [* tstr], made: uint]
 //	certificate = bstr .cbor [1, bstr]                       ;; X.509: of signers and their authorities
-//	stream      = bstr .cbor [2, stream: uint, sensor: tstr, quantity: 1..7]
+//	stream      = bstr .cbor [2, stream: uint, sensor: tstr, quantity: 1..8]
 //	segment     = bstr .cbor [3, bstr]                       ;; as signed
 //	statement   = bstr .cbor [4, bstr]                       ;; as signed
 //	correction  = bstr .cbor [5, stream: uint, first: uint, last: uint, offset: int, why: tstr]

@@ -64,7 +64,7 @@ func (c Clock) String() string {
 var clockNames = [...]string{"unset", "free", "set"}
 
 // quantities are the codes of a segment: a quantity is known by its place, from 1.
-var quantities = [...]Quantity{Temperature, Humidity, Door, Compressor, Supply, Holdover, Battery}
+var quantities = [...]Quantity{Temperature, Humidity, Door, Compressor, Supply, Holdover, Battery, Ambient}
 
 // Segment is one signed batch of readings of one stream (docs/spec/segment.md).
 //
@@ -74,7 +74,7 @@ var quantities = [...]Quantity{Temperature, Humidity, Door, Compressor, Supply, 
 //	    payload:     bstr .cbor [
 //	        device:   bstr,           ;; object identifier, DER content octets
 //	        stream:   uint,           ;; which of its sensors
-//	        quantity: 1..7,
+//	        quantity: 1..8,
 //	        seq:      uint,           ;; +1 per segment, from 1
 //	        prev:     bstr .size 32,  ;; SHA-256 of the COSE_Sign1 before; zeros for the first
 //	        start:    uint,           ;; time of the first reading, seconds

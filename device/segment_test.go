@@ -229,7 +229,7 @@ func TestParseSegmentRefuses(t *testing.T) {
 		"a padded device":           {func(p *raw) { p.device = []byte{0x80, 1} }, oid.Err},
 		"stream below 0":            {func(p *raw) { p.stream = -1 }, cbor.ErrMalformed},
 		"quantity 0":                {func(p *raw) { p.quantity = 0 }, ErrQuantity},
-		"quantity 8":                {func(p *raw) { p.quantity = 8 }, ErrQuantity},
+		"quantity 9":                {func(p *raw) { p.quantity = 9 }, ErrQuantity},
 		"seq 0":                     {func(p *raw) { p.seq = 0 }, ErrRange},
 		"prev of 31":                {func(p *raw) { p.prev = make([]byte, 31) }, ErrRange},
 		"first with prev":           {func(p *raw) { p.prev[0] = 1 }, ErrRange},

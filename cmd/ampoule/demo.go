@@ -61,6 +61,9 @@ func (c *demoCmd) Run(t terminal) error {
 			if err == nil {
 				err = d.logRecords(ctx, s)
 			}
+			if err == nil {
+				err = d.coldChain(ctx, s)
+			}
 			return err
 		},
 		decorate: func(p *httpapi.Page) {
@@ -72,6 +75,7 @@ func (c *demoCmd) Run(t terminal) error {
 
 open:    %[1]s/
 issue:   %[1]s/issuer/
+stores:  %[1]s/coldchain/
 ledger:  %[1]s/ledger/
 files:   %[2]s
 verify:  %[3]s verify --bundle %[2]s/bundle.cbor --root %[2]s/bundle-root.pem %[2]s/samples/recalled-lot.png

@@ -86,6 +86,8 @@ func (d *demo) people(ctx context.Context, s *service) ([]demoLogin, error) {
 	}{
 		{"clerk", []access.Grant{{Role: access.Clerk, Facility: "north-clinic"}}, "issues, at the north clinic"},
 		{"supervisor", []access.Grant{{Role: access.Supervisor}}, "corrects, revokes and erases, at every clinic"},
+		{"manager", []access.Grant{{Role: access.ColdChainManager}}, "watches the stores, and acknowledges alarms"},
+		{"technician", []access.Grant{{Role: access.Technician}}, "sets devices and equipment up"},
 		{"auditor", []access.Grant{{Role: access.Auditor}}, "reads the audit log"},
 		{"operator", []access.Grant{{Role: access.Operator}}, "keeps the service running"},
 	} {

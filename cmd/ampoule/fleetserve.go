@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type fleetNode struct {
 	makers    *x509.CertPool
 	ours      *x509.CertPool
 	live      *httpapi.Live
+	pages     http.Handler // the door below /devices/, for suppliers with tokens
 	plans     deviceapi.Plans
 	log       *slog.Logger
 	// doors close the doors; then cancel ends the work, and works wait for its end.
@@ -109,6 +111,7 @@ func openFleet(ctx context.Context, c *config.Config, accounts *access.Accounts,
 		Book: f.store, Signer: f.service.Signer, KID: kid, Arc: c.Fleet.Arc, KeepRaw: c.Fleet.Raw, Keep: c.Fleet.Keep,
 		Repeat: c.Fleet.Repeat, Escalate: c.Fleet.Escalate, Changed: f.live.Tell, Now: time.Now, Log: log,
 	}
+	f.pages = http.StripPrefix("/devices", f.api().Handler())
 	return f, nil
 }
 
@@ -240,6 +243,18 @@ func (f *fleetNode) stop() {
 	}
 }
 
+// show puts the cold chain on the pages.
+func (f *fleetNode) show(p *httpapi.Page) {
+	if f == nil {
+		return
+	}
+	p.Watching = &httpapi.Watching{
+		Fleet: f.Fleet, Policy: f.accounts.Policy, Suppliers: f, Live: f.live,
+		Certificates: [][]byte{f.service.Certificate().Raw, f.authority.Certificate().Raw},
+	}
+	p.Devices = f.pages
+}
+
 // door is the certificate of the doors: that of the settings, or one of the authority of
 // the devices, made anew when a month is left of it.
 func (f *fleetNode) door() (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
@@ -289,8 +304,8 @@ func covers(c *x509.Certificate, hosts []string) bool {
 func (f *fleetNode) api() *deviceapi.Server {
 	return &deviceapi.Server{
 		Ingester: f.Fleet, Who: who{f, "https"}, Faults: &f.plans, Log: f.log,
-		Saw: func(t fleet.Transmission) {
-			if err := f.store.Saw(context.Background(), &t); err != nil {
+		Saw: func(s fleet.Source, t fleet.Transmission) {
+			if err := f.store.Saw(context.Background(), s.Organisation, &t); err != nil {
 				f.log.Error("a transmission is missing in the record of its supplier", "error", err.Error())
 			}
 		},
@@ -422,3 +437,56 @@ func (f *fleetNode) byMaker(ctx context.Context, id *device.IDevID) (*fleet.Devi
 	}
 	return d, err
 }
+
+// List implements [httpapi.Suppliers].
+func (f *fleetNode) List(ctx context.Context, organisation string) ([]httpapi.SupplierSeen, error) {
+	seen, err := f.store.SuppliersSeen(ctx, organisation)
+	out := make([]httpapi.SupplierSeen, len(seen))
+	for i, s := range seen {
+		out[i] = httpapi.SupplierSeen{ID: s.Supplier, Last: s.Last, Count: s.Count}
+	}
+	return out, err
+}
+
+// Report implements it.
+func (f *fleetNode) Report(ctx context.Context, organisation, supplier string, now time.Time) (*fleet.Conformance, error) {
+	seen, err := f.store.Transmissions(ctx, organisation, supplier)
+	if err != nil {
+		return nil, err
+	}
+	if len(seen) == 0 {
+		return nil, fleet.ErrNoDevice
+	}
+	c := fleet.Judge(supplier, seen, now)
+	return &c, nil
+}
+
+// known reports whether a supplier is of an organisation: faults are put in for nobody
+// else's.
+func (f *fleetNode) known(ctx context.Context, organisation, supplier string) error {
+	seen, err := f.store.SuppliersSeen(ctx, organisation)
+	if err == nil && !slices.ContainsFunc(seen, func(s store.Seen) bool { return s.Supplier == supplier }) {
+		err = fleet.ErrNoDevice
+	}
+	return err
+}
+
+// Plan implements it. A plan ends with the server: one that is forgotten does no harm.
+func (f *fleetNode) Plan(ctx context.Context, organisation string, p fleet.Plan) error {
+	if err := f.known(ctx, organisation, p.Supplier); err != nil {
+		return err
+	}
+	return f.plans.Set(p)
+}
+
+// Clear implements it.
+func (f *fleetNode) Clear(ctx context.Context, organisation, supplier string) error {
+	if err := f.known(ctx, organisation, supplier); err != nil {
+		return err
+	}
+	f.plans.Clear(supplier)
+	return nil
+}
+
+// Planned implements it.
+func (f *fleetNode) Planned(supplier string) (fleet.Plan, int, bool) { return f.plans.Left(supplier) }

@@ -194,6 +194,10 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 
 	if s.store != nil {
 		err := s.openAccounts()
+		if err == nil {
+			s.fleet, err = openFleet(ctx, settings, s.accounts, log)
+			defer s.fleet.stop()
+		}
 		if err == nil && h.prepare != nil {
 			err = h.prepare(ctx, s)
 		}
@@ -223,7 +227,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		listener.Close()
 		return err
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 4)
 	if door != nil {
 		end, err := serveGateway(ctx, settings, door, failed, log)
 		if err != nil {
@@ -231,6 +235,13 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 		defer end()
+	}
+	if s.fleet != nil {
+		if err := s.fleet.serve(ctx, failed); err != nil {
+			listener.Close()
+			return err
+		}
+		front.Checks = append(front.Checks, httpapi.Check{Name: "readings", Run: s.fleet.store.Ready})
 	}
 	go func() { failed <- server.Serve(listener) }()
 	log.Info("serving", "address", scheme+"://"+listener.Addr().String())
@@ -307,6 +318,7 @@ type service struct {
 	bulk      *issuer.Bulk
 	publisher *publisher
 	ledger    *ledgerNode // of this process; nil: there is none
+	fleet     *fleetNode
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -387,6 +399,7 @@ func (s *service) refresh(ctx context.Context) error {
 
 	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 	s.ledger.show(page)
+	s.fleet.show(page)
 
 	// Step 3: what is issued here.
 	if desk != nil {

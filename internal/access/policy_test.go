@@ -23,9 +23,9 @@ var mayDo = map[Role][]Action{
 	Verifier: {}, Epidemiologist: {},
 	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend},
 	Technician:       {FleetRead, FleetManage, ReadingsSend},
-	Operator:      {KeyReissue, SettingsManage},
-	Auditor:       {AuditRead, FleetRead},
-	Administrator: {PeopleManage, SettingsManage, LedgerVote},
+	Operator:         {KeyReissue, SettingsManage},
+	Auditor:          {AuditRead, FleetRead},
+	Administrator:    {PeopleManage, SettingsManage, LedgerVote},
 }
 
 // TestAllow: every role, every action, every kind of place, for a grant of one

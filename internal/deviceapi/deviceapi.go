@@ -90,7 +90,7 @@ type Server struct {
 	Faults    Faults // nil: none
 	// Saw is told of every transmission of DS01 whose sender is known, after the answer;
 	// nil: nobody is. It must be quick.
-	Saw func(fleet.Transmission)
+	Saw func(fleet.Source, fleet.Transmission)
 	// Places is how many requests are answered at a time; the others are told to come
 	// again. 0: [DefaultPlaces].
 	Places int
@@ -228,7 +228,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, to route) {
 	defer func() {
 		if c.source.Supplier != "" && s.Saw != nil && strings.HasPrefix(to.path, "/cce") {
 			c.seen.Answered = s.Now()
-			s.Saw(c.seen)
+			s.Saw(c.source, c.seen)
 		}
 	}()
 	if to.path == elsewhere {

@@ -77,7 +77,7 @@ func open(t *testing.T, change func(*Server)) *world {
 			Certificates: map[string]fleet.Source{"urn:oid:2.25.77": {Device: self, Level: device.LevelMutual}}, Nobody: ErrNobody,
 		},
 		Faults: w.plans, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-		Saw: func(s fleet.Transmission) {
+		Saw: func(_ fleet.Source, s fleet.Transmission) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.seen = append(w.seen, s)

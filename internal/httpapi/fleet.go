@@ -332,6 +332,17 @@ type StreamBody struct {
 	Open     int64  `json:"open" doc:"Readings that are not sealed yet"`
 }
 
+// CheckBody is one thing that the belief in a device rests on.
+type CheckBody struct {
+	Name   string        `json:"name" enum:"continuity,chain,clock,stuck,rate,neighbours,calibration"`
+	Answer device.Answer `json:"answer" enum:"pass,fail,unknown"`
+	Figure int64         `json:"figure"`
+	Limit  int64         `json:"limit"`
+	Least  bool          `json:"least" doc:"The limit is the least; else the most"`
+	Unit   string        `json:"unit"`
+	Weight int64         `json:"weight"`
+}
+
 // LineBody is a stream on a chart. Each bucket has the least and the greatest of its
 // readings, never a mean.
 type LineBody struct {
@@ -634,14 +645,30 @@ func (s *server) describeFleet(api huma.API) {
 	})
 	type deviceAnswer struct {
 		DeviceBody
-		Streams []StreamBody `json:"streams"`
+		Streams   []StreamBody        `json:"streams"`
+		Score     int64               `json:"score" doc:"How far it is believed, in ten-thousandths: the lesser of mean and cap"`
+		Mean      int64               `json:"mean" doc:"What its checks of the last 30 days come to"`
+		Cap       int64               `json:"cap" doc:"What the assurance at which it speaks can earn at most"`
+		Level     device.Level        `json:"level" doc:"Assurance: the least of its readings of 30 days"`
+		Checks    []CheckBody         `json:"checks" doc:"Of the last day"`
+		Anomalies []coldchain.Anomaly `json:"anomalies" doc:"What a sound sensor in a sound store does not do, in 30 days"`
 	}
 	register(api, op("device", "GET", "/v1/devices/{id}", "Tell what is known of a device, and how far it is believed"), func(ctx context.Context, r *byID) (*oneAnswer[deviceAnswer], error) {
-		d, _, err := w.device(ctx, access.FleetRead, r.ID)
+		d, by, err := w.device(ctx, access.FleetRead, r.ID)
 		if err != nil {
 			return nil, err
 		}
-		b := deviceAnswer{DeviceBody: deviceBody(d), Streams: []StreamBody{}}
+		believed, err := w.Fleet.Believe(ctx, by, d.ID)
+		if err != nil {
+			return nil, fleetProblem(err)
+		}
+		b := deviceAnswer{
+			DeviceBody: deviceBody(d), Streams: []StreamBody{}, Score: believed.Score, Mean: believed.Mean, Cap: believed.Cap, Level: believed.Level,
+			Checks: make([]CheckBody, len(believed.Checks)), Anomalies: append([]coldchain.Anomaly{}, believed.Anomalies...),
+		}
+		for i, c := range believed.Checks {
+			b.Checks[i] = CheckBody(c)
+		}
 		streams, err := w.Fleet.Book.StreamsOf(ctx, d.ID)
 		if err != nil {
 			return nil, err

@@ -39,6 +39,9 @@ func (s *server) handler() http.Handler {
 	if s.Watching != nil {
 		route("GET /v1/fleet/events", s.live)
 	}
+	if s.Devices != nil {
+		mux.Handle("/devices/", s.Devices)
+	}
 	s.pages(route)
 	var described *huma.OpenAPI
 	if s.API != nil {
@@ -114,7 +117,7 @@ func (s *server) handler() http.Handler {
 
 // isAPI reports whether an address is one that programs ask.
 func isAPI(path string) bool {
-	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/") || strings.HasPrefix(path, "/ledger/")
+	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/") || strings.HasPrefix(path, "/ledger/") || strings.HasPrefix(path, "/devices/")
 }
 
 // methods are those of an address, as the header Allow lists them.

@@ -809,4 +809,3 @@ func (f *Fleet) Forget(ctx context.Context, now time.Time, before int64) (raws, 
 	})
 	return raws, segments, err
 }
-

@@ -31,7 +31,7 @@ type measure struct {
 // and circuit boards, currents and fans say nothing of the vaccine, and stay in what was
 // sent.
 var measures = map[string]measure{
-	"TVC": {device.Temperature, 1000}, "TFRZ": {device.Temperature, 1000}, "TAMB": {device.Temperature, 1000},
+	"TVC": {device.Temperature, 1000}, "TFRZ": {device.Temperature, 1000}, "TAMB": {device.Ambient, 1000},
 	"HAMB": {device.Humidity, 1000},
 	"CMPR": {device.Compressor, 1}, "CMPR2": {device.Compressor, 1},
 	"DORV": {device.Door, 1}, "DORF": {device.Door, 1},

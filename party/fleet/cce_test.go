@@ -72,7 +72,7 @@ func TestFromCCE(t *testing.T) {
 		logger + "HAMB humidity 900 1795342500=51250\n" +
 		logger + "HOLD holdover 900 1795342500=3250\n" +
 		logger + "SVA supply 900 1795341600=0 1795342500=900\n" +
-		logger + "TAMB temperature 900 1795341600=24000 1795342500=24500\n" +
+		logger + "TAMB ambient 900 1795341600=24000 1795342500=24500\n" +
 		logger + "TVC temperature 900 1795342500=8625\n"
 	if got := lines(d.Series); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -115,7 +115,7 @@ func TestFromCCEOdd(t *testing.T) {
 		}, "", "data[0] no-device-named", ""},
 		{"a name that is none", func(r object, _ []object) { r["LSER"] = strings.Repeat("9", 100) }, "serial:SPECIMEN Radio/R-1", "", ""},
 		{"the same again", func(_ object, all []object) { all[1]["ABST"] = all[0]["ABST"]; all[1]["CMPR"] = 300 }, "serial:SPECIMEN Loggers/L-1", "data[0].records[1].ABST not-in-order", "CMPR compressor 900 1795342500=300\n"},
-		{"a fridge on fire", func(_ object, all []object) { all[0]["TAMB"] = 6000 }, "serial:SPECIMEN Loggers/L-1", "data[0].records[0].TAMB bad-value", "TAMB temperature 900 1795341600=24000\n"},
+		{"a fridge on fire", func(_ object, all []object) { all[0]["TAMB"] = 6000 }, "serial:SPECIMEN Loggers/L-1", "data[0].records[0].TAMB bad-value", "TAMB ambient 900 1795341600=24000\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, _, err := FromCCE(Source{}, emsBody(t, tt.change))

@@ -166,11 +166,12 @@ type Device struct {
 	Described *Description `json:"described,omitempty"`
 }
 
-// In is the equipment in which a sensor was at a time, or "".
+// In is the equipment in which a sensor was at a time, or "". That of the freezer of an
+// appliance (DS01, TFRZ) is in no refrigerator: where it is must be said of itself.
 func (d *Device) In(sensor string, at int64) ID {
 	found := ID("")
 	for _, s := range d.Stays {
-		if at < s.From || s.Until != 0 && at >= s.Until || s.Sensor != "" && s.Sensor != sensor {
+		if at < s.From || s.Until != 0 && at >= s.Until || s.Sensor != sensor && (s.Sensor != "" || sensor == freezerSensor) {
 			continue
 		}
 		if s.Sensor != "" {
@@ -180,6 +181,8 @@ func (d *Device) In(sensor string, at int64) ID {
 	}
 	return found
 }
+
+const freezerSensor = "TFRZ"
 
 // Corrected is a time of the device's clock as it is taken.
 func (d *Device) Corrected(at int64) int64 {

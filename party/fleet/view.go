@@ -78,9 +78,9 @@ const maxStanding = 10_000
 // rankOf puts the temperature of the vaccine before others.
 func rankOf(s Stream) int {
 	switch {
-	case s.Quantity == device.Temperature && s.Sensor != "TAMB":
-		return 0
 	case s.Quantity == device.Temperature:
+		return 0
+	case s.Quantity == device.Ambient:
 		return 1
 	}
 	return 2
