@@ -35,6 +35,11 @@ type conn struct {
 	once   sync.Once
 	first  sync.Once
 	begun  bool // the broker has counted it; guarded by gate.mu
+
+	// What came and is not kept yet, of which [hook.work] takes one after the other; ended
+	// and idle are closed with the connection, and after the last of it.
+	queue       chan message
+	ended, idle chan struct{}
 }
 
 // Read tells, the first time, that the broker has the connection among those for which
@@ -63,7 +68,7 @@ func (g *gate) Accept() (net.Conn, error) {
 		if g.tls != nil {
 			c = tls.Server(c, g.tls)
 		}
-		one := &conn{Conn: c, gate: g}
+		one := &conn{Conn: c, gate: g, ended: make(chan struct{})}
 		g.mu.Lock()
 		full := len(g.open) >= g.limit
 		if !full {
@@ -84,6 +89,7 @@ func (c *conn) Close() error {
 		c.gate.mu.Lock()
 		delete(c.gate.open, c)
 		c.gate.mu.Unlock()
+		close(c.ended)
 	})
 	return c.Conn.Close()
 }
