@@ -344,3 +344,6 @@ func (s *Segment) Verify(pub crypto.PublicKey) error {
 	}
 	return nil
 }
+
+// Known reports whether a quantity is one of ours.
+func (q Quantity) Known() bool { return slices.Contains(quantities[:], q) }

@@ -197,6 +197,9 @@ type Config struct {
 		// Organisation is the one to which devices belong that nobody has registered and
 		// that speak by that broker.
 		Organisation string `toml:"broker_organisation"`
+		// Codecs are files, in JSON, that say what the payloads of LoRaWAN devices mean, by
+		// the profile that the network server has them under.
+		Codecs []string `toml:"codecs"`
 		// Connections is how many clients the embedded broker takes.
 		Connections int `toml:"connections" default:"2000"`
 		// Arc is the arc below which devices are named, in dotted form; empty: each below
@@ -216,8 +219,8 @@ type Config struct {
 		From           string `toml:"mail_from"`
 		MailUser       string `toml:"mail_user"`
 		MailSecretFile string `toml:"mail_secret_file"`
-		// Private are networks to which webhooks may go although nobody else reaches them:
-		// 10.0.0.0/8.
+		// Private are the hosts to which webhooks may go although their addresses are of this
+		// machine or of a private network.
 		Private []string `toml:"private"`
 	} `toml:"fleet"`
 

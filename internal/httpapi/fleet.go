@@ -64,12 +64,13 @@ type SupplierSeen struct {
 type FileQuestion struct {
 	Device device.Name    // "": as the file says
 	Zone   *time.Location // of times without one; nil: not known
-	Dates  string         // dmy, mdy, ymd; "": as the file shows
+	Dates  string         // dmy, mdy; "": as the file shows
+	Unit   string         // C, F; "": as the file says
 }
 
 // FileAnswer is what was found in a file.
 type FileAnswer struct {
-	Kind   string    `json:"kind" doc:"csv, logtag, fridge-tag"`
+	Kind   string    `json:"kind" doc:"table, logtag, fridge-tag"`
 	Serial string    `json:"serial,omitempty"`
 	Model  string    `json:"model,omitempty"`
 	From   time.Time `json:"from,omitzero"`
@@ -77,7 +78,7 @@ type FileAnswer struct {
 	Count  int       `json:"count" doc:"Readings"`
 	Low    int32     `json:"low" doc:"Thousandths of a degree Celsius"`
 	High   int32     `json:"high"`
-	Asks   []string  `json:"asks,omitempty" doc:"What must be said before it can be taken: zone, dates, device"`
+	Asks   []string  `json:"asks,omitempty" doc:"What must be said before it can be taken: zone, dates, unit, device"`
 }
 
 // --- Who asks ---
@@ -986,7 +987,8 @@ func (s *server) describeFiles(api huma.API, op func(id, method, path, summary s
 		Facility string `query:"facility" maxLength:"64"`
 		Device   string `query:"device" maxLength:"100" doc:"scheme:value, where the file does not say it"`
 		Zone     string `query:"zone" maxLength:"60" doc:"Of times without one: Africa/Kigali, or UTC"`
-		Dates    string `query:"dates" enum:"dmy,mdy,ymd" doc:"Of dates that could be either"`
+		Dates    string `query:"dates" enum:"dmy,mdy" doc:"Of dates that could be either"`
+		Unit     string `query:"unit" enum:"C,F" doc:"Where the file does not say it"`
 		Dry      bool   `query:"dry" doc:"Tell what is in it, and take nothing"`
 		RawBody  []byte `contentType:"application/octet-stream"`
 	}) (*oneAnswer[importBody], error) {
@@ -994,7 +996,7 @@ func (s *server) describeFiles(api huma.API, op func(id, method, path, summary s
 		if err != nil {
 			return nil, err
 		}
-		q := FileQuestion{Dates: r.Dates}
+		q := FileQuestion{Dates: r.Dates, Unit: r.Unit}
 		if r.Device != "" {
 			if q.Device, err = device.ParseName(r.Device); err != nil {
 				return nil, fleetProblem(err)
