@@ -603,6 +603,7 @@ func (f *Fleet) Work(ctx context.Context) {
 	}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	var forgotten time.Time
 	for {
 		more, err := f.Evaluate(ctx)
 		trouble("evaluate", err)
@@ -628,6 +629,15 @@ func (f *Fleet) Work(ctx context.Context) {
 				trouble("seal", err)
 				more = more && err == nil
 			}
+			if now := f.Now(); now.Sub(forgotten) >= forgetEvery {
+				forgotten = now
+				before := int64(0)
+				if f.Keep > 0 {
+					before = now.Add(-f.Keep).Unix()
+				}
+				_, _, err := f.Book.Forget(ctx, now, before)
+				trouble("forget", err)
+			}
 		}
 	}
 }
@@ -635,4 +645,6 @@ func (f *Fleet) Work(ctx context.Context) {
 const (
 	tickEvery = 10 * time.Second
 	gatherFor = 50 * time.Millisecond
+
+	forgetEvery = time.Hour
 )
