@@ -49,7 +49,7 @@ func newLedgerActor(c *config.Config) (*ledgerActor, error) {
 	a := new(ledgerActor)
 	name, files, policy, notaries := l.Actor, l.Key, l.Policy, l.NotaryKeys
 	if l.Dir != "" {
-		id, key := issuerFiles(l.Dir)
+		id, key := issuerWriter.files(l.Dir)
 		data, err := os.ReadFile(id)
 		if errors.Is(err, fs.ErrNotExist) && name == "" {
 			return nil, nil // a node that has nothing of its own to be logged

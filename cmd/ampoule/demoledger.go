@@ -21,7 +21,7 @@ const demoArc = "2.25.329800735698586629295641978511506172918"
 
 var (
 	demoMember = demoArc + ".1"
-	demoIssuer = defaultIssuer(mustOID(demoMember))
+	demoIssuer = demoMember + issuerWriter.below
 )
 
 // ledger makes the folder of the node, tied to the participant's signing authority,
@@ -52,7 +52,7 @@ func (d *demo) ledger(dir, authority string) error {
 	if err := (&nodePolicyCmd{Dir: dir}).Run(silent); err != nil {
 		return err
 	}
-	_, _, err := newIssuerEntry(dir, mustOID(demoIssuer), keys.Unencrypted(), time.Now(), 1)
+	_, _, err := issuerWriter.entry(dir, mustOID(demoIssuer), keys.Unencrypted(), time.Now(), 1)
 	return err
 }
 
@@ -61,7 +61,7 @@ func (d *demo) ledger(dir, authority string) error {
 // propose something.
 func (d *demo) logRecords(ctx context.Context, s *service) error {
 	l, dir := s.ledger, s.settings.Ledger.Dir
-	body, key, err := newIssuerEntry(dir, mustOID(demoIssuer), keys.Unencrypted(), time.Now(), 1)
+	body, key, err := issuerWriter.entry(dir, mustOID(demoIssuer), keys.Unencrypted(), time.Now(), 1)
 	if err != nil {
 		return err
 	}
