@@ -125,6 +125,7 @@ lighthouse: build
 bench:
 	go run ./bench
 	go run ./bench -log
+	go run ./bench -devices
 
 # A server under load for MINUTES: it ends with an error where memory grows or an
 # answer is wrong.
