@@ -34,6 +34,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ampoule/device"
@@ -98,6 +99,8 @@ type Server struct {
 	Now    func() time.Time // nil: time.Now
 
 	places, large chan struct{}
+	mu            sync.Mutex
+	busy          map[string]int // places by who has them
 }
 
 // TLS returns the configuration of the listener. A certificate may be shown; whose it
@@ -117,6 +120,7 @@ func (s *Server) Handler() http.Handler {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.busy = map[string]int{}
 	s.places, s.large = make(chan struct{}, s.Places), make(chan struct{}, largePlaces)
 	// No ServeMux: it redirects to tidier addresses.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -231,6 +235,11 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, to route) {
 			s.Saw(c.source, c.seen)
 		}
 	}()
+	if !s.enter(c.source) {
+		failed(&problem{Status: http.StatusTooManyRequests, Reason: "busy", wait: waitBusy})
+		return
+	}
+	defer s.leave(c.source)
 	if to.path == elsewhere {
 		c.seen.Followed = true
 		failed(&problem{Status: http.StatusNotFound, Reason: "redirect-followed"})
@@ -276,6 +285,28 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, to route) {
 	}
 	c.seen.Status, c.seen.Stored, c.seen.Repeated = http.StatusOK, got.Stored, got.Repeated
 	write(w, http.StatusOK, "application/json", receipt{got.Stored, got.Repeated, findings(d.Findings), findings(got.Refused)})
+}
+
+// enter takes one of the places that a source may have: a quarter of all, so that one
+// that is slow leaves some to the others.
+func (s *Server) enter(source fleet.Source) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := source.Supplier + "/" + string(source.Device)
+	if s.busy[key] >= max(1, s.Places/4) {
+		return false
+	}
+	s.busy[key]++
+	return true
+}
+
+func (s *Server) leave(source fleet.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := source.Supplier + "/" + string(source.Device)
+	if s.busy[key]--; s.busy[key] == 0 {
+		delete(s.busy, key)
+	}
 }
 
 // identify finds out who sends. A certificate says more than a secret.

@@ -18,8 +18,9 @@ const connectWithin = 15 * time.Second
 // time to say who it is, goes on when it runs out of descriptors, and closes all.
 type gate struct {
 	net.Listener
-	tls   *tls.Config
-	limit int
+	tls    *tls.Config
+	limit  int
+	within time.Duration // in which a client must have said who it is
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
@@ -64,7 +65,7 @@ func (g *gate) Accept() (net.Conn, error) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		_ = c.SetDeadline(time.Now().Add(connectWithin)) // where there is none, keepalive has to do
+		_ = c.SetDeadline(time.Now().Add(g.within)) // where there is none, keepalive has to do
 		if g.tls != nil {
 			c = tls.Server(c, g.tls)
 		}

@@ -192,7 +192,7 @@ func (s *Server) Start(on ...Listener) error {
 		return fmt.Errorf("broker: %w", err)
 	}
 	for i, on := range on {
-		g := &gate{Listener: on.Listener, tls: on.TLS, limit: l.Connections, open: map[*conn]struct{}{}}
+		g := &gate{Listener: on.Listener, tls: on.TLS, limit: l.Connections, within: connectWithin, open: map[*conn]struct{}{}}
 		s.gates = append(s.gates, g)
 		if err := s.broker.AddListener(listeners.NewNet(fmt.Sprint(i), g)); err != nil {
 			return fmt.Errorf("broker: %w", err)

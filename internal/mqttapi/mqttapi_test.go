@@ -527,6 +527,50 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// hiccups is a listener that runs out of descriptors once.
+type hiccups struct {
+	net.Listener
+	once sync.Once
+}
+
+func (h *hiccups) Accept() (c net.Conn, err error) {
+	h.once.Do(func() { err = errors.New("too many open files") })
+	if err != nil {
+		return nil, err
+	}
+	return h.Listener.Accept()
+}
+
+func TestGate(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{Listener: &hiccups{Listener: l}, limit: 1, within: 100 * time.Millisecond, open: map[*conn]struct{}{}}
+	defer g.Close()
+	silent, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c, err := g.Accept()
+	if err != nil || g.count() != 1 {
+		t.Fatal(g.count(), err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who says nothing: %v", err)
+	}
+	c.Close()
+	c.Close()
+	if g.count() != 0 {
+		t.Error(g.count())
+	}
+	l.Close()
+	if _, err := g.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
 // A server is cut off while clients of both versions send, and another takes its place.
 func TestKilled(t *testing.T) {
 	const each = 300
