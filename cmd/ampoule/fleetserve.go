@@ -47,7 +47,8 @@ type fleetNode struct {
 	makers    *x509.CertPool
 	ours      *x509.CertPool
 	live      *httpapi.Live
-	pages     http.Handler // the door below /devices/, for suppliers with tokens
+	logged    func(context.Context, *fleet.Window) (message, proof []byte, err error) // nil: nothing is anchored
+	pages     http.Handler                                                            // the door below /devices/, for suppliers with tokens
 	plans     deviceapi.Plans
 	log       *slog.Logger
 	// doors close the doors; then cancel ends the work, and works wait for its end.
@@ -280,7 +281,7 @@ func (f *fleetNode) show(p *httpapi.Page) {
 		return
 	}
 	p.Watching = &httpapi.Watching{
-		Fleet: f.Fleet, Policy: f.accounts.Policy, Suppliers: f, Live: f.live, Read: readLoggerFile,
+		Fleet: f.Fleet, Policy: f.accounts.Policy, Suppliers: f, Live: f.live, Read: readLoggerFile, Logged: f.logged,
 		Certificates: [][]byte{f.service.Certificate().Raw, f.authority.Certificate().Raw},
 	}
 	p.Devices = f.pages

@@ -134,8 +134,9 @@ func policyText(federation state.OID, members []*notaryKeys, outside []string) (
 
 // originOf is the name of a federation's log, and cosignerName that of a member's
 // cosigner.
-func originOf(federation state.OID) string  { return "oid/" + federation.String() + ".1.1" }
-func cosignerName(member state.OID) string  { return "oid/" + member.String() + ".2.1" }
+func originOf(federation state.OID) string { return "oid/" + federation.String() + ".1.1" }
+func cosignerName(member state.OID) string { return "oid/" + member.String() + ".2.1" }
+
 // writer is what a service of a member writes under, beside the member itself.
 type writer struct {
 	name  string // of its files
@@ -150,7 +151,7 @@ var (
 	readingsWriter = writer{"readings", state.Device, state.ScopeTelemetry, ".4.1"}
 )
 
-func inFolder(dir, name string) string      { return filepath.Join(dir, filepath.FromSlash(name)) }
+func inFolder(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 func (w writer) files(dir string) (id, key string) {
 	return inFolder(dir, w.name+".oid"), inFolder(dir, "keys/"+w.name+".pem")
 }

@@ -209,6 +209,13 @@ type Config struct {
 		// readings are; 0: for ever.
 		Raw  time.Duration `toml:"raw" default:"720h"`
 		Keep time.Duration `toml:"keep" default:"0s"`
+		// Anchor is how often the root of the segments since is brought to the ledger, by a
+		// server that has one, and Actor the identifier of the gateway that does, and
+		// ActorKey the files of its keys: a node has both in its folder (see 'ampoule node
+		// issuer --readings').
+		Anchor   time.Duration `toml:"anchor" default:"1h"`
+		Actor    string        `toml:"actor"`
+		ActorKey []string      `toml:"actor_key"`
 		// Repeat is after how long an alarm that nobody has acknowledged is told again, and
 		// Escalate after how long it is told to those of rank 1. 0: never.
 		Repeat   time.Duration `toml:"repeat" default:"1h"`

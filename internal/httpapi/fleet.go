@@ -36,6 +36,9 @@ type Watching struct {
 	// Certificates are those of the service's key and of the authority above the devices,
 	// in DER, for evidence.
 	Certificates [][]byte
+	// Logged returns the transaction by which a window of readings was anchored, and its
+	// proof; nil: nothing anchors them.
+	Logged func(context.Context, *fleet.Window) (message, proof []byte, err error)
 	// Read reads a file of a logger, of the kind that it finds out; nil: none are taken.
 	Read func(data []byte, q FileQuestion) (*fleet.Delivery, *FileAnswer, error)
 	// Live tells who looks what has changed.
@@ -766,7 +769,7 @@ func (s *server) describeFleet(api huma.API) {
 			c.SetHeader("Content-Type", "application/cbor-seq")
 			c.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": "device-" + d.ID.String() + ".evidence"}))
 			out := c.BodyWriter()
-			if err := w.Fleet.Evidence(ctx, by, d.ID, r.From, cmp.Or(r.Until, 1<<40), w.Certificates, out); err != nil {
+			if err := w.Fleet.Evidence(ctx, by, d.ID, r.From, cmp.Or(r.Until, 1<<40), w.Certificates, w.Logged, out); err != nil {
 				s.log.Error("evidence was broken off", "error", err.Error()) // the reader sees that the seal is missing
 			}
 		}}, nil

@@ -809,3 +809,58 @@ func (f *Fleet) Forget(ctx context.Context, now time.Time, before int64) (raws, 
 	})
 	return raws, segments, err
 }
+
+// --- Windows ---
+
+// Windows implements [fleet.Book].
+func (f *Fleet) Windows(ctx context.Context, after int64, limit int) ([]fleet.Window, error) {
+	where, args := ` WHERE n > $1 ORDER BY n LIMIT $2`, []any{after, int64(limit)}
+	if after < 0 {
+		where, args = ` ORDER BY n DESC LIMIT 1`, nil
+	}
+	return query(ctx, f.db, `SELECT n, since, until, after, last, root, readings, segments, gap FROM anchored`+where, args, func(s scan) (w fleet.Window, err error) {
+		var since, until, gap int64
+		var root []byte
+		if err := s(&w.N, &since, &until, &w.After, &w.Last, &root, &w.Readings, &w.Segments, &gap); err != nil {
+			return w, err
+		}
+		if len(root) != len(w.Root) {
+			return w, fmt.Errorf("store: window %d: %w", w.N, ErrDamaged)
+		}
+		copy(w.Root[:], root)
+		w.Since, w.Until, w.Gap = fromUnix(since), fromUnix(until), gap != 0
+		return w, nil
+	})
+}
+
+// PutWindow implements [fleet.Book].
+func (f *Fleet) PutWindow(ctx context.Context, w *fleet.Window) error {
+	gap := int64(0)
+	if w.Gap {
+		gap = 1
+	}
+	return full(f.db.write(ctx, func(t tx) error {
+		return t.all(stmt{
+			sql:   `INSERT INTO anchored (n, since, until, after, last, root, readings, segments, gap) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			args:  []any{w.N, unix(w.Since), unix(w.Until), w.After, w.Last, w.Root[:], w.Readings, w.Segments, gap},
+			taken: fleet.ErrChanged,
+		})
+	}))
+}
+
+// Leaves implements [fleet.Book].
+func (f *Fleet) Leaves(ctx context.Context, after, until int64) (hashes []device.Hash, readings int64, err error) {
+	err = f.db.read(ctx, func(t tx) error {
+		hashes, readings = nil, 0
+		return t.rows(`SELECT data, count FROM block WHERE n > $1 AND n <= $2 AND origin > 0 ORDER BY n`, []any{after, until}, func(s scan) error {
+			var data []byte
+			var count int64
+			if err := s(&data, &count); err != nil {
+				return err
+			}
+			hashes, readings = append(hashes, sha256.Sum256(data)), readings+count
+			return nil
+		})
+	})
+	return hashes, readings, err
+}

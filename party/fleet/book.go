@@ -217,6 +217,14 @@ type Book interface {
 	// Versions are the signed statements of an alarm, the first first.
 	Versions(ctx context.Context, id ID) ([][]byte, error)
 
+	// Windows returns those that were anchored after one, in their order; the last alone
+	// for a number below 0.
+	Windows(ctx context.Context, after int64, limit int) ([]Window, error)
+	PutWindow(ctx context.Context, w *Window) error
+	// Leaves are the segments with numbers above one and up to another, of all streams, in
+	// the order of their numbers: their hashes, and how many readings they have.
+	Leaves(ctx context.Context, after, until int64) (hashes []device.Hash, readings int64, err error)
+
 	PutTarget(ctx context.Context, t *Target) error
 	DeleteTarget(ctx context.Context, id ID) error
 	Targets(ctx context.Context) ([]Target, error)
