@@ -224,7 +224,8 @@ func ParseSegment(data []byte) (*Segment, error) {
 }
 
 // ScanSegment is [ParseSegment] without the readings, each of which it hands over once
-// instead: what it holds at a time does not grow with their number.
+// instead: what it holds at a time does not grow with their number. Those that were
+// handed over before an error are of no segment.
 func ScanSegment(data []byte, each func(Reading)) (*Segment, error) {
 	s := new(Segment)
 	if err := s.parse(data); err != nil {
