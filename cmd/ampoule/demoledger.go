@@ -66,11 +66,11 @@ func (d *demo) ledger(dir, authority string) error {
 func (d *demo) logRecords(ctx context.Context, s *service) error {
 	l, dir := s.ledger, s.settings.Ledger.Dir
 	for _, w := range []writer{issuerWriter, readingsWriter} {
-		body, key, err := w.entry(dir, mustOID(demoMember+w.below), keys.Unencrypted(), time.Now(), 1)
+		body, proves, err := w.entry(dir, mustOID(demoMember+w.below), keys.Unencrypted(), time.Now(), 1)
 		if err != nil {
 			return err
 		}
-		if err := l.await(ctx, l.member, body, key); err != nil {
+		if err := l.await(ctx, l.member, body, proves...); err != nil {
 			return err
 		}
 	}

@@ -236,7 +236,7 @@ func (c *nodeIssuerCmd) Run(t terminal) error {
 	if err != nil {
 		return usageError("--oid: %w", err)
 	}
-	body, key, err := w.entry(c.Dir, oid, lock, time.Now(), c.Years)
+	body, proves, err := w.entry(c.Dir, oid, lock, time.Now(), c.Years)
 	if err != nil {
 		return err
 	}
@@ -252,12 +252,14 @@ func (c *nodeIssuerCmd) Run(t terminal) error {
 		fmt.Fprintf(t.out, "%s is registered with this key\n", oid)
 		return nil
 	}
-	_, err = as.send(t, member, body, key)
+	_, err = as.send(t, member, body, proves...)
 	return err
 }
 
-// entry makes the key of a writer, where the folder has none, and what registers it.
-func (w writer) entry(dir string, oid state.OID, lock keys.Lock, now time.Time, years int) (*state.Put, crypto.Signer, error) {
+// entry makes the key of a writer, where the folder has none, and what registers it, with
+// the keys that must sign that besides the member's: a device is at home as a rule, and
+// not where its sponsor signs, so that its own does not.
+func (w writer) entry(dir string, oid state.OID, lock keys.Lock, now time.Time, years int) (body *state.Put, proves []crypto.Signer, err error) {
 	id, file := w.files(dir)
 	key, err := keys.Load(file, lock)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -279,6 +281,9 @@ func (w writer) entry(dir string, oid state.OID, lock keys.Lock, now time.Time, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if w.role != state.Device {
+		proves = append(proves, key.Signer)
+	}
 	return &state.Put{Role: w.role, OID: oid, Keys: []state.Key{public}, Scope: w.scope,
-		From: uint64(now.Add(-time.Hour).Unix()), Until: uint64(now.AddDate(years, 0, 0).Unix())}, key.Signer, nil
+		From: uint64(now.Add(-time.Hour).Unix()), Until: uint64(now.AddDate(years, 0, 0).Unix())}, proves, nil
 }

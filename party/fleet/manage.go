@@ -197,6 +197,22 @@ func (f *Fleet) Turn(ctx context.Context, by Actor, id device.ID, to device.Life
 	})
 }
 
+// active says that a device was heard for the first time.
+func (f *Fleet) active(ctx context.Context, id device.ID, now time.Time) error {
+	d, err := f.Book.Device(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = f.change(ctx, Actor{Within: d.Place}, id, func(d *Device) error {
+		if d.State == device.Claimed || d.State == device.Enrolled {
+			d.State = device.Active
+			d.Steps = append(d.Steps, Step{State: device.Active, At: now, By: "readings"})
+		}
+		return nil
+	})
+	return err
+}
+
 // Move says in which equipment a sensor of a device is from a time on, which may be past:
 // what it has measured since then is evaluated again, there. "" takes it out.
 func (f *Fleet) Move(ctx context.Context, by Actor, id device.ID, sensor string, to ID, from int64) (*Device, error) {
