@@ -63,6 +63,21 @@ type SupplierSeen struct {
 	Count int64     `json:"count" doc:"Transmissions that are kept"`
 }
 
+// PlanBody are the faults that a supplier meets, one request each.
+type PlanBody struct {
+	From   time.Time   `json:"from"`
+	Until  time.Time   `json:"until"`
+	Faults []PlannedFault `json:"faults" minItems:"1" maxItems:"100"`
+}
+
+// PlannedFault is what a receiver does wrong on purpose.
+type PlannedFault struct {
+	Status int   `json:"status,omitempty" minimum:"0" maximum:"599" doc:"300 to 599; 0: none of its own"`
+	Wait   int   `json:"wait,omitempty" minimum:"0" maximum:"86400" doc:"Seconds, Retry-After"`
+	Close  bool  `json:"close,omitempty" doc:"The connection is closed without an answer"`
+	Delay  int64 `json:"delay,omitempty" minimum:"0" maximum:"120000" doc:"Milliseconds before the answer"`
+}
+
 // FileQuestion is what a file does not say of itself.
 type FileQuestion struct {
 	Device device.Name    // "": as the file says
@@ -924,7 +939,7 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 	}
 	type reportBody struct {
 		Report json.RawMessage `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
-		Plan   *fleet.Plan     `json:"plan,omitempty" doc:"Faults that it is to meet"`
+		Plan   *PlanBody       `json:"plan,omitempty" doc:"Faults that it is to meet"`
 		Met    int             `json:"met,omitempty" doc:"That it has met"`
 	}
 	register(api, op("supplierReport", "GET", "/v1/suppliers/{id}/report", "Tell how a supplier keeps its duties (WHO PQS E006/DS01 clause 5)"), func(ctx context.Context, r *byName) (*oneAnswer[reportBody], error) {
@@ -942,7 +957,10 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		}
 		b := reportBody{Report: data}
 		if p, met, ok := w.Suppliers.Planned(r.ID); ok {
-			b.Plan, b.Met = &p, met
+			b.Plan, b.Met = &PlanBody{From: p.From, Until: p.Until}, met
+			for _, f := range p.Faults {
+				b.Plan.Faults = append(b.Plan.Faults, PlannedFault{f.Status, f.Wait, f.Close, f.Delay.Milliseconds()})
+			}
 		}
 		return one(b, 0), nil
 	})
@@ -950,14 +968,17 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 	plan.DefaultStatus = http.StatusNoContent
 	register(api, plan, func(ctx context.Context, r *struct {
 		ID   string `path:"id" maxLength:"100"`
-		Body fleet.Plan
+		Body PlanBody
 	}) (*struct{}, error) {
 		organisation, err := whole(ctx, access.FleetManage)
 		if err != nil {
 			return nil, err
 		}
-		r.Body.Supplier = r.ID
-		return nil, fleetProblem(w.Suppliers.Plan(ctx, organisation, r.Body))
+		p := fleet.Plan{Supplier: r.ID, From: r.Body.From, Until: r.Body.Until}
+		for _, f := range r.Body.Faults {
+			p.Faults = append(p.Faults, fleet.Fault{Status: f.Status, Wait: f.Wait, Close: f.Close, Delay: time.Duration(f.Delay) * time.Millisecond})
+		}
+		return nil, fleetProblem(w.Suppliers.Plan(ctx, organisation, p))
 	})
 	clear := op("supplierClear", "DELETE", "/v1/suppliers/{id}/faults", "Have it meet none")
 	clear.DefaultStatus = http.StatusNoContent
