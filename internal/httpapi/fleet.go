@@ -65,8 +65,8 @@ type SupplierSeen struct {
 
 // PlanBody are the faults that a supplier meets, one request each.
 type PlanBody struct {
-	From   time.Time   `json:"from"`
-	Until  time.Time   `json:"until"`
+	From   time.Time      `json:"from"`
+	Until  time.Time      `json:"until"`
 	Faults []PlannedFault `json:"faults" minItems:"1" maxItems:"100"`
 }
 
@@ -938,9 +938,9 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		ID string `path:"id" maxLength:"100"`
 	}
 	type reportBody struct {
-		Report json.RawMessage `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
-		Plan   *PlanBody       `json:"plan,omitempty" doc:"Faults that it is to meet"`
-		Met    int             `json:"met,omitempty" doc:"That it has met"`
+		Report *fleet.Conformance `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
+		Plan   *PlanBody          `json:"plan,omitempty" doc:"Faults that it is to meet"`
+		Met    int                `json:"met,omitempty" doc:"That it has met"`
 	}
 	register(api, op("supplierReport", "GET", "/v1/suppliers/{id}/report", "Tell how a supplier keeps its duties (WHO PQS E006/DS01 clause 5)"), func(ctx context.Context, r *byName) (*oneAnswer[reportBody], error) {
 		organisation, err := whole(ctx, access.FleetRead)
@@ -951,11 +951,7 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		if err != nil {
 			return nil, fleetProblem(err)
 		}
-		data, err := json.Marshal(c)
-		if err != nil {
-			return nil, err
-		}
-		b := reportBody{Report: data}
+		b := reportBody{Report: c}
 		if p, met, ok := w.Suppliers.Planned(r.ID); ok {
 			b.Plan, b.Met = &PlanBody{From: p.From, Until: p.Until}, met
 			for _, f := range p.Faults {

@@ -121,7 +121,7 @@ type Conformance struct {
 	From          time.Time `json:"from"`
 	Until         time.Time `json:"until"`
 	Transmissions int       `json:"transmissions"`
-	Duties        []Duty    `json:"duties,omitempty"`
+	Duties        []Duty    `json:"duties"`
 }
 
 // What can be wrong with a duty, beside the findings of the format.
