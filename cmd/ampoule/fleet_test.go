@@ -568,6 +568,12 @@ func TestBrokerRestart(t *testing.T) {
 			n++
 		}
 	}
+	// What comes before the server has subscribed for the first time is nobody's. The same
+	// message again does no harm.
+	for deadline := time.Now().Add(20 * time.Second); len(d.manager.want(http.StatusOK, "GET", "/v1/devices/"+id, "")["streams"].([]any)) == 0 && time.Now().Before(deadline); n = 0 {
+		send(1)
+		time.Sleep(50 * time.Millisecond)
+	}
 	send(60)
 	for range 2 {
 		// The broker writes down what it holds when it is ended, and not when it is killed.
