@@ -465,7 +465,7 @@ var needs = map[string]access.Action{
 	"audit": access.AuditRead, "outbox": access.AuditRead,
 	"equipment": access.FleetRead, "equipmentOne": access.FleetRead, "equipmentChart": access.FleetRead, "equipmentMake": access.FleetManage, "equipmentChange": access.FleetManage,
 	"devices": access.FleetRead, "device": access.FleetRead, "deviceEvidence": access.FleetRead, "deviceMake": access.FleetManage, "deviceTurn": access.FleetManage,
-	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage,
+	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage, "deviceEndorse": access.FleetManage, "deviceRoster": access.FleetManage,
 	"alarms": access.FleetRead, "alarm": access.FleetRead, "alarmAcknowledge": access.AlarmAcknowledge,
 	"targets": access.FleetManage, "targetMake": access.FleetManage, "targetDrop": access.FleetManage,
 	"suppliers": access.FleetRead, "supplierReport": access.FleetRead, "supplierPlan": access.FleetManage, "supplierClear": access.FleetManage, "import": access.ReadingsSend,
