@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,6 +31,7 @@ import (
 	"ampoule/internal/deviceapi"
 	"ampoule/internal/est"
 	"ampoule/internal/httpapi"
+	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/mqttapi"
 	"ampoule/internal/store"
@@ -62,6 +64,9 @@ const (
 	authorityFile  = "authority.key"
 	serviceKeyFile = "service.key"
 	doorFile       = "door.key"
+	// rootFile is the certificate of the authority, for everybody: devices trust the door by
+	// it, and evidence is checked under it.
+	rootFile = "authority.pem"
 )
 
 // openFleet opens the readings of a store, and makes the keys of its devices when it is
@@ -91,6 +96,12 @@ func openFleet(ctx context.Context, c *config.Config, accounts *access.Accounts,
 	}
 	if f.service, err = loadOrMake(filepath.Join(dir, serviceKeyFile), lock, func() (*keys.Key, error) { return keys.NewService(f.authority, now, nil) }); err != nil {
 		return nil, err
+	}
+	root := filepath.Join(dir, rootFile)
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		if err := keep.Replace(root, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.authority.Certificate().Raw}), 0o644); err != nil {
+			return nil, err
+		}
 	}
 	f.ours, f.makers = x509.NewCertPool(), x509.NewCertPool()
 	f.ours.AddCert(f.authority.Certificate())
@@ -178,7 +189,8 @@ func (f *fleetNode) serve(ctx context.Context, failed chan<- error) (err error) 
 		if err != nil {
 			return exitError{exitUsage, fmt.Errorf("fleet.listen: %w", err)}
 		}
-		f.log.Info("devices", "address", "https://"+l.Addr().String())
+		sum := sha256.Sum256(f.authority.Certificate().Raw)
+		f.log.Info("devices", "address", "https://"+l.Addr().String(), "fingerprint", hex.EncodeToString(sum[:]))
 		api := f.api(codecs)
 		api.EST = &est.Handler{
 			Authority: f, Makers: func() *x509.CertPool { return f.makers }, Ours: func() *x509.CertPool { return f.ours }, Now: time.Now,
@@ -335,7 +347,7 @@ func covers(c *x509.Certificate, hosts []string) bool {
 // api is the door for HTTP, at an address of its own or below /devices/.
 func (f *fleetNode) api(codecs []chirpstack.Codec) *deviceapi.Server {
 	return &deviceapi.Server{
-		Ingester: f.Fleet, Who: who{f, "https"}, Faults: &f.plans, Log: f.log, ChirpStack: fleet.FromChirpStack(codecs),
+		Ingester: f.Fleet, Who: who{f, "https"}, Faults: &f.plans, Log: f.log, ChirpStack: fleet.FromChirpStack(codecs), Attester: f.Fleet,
 		Saw: func(s fleet.Source, t fleet.Transmission) {
 			if err := f.store.Saw(context.Background(), s.Organisation, &t); err != nil {
 				f.log.Error("a transmission is missing in the record of its supplier", "error", err.Error())

@@ -7,6 +7,7 @@
 //	POST /senml       application/senml+json, application/senml+cbor
 //	POST /segments    application/cose; cose-type="cose-sign1", application/cbor-seq
 //	POST /chirpstack  an event of a LoRaWAN network server, where that is read
+//	/attestation      a nonce, and what a device shows of its state under it
 //	/.well-known/est/ enrolment (RFC 7030), where that is served
 //
 // Who sends shows a client certificate, or a secret: as a Bearer token (RFC 6750), by
@@ -82,6 +83,8 @@ type Server struct {
 	TokenHeader string
 	// EST answers /.well-known/est/; nil: nobody.
 	EST http.Handler
+	// Attester answers /attestation; nil: nobody.
+	Attester Attester
 	// ChirpStack reads events of a network server, of the kind that the query names; nil:
 	// they are not taken.
 	ChirpStack func(source fleet.Source, event string, body []byte) (*fleet.Delivery, error)
@@ -126,6 +129,10 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.EST != nil && strings.HasPrefix(r.URL.Path, "/.well-known/est/") {
 			s.EST.ServeHTTP(w, r)
+			return
+		}
+		if s.Attester != nil && r.URL.Path == attestationPath {
+			s.attestation(w, r)
 			return
 		}
 		for _, route := range routes {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -315,7 +316,8 @@ type DeviceBody struct {
 	Corrections  []fleet.Correction  `json:"corrections"`
 	Calibrations []fleet.Calibration `json:"calibrations"`
 	Steps        []fleet.Step        `json:"steps"`
-	Attested     time.Time           `json:"attested,omitzero"`
+	Attested     time.Time           `json:"attested,omitzero" doc:"Until when its state is attested"`
+	Endorsed     fleet.Form          `json:"endorsed,omitempty" enum:"tpm,eat" doc:"How it attests its state"`
 }
 
 // KeySeen is a key of a device.
@@ -332,6 +334,9 @@ func deviceBody(d *fleet.Device) DeviceBody {
 		Names: []string{}, Maker: d.Maker, Model: d.Model, PQS: d.PQS, Supplier: d.Supplier, Claimable: d.Claim != nil, Keys: []KeySeen{},
 		Stays: append([]fleet.Stay{}, d.Stays...), Corrections: append([]fleet.Correction{}, d.Corrections...), Calibrations: append([]fleet.Calibration{}, d.Calibrations...),
 		Steps: append([]fleet.Step{}, d.Steps...), Attested: d.Attested,
+	}
+	if d.Endorsed != nil {
+		b.Endorsed = d.Endorsed.Form
 	}
 	for _, n := range d.Names {
 		b.Names = append(b.Names, n.String())
@@ -770,6 +775,34 @@ func (s *server) describeFleet(api huma.API) {
 		}
 		return changed(w.Fleet.Calibrate(ctx, by, d.ID, fleet.Calibration(r.Body)))
 	})
+	register(api, op("deviceEndorse", "POST", "/v1/devices/{id}/endorsement", "Say by which key it attests and in which states it may be; what it attested before ends"), func(ctx context.Context, r *struct {
+		ID   string `path:"id" maxLength:"256"`
+		Body struct {
+			Form     fleet.Form      `json:"form" enum:"tpm,eat,none" doc:"tpm: quotes of a TPM 2.0; eat: Entity Attestation Tokens; none: it attests nothing any more"`
+			Key      string          `json:"key,omitempty" maxLength:"8192" doc:"Public key in PEM"`
+			Releases []fleet.Release `json:"releases,omitempty" maxItems:"32" doc:"States that are good; one of them must fit"`
+			UEID     []byte          `json:"ueid,omitempty" doc:"Of a token: whose it must be, base64"`
+			OEM      string          `json:"oem,omitempty" maxLength:"40"`
+			Model    []byte          `json:"model,omitempty"`
+			Debug    uint8           `json:"debug,omitempty" minimum:"0" maximum:"4" doc:"The least closed that is taken (RFC 9711 section 4.2.9)"`
+		}
+	}) (*oneAnswer[DeviceBody], error) {
+		d, by, err := w.device(ctx, access.FleetManage, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if r.Body.Form == "none" {
+			return changed(w.Fleet.Endorse(ctx, by, d.ID, nil))
+		}
+		block, _ := pem.Decode([]byte(r.Body.Key))
+		if block == nil || block.Type != "PUBLIC KEY" {
+			return nil, problemFleetOrder.with("key: no public key in PEM")
+		}
+		return changed(w.Fleet.Endorse(ctx, by, d.ID, &fleet.Endorsement{
+			Form: r.Body.Form, Public: block.Bytes, Releases: r.Body.Releases, UEID: r.Body.UEID, OEM: r.Body.OEM, Model: r.Body.Model, Debug: device.Debug(r.Body.Debug),
+		}))
+	})
+	s.describeRoster(api, op)
 	evidence := op("deviceEvidence", "GET", "/v1/devices/{id}/evidence", "Fetch what is kept of a device as it was signed, for `ampoule device verify`")
 	register(api, evidence, func(ctx context.Context, r *struct {
 		ID    string `path:"id" maxLength:"256"`

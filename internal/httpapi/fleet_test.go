@@ -145,7 +145,7 @@ func must(t testing.TB, err error) {
 var watches = map[string]access.Action{
 	"equipment": access.FleetRead, "equipmentOne": access.FleetRead, "equipmentChart": access.FleetRead, "equipmentMake": access.FleetManage, "equipmentChange": access.FleetManage,
 	"devices": access.FleetRead, "device": access.FleetRead, "deviceEvidence": access.FleetRead, "deviceMake": access.FleetManage, "deviceTurn": access.FleetManage,
-	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage,
+	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage, "deviceEndorse": access.FleetManage, "deviceRoster": access.FleetManage,
 	"alarms": access.FleetRead, "alarm": access.FleetRead, "alarmAcknowledge": access.AlarmAcknowledge,
 	"targets": access.FleetManage, "targetMake": access.FleetManage, "targetDrop": access.FleetManage,
 	"suppliers": access.FleetRead, "supplierReport": access.FleetRead, "supplierPlan": access.FleetManage, "supplierClear": access.FleetManage, "import": access.ReadingsSend,

@@ -15,7 +15,7 @@ const LeftOut = "(left out)"
 // Keys are the attributes whose values may stand in a log: none is personal, by
 // what is put into it. "error" is the text of an error, and errors name no person.
 var Keys = []string{
-	"address", "batch", "count", "dir", "duration", "error", "files", "height", "job", "keys", "kid", "method", "module", "number", "outcome",
+	"address", "batch", "count", "device", "dir", "duration", "error", "files", "fingerprint", "height", "job", "keys", "kid", "method", "module", "number", "outcome",
 	"pattern", "reason", "record", "request", "role", "route", "row", "sample", "schema", "seconds", "serial", "signal", "size", "stack",
 	"state", "status", "what",
 }

@@ -44,14 +44,15 @@ type Fleet struct {
 	once    sync.Once
 	arrived chan struct{} // there is something to evaluate
 
-	mu        sync.Mutex // guards what follows
-	names     map[nameOf]*known
-	streams   map[int64]*watched
-	known     map[device.ID]*known
-	equipment map[ID]*Equipment
-	targets   []Target
-	loaded    bool
-	cursor    int64
+	mu         sync.Mutex // guards what follows
+	names      map[nameOf]*known
+	streams    map[int64]*watched
+	known      map[device.ID]*known
+	equipment  map[ID]*Equipment
+	challenges map[device.ID]challenge
+	targets    []Target
+	loaded     bool
+	cursor     int64
 
 	round  sync.Mutex     // held for a round of evaluation, of sealing, of silence
 	chains [64]sync.Mutex // each held while a segment of its streams is taken in
@@ -83,7 +84,7 @@ func (f *Fleet) start() {
 		}
 		f.arrived = make(chan struct{}, 1)
 		f.names, f.known, f.streams = make(map[nameOf]*known), make(map[device.ID]*known), make(map[int64]*watched)
-		f.equipment = make(map[ID]*Equipment)
+		f.equipment, f.challenges = make(map[ID]*Equipment), make(map[device.ID]challenge)
 	})
 }
 

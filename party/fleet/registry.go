@@ -158,10 +158,8 @@ type Device struct {
 	Steps        []Step        `json:"steps"`
 	// Attested is until when its state is attested.
 	Attested time.Time `json:"attested,omitzero"`
-	// Endorsed is the key of its TPM, SubjectPublicKeyInfo in DER, and Reference the
-	// digest of the registers that are expected; nil: it has none.
-	Endorsed  []byte `json:"endorsed,omitempty"`
-	Reference []byte `json:"reference,omitempty"`
+	// Endorsed is against what its attestations are held; nil: it makes none.
+	Endorsed *Endorsement `json:"endorsed,omitempty"`
 	// Described is what it or its supplier said of it last.
 	Described *Description `json:"described,omitempty"`
 }
