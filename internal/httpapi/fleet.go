@@ -24,6 +24,7 @@ import (
 	"ampoule/format"
 	"ampoule/format/oid"
 	"ampoule/internal/access"
+	"ampoule/internal/qr"
 	"ampoule/party/fleet"
 	"ampoule/party/issuer"
 )
@@ -374,7 +375,8 @@ type LineBody struct {
 	Sensor   string          `json:"sensor"`
 	Quantity device.Quantity `json:"quantity"`
 	Level    device.Level    `json:"level" doc:"Assurance: the least of its readings"`
-	At       []int64         `json:"at"`
+	At       []int64         `json:"at" doc:"Of the first reading of each"`
+	Last     []int64         `json:"last" doc:"Of the last: what lies between that and the next bucket was not measured"`
 	Low      []int32         `json:"low"`
 	High     []int32         `json:"high"`
 	Measured int64           `json:"measured" doc:"Seconds"`
@@ -583,9 +585,9 @@ func (s *server) describeFleet(api huma.API) {
 		b := chartBody{From: from, Until: until, Now: now, Terms: e.Terms, Lines: []LineBody{}, Alarms: alarmBodies(alarms)}
 		for _, l := range lines {
 			x := LineBody{Device: l.Device.String(), Sensor: l.Sensor, Quantity: l.Quantity, Level: l.Level, Measured: l.Measured, Inside: l.Inside,
-				At: make([]int64, len(l.Buckets)), Low: make([]int32, len(l.Buckets)), High: make([]int32, len(l.Buckets))}
+				At: make([]int64, len(l.Buckets)), Last: make([]int64, len(l.Buckets)), Low: make([]int32, len(l.Buckets)), High: make([]int32, len(l.Buckets))}
 			for i, k := range l.Buckets {
-				x.At[i], x.Low[i], x.High[i] = k.At, k.Low, k.High
+				x.At[i], x.Last[i], x.Low[i], x.High[i] = k.At, k.Last, k.Low, k.High
 			}
 			b.Lines = append(b.Lines, x)
 		}
@@ -626,6 +628,7 @@ func (s *server) describeFleet(api huma.API) {
 	type madeBody struct {
 		DeviceBody
 		Label string `json:"label,omitempty" doc:"The text for a QR code on its label, once: only its hash is kept"`
+		Code  string `json:"code,omitempty" doc:"That code, as SVG"`
 	}
 	register(api, op("deviceMake", "POST", "/v1/devices", "Put a device into the registry, with a code to claim it by"), func(ctx context.Context, r *struct {
 		Body struct {
@@ -653,7 +656,7 @@ func (s *server) describeFleet(api huma.API) {
 			}
 			d.Names = append(d.Names, n)
 		}
-		label := ""
+		label, code := "", []byte(nil)
 		if r.Body.Claim {
 			c, err := w.Fleet.NewClaim()
 			if err != nil {
@@ -661,11 +664,18 @@ func (s *server) describeFleet(api huma.API) {
 			}
 			hash := c.Hash()
 			d.Claim, label = hash[:], c.Label()
+			symbol, err := qr.Encode(label, qr.M)
+			if err != nil {
+				return nil, err
+			}
+			if code, err = symbol.SVG(qr.Options{QuietZone: 4}); err != nil {
+				return nil, err
+			}
 		}
 		if err := w.Fleet.Register(ctx, by, d); err != nil {
 			return nil, fleetProblem(err)
 		}
-		return one(madeBody{deviceBody(d), label}, d.Version), nil
+		return one(madeBody{deviceBody(d), label, string(code)}, d.Version), nil
 	})
 	type deviceAnswer struct {
 		DeviceBody
