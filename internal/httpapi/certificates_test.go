@@ -175,8 +175,8 @@ func (b *issuingBed) do(t *testing.T, method, target, body string, want int, hea
 func (b *issuingBed) described(t *testing.T, method, target string, res *http.Response, body string) {
 	t.Helper()
 	path, _, _ := strings.Cut(target, "?")
-	for pattern := range b.description["paths"].(map[string]any) {
-		if !fits(pattern, path) {
+	for pattern, item := range b.description["paths"].(map[string]any) {
+		if _, has := item.(map[string]any)[strings.ToLower(method)]; !has || !fits(pattern, path) {
 			continue
 		}
 		at := "openapi.json#/paths/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(pattern) + "/" + strings.ToLower(method) + "/responses/"

@@ -145,7 +145,7 @@ func must(t testing.TB, err error) {
 var watches = map[string]access.Action{
 	"equipment": access.FleetRead, "equipmentOne": access.FleetRead, "equipmentChart": access.FleetRead, "equipmentMake": access.FleetManage, "equipmentChange": access.FleetManage,
 	"devices": access.FleetRead, "device": access.FleetRead, "deviceEvidence": access.FleetRead, "deviceMake": access.FleetManage, "deviceTurn": access.FleetManage,
-	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage, "deviceEndorse": access.FleetManage, "deviceRoster": access.FleetManage,
+	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage, "deviceEndorse": access.FleetManage,
 	"alarms": access.FleetRead, "alarm": access.FleetRead, "alarmAcknowledge": access.AlarmAcknowledge,
 	"targets": access.FleetManage, "targetMake": access.FleetManage, "targetDrop": access.FleetManage,
 	"suppliers": access.FleetRead, "supplierReport": access.FleetRead, "supplierPlan": access.FleetManage, "supplierClear": access.FleetManage, "import": access.ReadingsSend,
@@ -226,6 +226,10 @@ func TestWatchingByRoleAndPlace(t *testing.T) {
 					body = fmt.Sprintf(`{"equipment":%q,"from":%d}`, b.equipment.ID, storetest.Day.Unix())
 				case "deviceCorrect":
 					body = `{"from":1,"until":2,"offset":3600,"why":"summer time"}`
+				case "deviceEndorse":
+					body = `{"form":"none"}`
+				case "deviceRoster":
+					body, media = fmt.Sprintf("maker,serial\nExample,roster-%d\n", n), "text/csv"
 				case "deviceCalibrate":
 					body = `{"at":"2026-01-01T00:00:00Z","until":"2027-01-01T00:00:00Z","by":"Example laboratory"}`
 				case "alarmAcknowledge":
