@@ -123,7 +123,7 @@ export const api = {
 
   suppliers: () => ask<Page<{ id: string; last: string; count: number }>>('GET', '/v1/suppliers'),
   report: (id: string) => ask<Conformance>('GET', `${path('suppliers', id)}/report`),
-  plan: (id: string, p: { from: string; Until: string; Faults: Fault[] }) => ask<void>('PUT', `${path('suppliers', id)}/faults`, p),
+  plan: (id: string, p: { from: string; until: string; faults: Fault[] }) => ask<void>('PUT', `${path('suppliers', id)}/faults`, p),
   clear: (id: string) => ask<void>('DELETE', `${path('suppliers', id)}/faults`),
 
   take: (file: Blob, answers: { facility?: string; device?: string; zone?: string; dates?: string; dry?: string }) => ask<Taken>('POST', `/v1/imports${query(answers)}`, file),
