@@ -630,8 +630,8 @@ func (f *Fleet) Evaluated(ctx context.Context, e *fleet.Evaluation) error {
 		if !s.Heard.IsZero() {
 			heard = s.Heard.UnixMilli()
 		}
-		stmts = append(stmts, stmt{sql: `UPDATE stream SET last = $1, value = $2, heard = $3, unsealed = $4, opened = $5 WHERE n = $6`,
-			args: []any{s.Last.At, int64(s.Last.Value), heard, s.Open, unix(s.Opened), s.N}})
+		stmts = append(stmts, stmt{sql: `UPDATE stream SET last = $1, value = $2, heard = $3, unsealed = $4, opened = $5, every = $6 WHERE n = $7`,
+			args: []any{s.Last.At, int64(s.Last.Value), heard, s.Open, unix(s.Opened), s.Interval, s.N}})
 	}
 	for i := range e.Alarms {
 		a := &e.Alarms[i]
