@@ -328,6 +328,9 @@ func (f *Fleet) evaluate(ctx context.Context, w *watched, blocks []Block) ([]Ala
 	received := blocks[len(blocks)-1].Received
 	fresh := readings[len(readings)-1].At > w.stream.Last.At // what is sent again is no sign of life
 	news := news{f: f, w: w}
+	if w.stream.Last.At == 0 {
+		w.state, w.ready = coldchain.State{}, true // there was nothing before
+	}
 	if w.ready && readings[0].At > w.stream.Last.At {
 		if err := news.walk(ctx, readings); err != nil {
 			return nil, err
