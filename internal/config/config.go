@@ -186,11 +186,14 @@ type Config struct {
 		// Makers are files with the roots, in PEM, of makers whose certificates of birth
 		// (IDevID) devices may show.
 		Makers []string `toml:"makers"`
-		// Broker is a broker elsewhere that is read too: mqtts://broker.example:8883. Group
-		// is that of the shared subscription, Topics are filters; none: ours. User and the
-		// file with its secret log in there.
+		// Broker is a broker elsewhere that is read too: mqtts://broker.example:8883. Topics
+		// are filters; none: ours. User and the file with its secret log in there. With a
+		// Group several servers share the work by one shared subscription, which some brokers
+		// forget when they are restarted (mosquitto 2.0): what comes until the next server
+		// subscribes is lost then. Empty: each server reads all, and what another has kept in
+		// the same database is not kept twice.
 		Broker     string   `toml:"broker"`
-		Group      string   `toml:"broker_group" default:"ampoule"`
+		Group      string   `toml:"broker_group"`
 		User       string   `toml:"broker_user"`
 		SecretFile string   `toml:"broker_secret_file"`
 		Topics     []string `toml:"broker_topics"`

@@ -24,6 +24,7 @@ import (
 	"ampoule/format"
 	"ampoule/format/oid"
 	"ampoule/internal/access"
+	"ampoule/internal/qr"
 	"ampoule/party/fleet"
 	"ampoule/party/issuer"
 )
@@ -62,6 +63,21 @@ type SupplierSeen struct {
 	ID    string    `json:"id"`
 	Last  time.Time `json:"last"`
 	Count int64     `json:"count" doc:"Transmissions that are kept"`
+}
+
+// PlanBody are the faults that a supplier meets, one request each.
+type PlanBody struct {
+	From   time.Time      `json:"from"`
+	Until  time.Time      `json:"until"`
+	Faults []PlannedFault `json:"faults" minItems:"1" maxItems:"100"`
+}
+
+// PlannedFault is what a receiver does wrong on purpose.
+type PlannedFault struct {
+	Status int   `json:"status,omitempty" minimum:"0" maximum:"599" doc:"300 to 599; 0: none of its own"`
+	Wait   int   `json:"wait,omitempty" minimum:"0" maximum:"86400" doc:"Seconds, Retry-After"`
+	Close  bool  `json:"close,omitempty" doc:"The connection is closed without an answer"`
+	Delay  int64 `json:"delay,omitempty" minimum:"0" maximum:"120000" doc:"Milliseconds before the answer"`
 }
 
 // FileQuestion is what a file does not say of itself.
@@ -359,7 +375,8 @@ type LineBody struct {
 	Sensor   string          `json:"sensor"`
 	Quantity device.Quantity `json:"quantity"`
 	Level    device.Level    `json:"level" doc:"Assurance: the least of its readings"`
-	At       []int64         `json:"at"`
+	At       []int64         `json:"at" doc:"Of the first reading of each"`
+	Last     []int64         `json:"last" doc:"Of the last: what lies between that and the next bucket was not measured"`
 	Low      []int32         `json:"low"`
 	High     []int32         `json:"high"`
 	Measured int64           `json:"measured" doc:"Seconds"`
@@ -568,9 +585,9 @@ func (s *server) describeFleet(api huma.API) {
 		b := chartBody{From: from, Until: until, Now: now, Terms: e.Terms, Lines: []LineBody{}, Alarms: alarmBodies(alarms)}
 		for _, l := range lines {
 			x := LineBody{Device: l.Device.String(), Sensor: l.Sensor, Quantity: l.Quantity, Level: l.Level, Measured: l.Measured, Inside: l.Inside,
-				At: make([]int64, len(l.Buckets)), Low: make([]int32, len(l.Buckets)), High: make([]int32, len(l.Buckets))}
+				At: make([]int64, len(l.Buckets)), Last: make([]int64, len(l.Buckets)), Low: make([]int32, len(l.Buckets)), High: make([]int32, len(l.Buckets))}
 			for i, k := range l.Buckets {
-				x.At[i], x.Low[i], x.High[i] = k.At, k.Low, k.High
+				x.At[i], x.Last[i], x.Low[i], x.High[i] = k.At, k.Last, k.Low, k.High
 			}
 			b.Lines = append(b.Lines, x)
 		}
@@ -611,6 +628,7 @@ func (s *server) describeFleet(api huma.API) {
 	type madeBody struct {
 		DeviceBody
 		Label string `json:"label,omitempty" doc:"The text for a QR code on its label, once: only its hash is kept"`
+		Code  string `json:"code,omitempty" doc:"That code, as SVG"`
 	}
 	register(api, op("deviceMake", "POST", "/v1/devices", "Put a device into the registry, with a code to claim it by"), func(ctx context.Context, r *struct {
 		Body struct {
@@ -638,7 +656,7 @@ func (s *server) describeFleet(api huma.API) {
 			}
 			d.Names = append(d.Names, n)
 		}
-		label := ""
+		label, code := "", []byte(nil)
 		if r.Body.Claim {
 			c, err := w.Fleet.NewClaim()
 			if err != nil {
@@ -646,11 +664,18 @@ func (s *server) describeFleet(api huma.API) {
 			}
 			hash := c.Hash()
 			d.Claim, label = hash[:], c.Label()
+			symbol, err := qr.Encode(label, qr.M)
+			if err != nil {
+				return nil, err
+			}
+			if code, err = symbol.SVG(qr.Options{QuietZone: 4}); err != nil {
+				return nil, err
+			}
 		}
 		if err := w.Fleet.Register(ctx, by, d); err != nil {
 			return nil, fleetProblem(err)
 		}
-		return one(madeBody{deviceBody(d), label}, d.Version), nil
+		return one(madeBody{deviceBody(d), label, string(code)}, d.Version), nil
 	})
 	type deviceAnswer struct {
 		DeviceBody
@@ -956,9 +981,9 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		ID string `path:"id" maxLength:"100"`
 	}
 	type reportBody struct {
-		Report json.RawMessage `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
-		Plan   *fleet.Plan     `json:"plan,omitempty" doc:"Faults that it is to meet"`
-		Met    int             `json:"met,omitempty" doc:"That it has met"`
+		Report *fleet.Conformance `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
+		Plan   *PlanBody          `json:"plan,omitempty" doc:"Faults that it is to meet"`
+		Met    int                `json:"met,omitempty" doc:"That it has met"`
 	}
 	register(api, op("supplierReport", "GET", "/v1/suppliers/{id}/report", "Tell how a supplier keeps its duties (WHO PQS E006/DS01 clause 5)"), func(ctx context.Context, r *byName) (*oneAnswer[reportBody], error) {
 		organisation, err := whole(ctx, access.FleetRead)
@@ -969,13 +994,12 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		if err != nil {
 			return nil, fleetProblem(err)
 		}
-		data, err := json.Marshal(c)
-		if err != nil {
-			return nil, err
-		}
-		b := reportBody{Report: data}
+		b := reportBody{Report: c}
 		if p, met, ok := w.Suppliers.Planned(r.ID); ok {
-			b.Plan, b.Met = &p, met
+			b.Plan, b.Met = &PlanBody{From: p.From, Until: p.Until}, met
+			for _, f := range p.Faults {
+				b.Plan.Faults = append(b.Plan.Faults, PlannedFault{f.Status, f.Wait, f.Close, f.Delay.Milliseconds()})
+			}
 		}
 		return one(b, 0), nil
 	})
@@ -983,14 +1007,17 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 	plan.DefaultStatus = http.StatusNoContent
 	register(api, plan, func(ctx context.Context, r *struct {
 		ID   string `path:"id" maxLength:"100"`
-		Body fleet.Plan
+		Body PlanBody
 	}) (*struct{}, error) {
 		organisation, err := whole(ctx, access.FleetManage)
 		if err != nil {
 			return nil, err
 		}
-		r.Body.Supplier = r.ID
-		return nil, fleetProblem(w.Suppliers.Plan(ctx, organisation, r.Body))
+		p := fleet.Plan{Supplier: r.ID, From: r.Body.From, Until: r.Body.Until}
+		for _, f := range r.Body.Faults {
+			p.Faults = append(p.Faults, fleet.Fault{Status: f.Status, Wait: f.Wait, Close: f.Close, Delay: time.Duration(f.Delay) * time.Millisecond})
+		}
+		return nil, fleetProblem(w.Suppliers.Plan(ctx, organisation, p))
 	})
 	clear := op("supplierClear", "DELETE", "/v1/suppliers/{id}/faults", "Have it meet none")
 	clear.DefaultStatus = http.StatusNoContent

@@ -156,6 +156,7 @@ type sessionBody struct {
 	Actions      []access.Action `json:"actions" doc:"What is allowed at one place at least"`
 	Token        bool            `json:"token" doc:"A program asks, and not a person"`
 	Ledger       bool            `json:"ledger" doc:"This server has a page of the ledger, /ledger/"`
+	ColdChain    bool            `json:"cold_chain" doc:"And one of the stores, /coldchain/"`
 	Ends         time.Time       `json:"ends,omitzero"`
 }
 
@@ -287,7 +288,7 @@ func (s *server) describeAccess(api huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			out := sessionBody{ID: v.ID, Organisation: v.Organisation, Grants: grantsOut(v.Grants), Actions: []access.Action{}, Token: v.Session == nil, Ledger: s.Ledger != nil}
+			out := sessionBody{ID: v.ID, Organisation: v.Organisation, Grants: grantsOut(v.Grants), Actions: []access.Action{}, Token: v.Session == nil, Ledger: s.Ledger != nil, ColdChain: s.Watching != nil}
 			for _, a := range access.Actions {
 				for _, g := range v.Grants {
 					if ok, _ := accounts.Policy.Allow(v.Principal, a, placeOf(v, g)); ok {

@@ -221,7 +221,7 @@ func (f *Fleet) PutDevice(ctx context.Context, d *fleet.Device) error {
 	if err != nil {
 		return err
 	}
-	return f.db.write(ctx, func(t tx) error {
+	return full(f.db.write(ctx, func(t tx) error {
 		for _, n := range d.Names {
 			var other []byte
 			err := t.row(`SELECT device FROM device_name WHERE name = $1`, []any{n.String()}, &other)
@@ -246,7 +246,7 @@ func (f *Fleet) PutDevice(ctx context.Context, d *fleet.Device) error {
 			stmts = append(stmts, stmt{sql: `INSERT INTO device_name (name, device) VALUES ($1, $2)`, args: []any{n.String(), []byte(d.ID)}, taken: fleet.ErrNameTaken})
 		}
 		return t.all(stmts...)
-	})
+	}))
 }
 
 const deviceColumns = `d.id, d.organisation, d.facility, d.state, d.version, d.content`
@@ -319,7 +319,7 @@ func oneStream(s scan) (fleet.Stream, error) { return scanStream(s) }
 
 // AddStream implements [fleet.Book].
 func (f *Fleet) AddStream(ctx context.Context, s *fleet.Stream) error {
-	return f.db.write(ctx, func(t tx) error {
+	return full(f.db.write(ctx, func(t tx) error {
 		find := func() (found bool, err error) {
 			err = t.rows(`SELECT `+streamColumns+` FROM stream s WHERE device = $1 AND sensor = $2 AND quantity = $3`, []any{[]byte(s.Device), s.Sensor, string(s.Quantity)}, func(sc scan) error {
 				found = true
@@ -341,7 +341,7 @@ func (f *Fleet) AddStream(ctx context.Context, s *fleet.Stream) error {
 			sql:  `INSERT INTO stream (n, device, sensor, quantity, every, sealed, sealhash, own, ownhash, last, value, heard, opened, unsealed) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $7, 0, 0, 0, 0, 0)`,
 			args: []any{n, []byte(s.Device), s.Sensor, string(s.Quantity), s.Interval, none[:], none[:]},
 		})
-	})
+	}))
 }
 
 // StreamsOf implements [fleet.Book].

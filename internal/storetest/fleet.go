@@ -49,7 +49,7 @@ func someEquipment(n int) *fleet.Equipment {
 	latitude, longitude := -1.5, 30.25
 	return &fleet.Equipment{
 		ID: fleet.ID(fmt.Sprintf("equipment-%02d", n)), Place: atNorth, Version: 1, Name: fmt.Sprintf("Fridge %02d", n), Kind: fleet.Fridge,
-		Terms: []fleet.TermsFrom{{From: 0, Terms: terms, By: "specimen"}}, Silence: 900, Latitude: &latitude, Longitude: &longitude, Made: Day,
+		Terms: []fleet.TermsFrom{{From: 0, Terms: terms, By: "example"}}, Silence: 900, Latitude: &latitude, Longitude: &longitude, Made: Day,
 	}
 }
 
@@ -100,19 +100,19 @@ func deviceID(n int) device.ID {
 }
 
 func someDevice(n int) *fleet.Device {
-	name, err := device.NewName(device.Serial, fmt.Sprintf("Specimen/%d", n))
+	name, err := device.NewName(device.Serial, fmt.Sprintf("Example/%d", n))
 	if err != nil {
 		panic(err)
 	}
 	return &fleet.Device{
 		ID: deviceID(n), Place: atNorth, State: device.Claimed, Version: 1, Names: []device.Name{name}, Supplier: "supplier",
-		Steps: []fleet.Step{{State: device.Claimed, At: Day, By: "specimen"}}, Stays: []fleet.Stay{{Equipment: "equipment-00", From: 100}},
+		Steps: []fleet.Step{{State: device.Claimed, At: Day, By: "example"}}, Stays: []fleet.Stay{{Equipment: "equipment-00", From: 100}},
 	}
 }
 
 func testDevices(t *testing.T, b fleet.Book) {
 	ctx := t.Context()
-	claim := sha256.Sum256([]byte("SPECIMEN claim"))
+	claim := sha256.Sum256([]byte("EXAMPLE claim"))
 	for n := range 5 {
 		d := someDevice(n)
 		if n == 3 {
@@ -227,7 +227,7 @@ func block(s *fleet.Stream, from int64, n int) fleet.Block {
 
 func signedBlock(s *fleet.Stream, o fleet.Origin, seq uint64, from int64) fleet.Block {
 	b := block(s, from, 3)
-	b.Origin, b.Seq, b.Data = o, seq, fmt.Appendf(nil, "SPECIMEN segment %d %d", o, seq)
+	b.Origin, b.Seq, b.Data = o, seq, fmt.Appendf(nil, "EXAMPLE segment %d %d", o, seq)
 	b.Hash = sha256.Sum256(b.Data)
 	return b
 }
@@ -281,7 +281,7 @@ func testBlocks(t *testing.T, b fleet.Book) {
 
 func testMessageOnce(t *testing.T, b fleet.Book) {
 	s := someStream(t, b, 1)
-	raw := &fleet.Raw{Digest: sha256.Sum256([]byte("SPECIMEN")), Media: "application/json", Body: []byte("{}"), Supplier: "supplier", Until: Day.Add(time.Hour)}
+	raw := &fleet.Raw{Digest: sha256.Sum256([]byte("EXAMPLE")), Media: "application/json", Body: []byte("{}"), Supplier: "supplier", Until: Day.Add(time.Hour)}
 	for n := range 3 {
 		repeated, err := b.Append(t.Context(), &fleet.Addition{Blocks: []fleet.Block{block(s, 1000, 10)}, Raw: raw})
 		if err != nil || repeated != (n > 0) {
@@ -380,7 +380,7 @@ func someAlarm(s *fleet.Stream, n int) fleet.Alarm {
 	return fleet.Alarm{
 		ID: fleet.ID(fmt.Sprintf("alarm-%02d", n)), Version: 1, Place: atNorth, State: fleet.Standing, Stream: s.N, Equipment: "equipment-00", Name: "Fridge",
 		Device: s.Device, Sensor: "TVC", Episode: coldchain.Episode{Rule: "HEAT", Since: int64(1000 * n), At: int64(1000*n + 500), Seconds: 500, Extreme: 9100},
-		Terms: terms, Raised: Day, Changed: Day, Why: "raised", Statement: fmt.Appendf(nil, "SPECIMEN statement %d", n),
+		Terms: terms, Raised: Day, Changed: Day, Why: "raised", Statement: fmt.Appendf(nil, "EXAMPLE statement %d", n),
 	}
 }
 
@@ -393,8 +393,8 @@ func testAlarms(t *testing.T, b fleet.Book) {
 	}
 	must(t, b.Evaluated(ctx, &fleet.Evaluation{Alarms: all}))
 	ended := all[1]
-	ended.Version, ended.State, ended.Episode.Until, ended.Statement = 2, fleet.Ended, 2900, []byte("SPECIMEN statement, again")
-	ended.Acknowledged = []fleet.Acknowledgement{{By: "specimen", At: Day, Comment: "seen"}}
+	ended.Version, ended.State, ended.Episode.Until, ended.Statement = 2, fleet.Ended, 2900, []byte("EXAMPLE statement, again")
+	ended.Acknowledged = []fleet.Acknowledgement{{By: "example", At: Day, Comment: "seen"}}
 	must(t, b.Evaluated(ctx, &fleet.Evaluation{Alarms: []fleet.Alarm{ended}}))
 	if err := b.Evaluated(ctx, &fleet.Evaluation{Alarms: []fleet.Alarm{ended}, Cursor: 99}); !errors.Is(err, fleet.ErrChanged) {
 		t.Errorf("a version twice: %v", err)
@@ -412,7 +412,7 @@ func testAlarms(t *testing.T, b fleet.Book) {
 	}
 	versions, err := b.Versions(ctx, "alarm-02")
 	must(t, err)
-	if len(versions) != 2 || string(versions[1]) != "SPECIMEN statement, again" {
+	if len(versions) != 2 || string(versions[1]) != "EXAMPLE statement, again" {
 		t.Errorf("%q", versions)
 	}
 	ids := func(all []fleet.Alarm, err error) (out []string) {

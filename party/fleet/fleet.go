@@ -15,6 +15,7 @@ import (
 
 	"ampoule/device"
 	"ampoule/format"
+	"ampoule/format/oid"
 	"ampoule/format/uuid"
 )
 
@@ -129,13 +130,13 @@ func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *De
 	if k != nil {
 		return k, nil
 	}
-	d, err := f.Book.DeviceNamed(ctx, name)
+	d, err := f.named(ctx, name)
 	if errors.Is(err, ErrNoDevice) {
 		if s.Organisation == "" || s.Device != "" && name.Scheme != device.Local {
 			return nil, fmt.Errorf("%s: %w", name, ErrNoDevice)
 		}
 		if d, err = f.announce(ctx, s, name, about); errors.Is(err, ErrNameTaken) {
-			d, err = f.Book.DeviceNamed(ctx, name) // somebody was quicker
+			d, err = f.named(ctx, name) // somebody was quicker
 		}
 	}
 	if err != nil {
@@ -148,6 +149,21 @@ func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *De
 	f.names[key] = k
 	f.mu.Unlock()
 	return k, nil
+}
+
+// named returns the device of a name: its identifier is one of its names, and nobody
+// else's.
+func (f *Fleet) named(ctx context.Context, name device.Name) (*Device, error) {
+	if name.Scheme == device.OID {
+		id, err := oid.Parse(name.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, ErrNoDevice)
+		}
+		if d, err := f.Book.Device(ctx, id); !errors.Is(err, ErrNoDevice) {
+			return d, err
+		}
+	}
+	return f.Book.DeviceNamed(ctx, name)
 }
 
 func (f *Fleet) announce(ctx context.Context, s *Source, name device.Name, about *Description) (*Device, error) {

@@ -107,7 +107,7 @@ func (f *Fleet) Look(ctx context.Context, by Actor, id ID) (*Glance, error) {
 // Bucket is some readings on a chart: the least and the greatest, never a mean, so that
 // no breach is out of sight at any zoom.
 type Bucket struct {
-	At        int64 // the first
+	At, Last  int64 // the first and the last reading
 	Low, High int32
 }
 
@@ -196,7 +196,7 @@ func Decimate(readings []device.Reading, from, until int64, points int) []Bucket
 	if len(readings) <= points {
 		out := make([]Bucket, len(readings))
 		for i, r := range readings {
-			out[i] = Bucket{r.At, r.Value, r.Value}
+			out[i] = Bucket{r.At, r.At, r.Value, r.Value}
 		}
 		return out
 	}
@@ -206,12 +206,12 @@ func Decimate(readings []device.Reading, from, until int64, points int) []Bucket
 	end := int64(math.MinInt64)
 	for _, r := range readings {
 		if r.At >= end {
-			out = append(out, Bucket{r.At, r.Value, r.Value})
+			out = append(out, Bucket{r.At, r.At, r.Value, r.Value})
 			end = from + ((r.At-from)/width+1)*width
 			continue
 		}
 		b := &out[len(out)-1]
-		b.Low, b.High = min(b.Low, r.Value), max(b.High, r.Value)
+		b.Last, b.Low, b.High = r.At, min(b.Low, r.Value), max(b.High, r.Value)
 	}
 	return out
 }

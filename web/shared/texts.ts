@@ -7,4 +7,5 @@ export const texts = {
   ],
   issuer: ['desk', 'content', 'fact', 'value', 'format', 'outcome', 'reason', 'settings'],
   ledger: ['ledger', 'settings'],
+  coldchain: ['cold', 'settings'],
 } as const
