@@ -35,11 +35,11 @@ type deviceRunCmd struct {
 	Server   string        `required:"" placeholder:"URL" help:"Where readings go: https://HOST:PORT or mqtts://HOST:PORT."`
 	Read     string        `placeholder:"P" help:"What is measured: a file with one number that is read at each interval, such as /sys/class/thermal/thermal_zone0/temp, or - for lines of standard input. Whole numbers are thousandths of a degree, those with a point degrees Celsius."`
 	Simulate *uint64       `placeholder:"SEED" help:"Measure a refrigerator that does not exist, instead."`
-	Interval time.Duration `default:"60s" placeholder:"D" help:"Time between readings, in whole seconds."`
-	Batch    int           `default:"60" placeholder:"N" help:"Readings of a segment: so many are sent at a time."`
+	Interval time.Duration `default:"60s" placeholder:"D" help:"Time between readings, in whole seconds (default: ${default})."`
+	Batch    int           `default:"60" placeholder:"N" help:"Readings of a segment: so many are sent at a time (default: ${default})."`
 	Stream   uint32        `default:"1" placeholder:"N" help:"Number of the sensor."`
 	Count    int           `placeholder:"N" help:"End after so many intervals, when all of it is sent; 0: go on until a signal."`
-	Drain    time.Duration `default:"30s" placeholder:"D" help:"How long the end waits for the server."`
+	Drain    time.Duration `default:"30s" placeholder:"D" help:"How long the end waits for the server (default: ${default})."`
 }
 
 // measured is one value of a stream.

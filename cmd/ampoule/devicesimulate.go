@@ -32,15 +32,15 @@ import (
 
 type deviceSimulateCmd struct {
 	apiFlags
-	Devices  int           `default:"10" placeholder:"N" help:"How many stores, each with a logger: refrigerators for the most part, freezers and shippers."`
-	Days     float64       `default:"7" placeholder:"D" help:"How many days, which end now."`
+	Devices  int           `default:"10" placeholder:"N" help:"How many stores, each with a logger: refrigerators for the most part, freezers and shippers (default: ${default})."`
+	Days     float64       `default:"7" placeholder:"D" help:"How many days, which end now (default: ${default})."`
 	Speed    float64       `placeholder:"X" help:"Seconds of the simulation in a second; 0: as fast as the server takes them."`
 	Seed     uint64        `default:"1" placeholder:"S" help:"The same seed makes the same stores with the same faults."`
 	Faults   string        `default:"all" placeholder:"LIST" help:"Faults that may happen, such as power-cut,stuck,clock-jump,drawn; all, or none."`
-	Faulty   float64       `default:"0.2" placeholder:"SHARE" help:"Share of the stores that have one."`
+	Faulty   float64       `default:"0.2" placeholder:"SHARE" help:"Share of the stores that have one (default: ${default})."`
 	Format   string        `enum:"cce,senml,segments" default:"cce" help:"How readings are sent: ${enum}."`
-	Interval time.Duration `default:"15m" placeholder:"D" help:"Time between readings."`
-	Per      int           `default:"4" placeholder:"N" help:"Readings of a logger in a message."`
+	Interval time.Duration `default:"15m" placeholder:"D" help:"Time between readings (default: ${default})."`
+	Per      int           `default:"4" placeholder:"N" help:"Readings of a logger in a message (default: ${default})."`
 	Door     string        `placeholder:"URL" help:"Of segments: address of the door, where each logger gets its certificate."`
 	DoorCA   string        `name:"door-ca" placeholder:"F" help:"Of segments: certificate of the authority of the devices, in PEM."`
 	Workers  int           `default:"4" placeholder:"N" help:"How many messages are on their way at a time."`

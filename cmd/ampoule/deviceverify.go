@@ -404,8 +404,12 @@ func itemOf(kind string, data []byte) shownItem {
 			return s
 		}
 	case "anchor":
-		s.Content = "leaf and proof of a log"
-		return s
+		if v, err := cbor.Parse(data, cbor.DefaultLimits); err == nil {
+			leaf, _ := v.Index(1).Bytes()
+			proof, _ := v.Index(2).Bytes()
+			s.Content = fmt.Sprintf("leaf of %d bytes, SHA-256 %x; proof of %d bytes", len(leaf), sha256.Sum256(leaf), len(proof))
+			return s
+		}
 	case "seal":
 	default:
 		if v, err := cbor.Parse(data, cbor.DefaultLimits); err == nil {
@@ -440,7 +444,11 @@ func (c *deviceInspectCmd) show(w io.Writer, s shownItem) {
 		writeJSON(w, s)
 		return
 	}
-	line := func(name string, value any) { fmt.Fprintf(w, "  %-10s %s\n", name, format.Visible(fmt.Sprint(value))) }
+	line := func(name string, value any) {
+		if text := fmt.Sprint(value); text != "" {
+			fmt.Fprintf(w, "  %-10s %s\n", name, format.Visible(text))
+		}
+	}
 	fmt.Fprintf(w, "%s, %d bytes\n", s.Kind, s.Bytes)
 	switch {
 	case s.Segment != nil:
