@@ -64,6 +64,8 @@ deps:
 	command -v pdftoppm >/dev/null || missing+=(poppler-utils)
 	command -v zbarimg >/dev/null || missing+=(zbar-tools)
 	command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+	[ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
+	command -v mosquitto_pub >/dev/null || missing+=(mosquitto-clients)
 	command -v swtpm >/dev/null || missing+=(swtpm)
 	command -v tpm2_quote >/dev/null || missing+=(tpm2-tools)
 	if [ $${#missing[@]} -gt 0 ]; then
@@ -123,6 +125,7 @@ lighthouse: build
 bench:
 	go run ./bench
 	go run ./bench -log
+	go run ./bench -devices
 
 # A server under load for MINUTES: it ends with an error where memory grows or an
 # answer is wrong.

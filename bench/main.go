@@ -3,6 +3,7 @@
 //
 //	go run ./bench                 ratios in CPU time, one core, then two
 //	go run ./bench -log            the same for the proofs of the ledger
+//	go run ./bench -devices        and for what devices sign
 //	go run ./bench -case verify    one case for a profiler that counts instructions
 //
 // Machines differ, and one machine differs from minute to minute, so only
@@ -37,10 +38,14 @@ func main() {
 	count := flag.Int("n", 2000, "with -case: how often")
 	rounds := flag.Int("rounds", 31, "rounds of the comparison")
 	ledger := flag.Bool("log", false, "measure the proofs of the ledger")
+	devices := flag.Bool("devices", false, "measure what devices sign")
 	flag.Parse()
 	cases := newCases
 	if *ledger {
 		cases = logCases
+	}
+	if *devices {
+		cases = deviceCases
 	}
 	if err := run(cases, *only, *count, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

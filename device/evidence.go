@@ -184,17 +184,12 @@ func (e *EvidenceWriter) Seal(random io.Reader, signer crypto.Signer) error {
 	if e.err != nil {
 		return e.err
 	}
-	payload := sealPayload(e.items, Hash(e.sum.Sum(nil)))
-	kid, err := KeyID(signer.Public())
+	var around envelope
+	message, err := around.seal(random, signer, sealPayload(e.items, Hash(e.sum.Sum(nil))))
 	if err != nil {
 		return fmt.Errorf("evidence: %w", err)
 	}
-	protected := appendHeader(nil, cose.SignerAlgorithm(signer.Public()), kid)
-	signature, err := cose.SignDetached(random, signer, protected, payload)
-	if err != nil {
-		return fmt.Errorf("evidence: %w", err)
-	}
-	e.put(itemSeal, cbor.AppendBytes(item(itemSeal, 2), appendSign1(nil, protected, payload, signature)))
+	e.put(itemSeal, cbor.AppendBytes(item(itemSeal, 2), message))
 	return e.err
 }
 
@@ -610,21 +605,18 @@ func (v *verification) statement(data []byte) {
 }
 
 func (v *verification) seal(data []byte, items uint64, before Hash) {
-	r := reader{rest: data}
-	alg, kid, protected, payload, signature := r.sign1()
-	if err := r.end("seal"); err != nil {
+	var e envelope
+	if err := e.open(data); err != nil {
 		v.find(ErrSeal, 0, 0, "%v", err)
 		return
 	}
-	by, err := v.signedBy(kid, func(pub crypto.PublicKey) error {
-		return cose.VerifyDetached(pub, alg, protected, payload, signature)
-	})
+	by, err := v.signedBy(e.KeyID, e.verify)
 	switch {
 	case err != nil:
-		v.find(ErrSeal, 0, 0, "%v: key %x", err, kid)
+		v.find(ErrSeal, 0, 0, "%v: key %x", err, e.KeyID)
 	case !SignsDocuments(by.c):
 		v.find(ErrSeal, 0, 0, "by who may not")
-	case !bytes.Equal(payload, sealPayload(items, before)):
+	case !bytes.Equal(e.payload, sealPayload(items, before)):
 		v.find(ErrSeal, 0, 0, "of other content")
 	}
 }

@@ -37,8 +37,7 @@ const (
 	// MaxTime is the last second of the year 9999.
 	MaxTime = 253402300799
 
-	maxID    = oid.MaxOctets
-	keyIDLen = 8
+	maxID = oid.MaxOctets
 )
 
 // Hash is a SHA-256.
@@ -106,12 +105,8 @@ type Segment struct {
 	Step  int32
 	Count int // of readings
 
-	Algorithm cose.Algorithm
-	KeyID     []byte
-	Hash      Hash // of the whole segment
-
-	protected, payload, signature []byte
-	times, values                 []byte
+	envelope      // Algorithm, KeyID, Hash
+	times, values []byte
 }
 
 // End is the time of the last reading.
@@ -120,16 +115,6 @@ func (s *Segment) End() int64 {
 		return s.Readings[n-1].At
 	}
 	return s.Start
-}
-
-// KeyID is the key identifier of a signer in segments. It is a hint, and may be so
-// short: who looks for the key knows whose it must be.
-func KeyID(pub crypto.PublicKey) ([]byte, error) {
-	thumbprint, err := cose.Thumbprint(pub)
-	if err != nil {
-		return nil, err
-	}
-	return thumbprint[:keyIDLen], nil
 }
 
 // Sign makes the segment of s.Readings. It sets what follows from them and from the
@@ -144,38 +129,15 @@ func (s *Segment) Sign(random io.Reader, signer crypto.Signer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("segment: %w", err)
 	}
-	pub := signer.Public()
-	if s.KeyID, err = KeyID(pub); err != nil {
+	out, err := s.seal(random, signer, payload)
+	if err != nil {
 		return nil, fmt.Errorf("segment: %w", err)
 	}
-	s.Algorithm = cose.SignerAlgorithm(pub)
-	if !allowed(s.Algorithm) {
-		return nil, fmt.Errorf("segment: %s: %w", s.Algorithm, cose.ErrAlgNotAllowed)
-	}
-	s.protected, s.payload = appendHeader(nil, s.Algorithm, s.KeyID), payload
-	if s.signature, err = cose.SignDetached(random, signer, s.protected, s.payload); err != nil {
-		return nil, fmt.Errorf("segment: %w", err)
-	}
-	out := appendSign1(make([]byte, 0, len(payload)+128), s.protected, s.payload, s.signature)
 	if len(out) > MaxSegment {
 		return nil, fmt.Errorf("segment: %d bytes: %w", len(out), ErrSize)
 	}
 	s.Hash = sha256.Sum256(out)
 	return out, nil
-}
-
-func allowed(alg cose.Algorithm) bool { return alg == cose.ES256 || alg == cose.Ed25519 }
-
-// appendHeader has its keys in deterministic order: 1 before 4.
-func appendHeader(dst []byte, alg cose.Algorithm, kid []byte) []byte {
-	dst = cbor.AppendInt(cbor.AppendInt(cbor.AppendMap(dst, 2), 1), int64(alg))
-	return cbor.AppendBytes(cbor.AppendInt(dst, 4), kid)
-}
-
-func appendSign1(dst, protected, payload, signature []byte) []byte {
-	dst = cbor.AppendArray(cbor.AppendTag(dst, cose.TagSign1), 4)
-	dst = cbor.AppendMap(cbor.AppendBytes(dst, protected), 0)
-	return cbor.AppendBytes(cbor.AppendBytes(dst, payload), signature)
 }
 
 // commonStep is the largest number of which all values are multiples.
@@ -262,7 +224,8 @@ func ParseSegment(data []byte) (*Segment, error) {
 }
 
 // ScanSegment is [ParseSegment] without the readings, each of which it hands over once
-// instead: what it holds at a time does not grow with their number.
+// instead: what it holds at a time does not grow with their number. Those that were
+// handed over before an error are of no segment.
 func ScanSegment(data []byte, each func(Reading)) (*Segment, error) {
 	s := new(Segment)
 	if err := s.parse(data); err != nil {
@@ -276,12 +239,10 @@ func (s *Segment) parse(data []byte) error {
 	if len(data) > MaxSegment {
 		return fmt.Errorf("segment: %d bytes: %w", len(data), ErrSize)
 	}
-	r := reader{rest: data}
-	s.Algorithm, s.KeyID, s.protected, s.payload, s.signature = r.sign1()
-	if err := r.end("COSE_Sign1"); err != nil {
+	if err := s.open(data); err != nil {
 		return fmt.Errorf("segment: %w", err)
 	}
-	r = reader{rest: s.payload}
+	r := reader{rest: s.payload}
 	if r.array("payload", 11, 11); r.err == nil {
 		s.Device = r.id("device")
 		s.Stream = r.number("stream", 0, math.MaxInt64)
@@ -315,35 +276,6 @@ func (s *Segment) parse(data []byte) error {
 	}
 	s.Hash = sha256.Sum256(data)
 	return nil
-}
-
-// sign1 reads a COSE_Sign1 in the one form of this package.
-func (r *reader) sign1() (alg cose.Algorithm, kid, protected, payload, signature []byte) {
-	r.exactly("COSE_Sign1", 0xc0|cose.TagSign1, 0x84)
-	protected = r.bytes("protected", 32)
-	r.exactly("unprotected", 0xa0)
-	payload = r.bytes("payload", math.MaxInt32)
-	signature = r.bytes("signature", 64)
-	if r.err == nil && len(signature) != 64 {
-		r.fail("signature", cose.ErrSignature)
-	}
-	if r.err != nil {
-		return
-	}
-	h := reader{rest: protected}
-	h.exactly("protected", 0xa2, 1)
-	alg = cose.Algorithm(h.integer("alg"))
-	h.exactly("protected", 4)
-	kid = h.bytes("kid", keyIDLen)
-	switch err := h.end("protected"); {
-	case err != nil:
-		r.fail("protected header", err)
-	case len(kid) != keyIDLen:
-		r.fail("kid", cose.ErrHeader)
-	case !allowed(alg):
-		r.fail(alg.String(), cose.ErrAlgNotAllowed)
-	}
-	return
 }
 
 // walk reads the times and the values, of which there are s.Count.
@@ -408,8 +340,11 @@ func varint(b []byte) (v int64, n int) {
 // Verify checks the signature under a key that the caller found by KeyID, among those
 // of who must have signed.
 func (s *Segment) Verify(pub crypto.PublicKey) error {
-	if err := cose.VerifyDetached(pub, s.Algorithm, s.protected, s.payload, s.signature); err != nil {
+	if err := s.verify(pub); err != nil {
 		return fmt.Errorf("segment %d of stream %d: %w", s.Seq, s.Stream, err)
 	}
 	return nil
 }
+
+// Known reports whether a quantity is one of ours.
+func (q Quantity) Known() bool { return slices.Contains(quantities[:], q) }

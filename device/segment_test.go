@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"runtime"
 	"slices"
 	"testing"
@@ -212,7 +213,11 @@ func sealed(t testing.TB, payload []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return appendSign1(nil, protected, payload, signature)
+	return around(protected, payload, signature)
+}
+
+func around(protected, payload, signature []byte) []byte {
+	return (&envelope{protected: protected, payload: payload, signature: signature}).append(nil)
 }
 
 func TestParseSegmentRefuses(t *testing.T) {
@@ -283,10 +288,10 @@ func TestParseSegmentRefuses(t *testing.T) {
 		"twelve elements":       {sealed(t, append(append([]byte{0x8c}, payload[1:]...), 0)), ErrRange},
 		"an element more":       {sealed(t, append(slices.Clone(payload), 0)), cbor.ErrTrailing},
 		"ten elements":          {sealed(t, append([]byte{0x8a}, payload[1:]...)), ErrRange},
-		"ML-DSA-65":             {appendSign1(nil, appendHeader(nil, cose.MLDSA65, make([]byte, 8)), payload, make([]byte, 64)), cose.ErrAlgNotAllowed},
-		"kid of 7":              {appendSign1(nil, appendHeader(nil, cose.ES256, make([]byte, 7)), payload, make([]byte, 64)), cose.ErrHeader},
-		"signature of 63":       {appendSign1(nil, appendHeader(nil, cose.ES256, make([]byte, 8)), payload, make([]byte, 63)), cose.ErrSignature},
-		"crit":                  {appendSign1(nil, []byte{0xa3, 1, 0x26, 2, 0x81, 1, 4, 0x48, 0, 0, 0, 0, 0, 0, 0, 0}, payload, make([]byte, 64)), cbor.ErrMalformed},
+		"ML-DSA-65":             {around(appendHeader(nil, cose.MLDSA65, make([]byte, 8)), payload, make([]byte, 64)), cose.ErrAlgNotAllowed},
+		"kid of 7":              {around(appendHeader(nil, cose.ES256, make([]byte, 7)), payload, make([]byte, 64)), cose.ErrHeader},
+		"signature of 63":       {around(appendHeader(nil, cose.ES256, make([]byte, 8)), payload, make([]byte, 63)), cose.ErrSignature},
+		"crit":                  {around([]byte{0xa3, 1, 0x26, 2, 0x81, 1, 4, 0x48, 0, 0, 0, 0, 0, 0, 0, 0}, payload, make([]byte, 64)), cbor.ErrMalformed},
 		"an unprotected header": {bytes.Replace(whole, []byte{0xa0}, []byte{0xa1, 1, 0x32}, 1), cbor.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -308,12 +313,31 @@ func TestEveryBit(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		kid, err := KeyID(key.Public())
-		if err != nil {
+		if s.Verify(key.Public()) == nil {
+			t.Errorf("bit %d of byte %d", i%8, i/8)
+		}
+	}
+}
+
+// TestOneSignature: of the two signatures that anybody can make of one under ES256,
+// the lesser is written, and the other refused.
+func TestOneSignature(t *testing.T) {
+	key := ecKey(t)
+	for range 20 {
+		data := signed(t, segment(t, minutes(3)), key)
+		s, err := ParseSegment(data)
+		if err != nil || s.Verify(key.Public()) != nil {
 			t.Fatal(err)
 		}
-		if s.Verify(key.Public()) == nil && bytes.Equal(s.KeyID, kid) {
-			t.Errorf("bit %d of byte %d", i%8, i/8)
+		other := slices.Clone(data)
+		half := other[len(other)-32:]
+		new(big.Int).Sub(order, new(big.Int).SetBytes(half)).FillBytes(half)
+		e := envelope{Algorithm: s.Algorithm, protected: s.protected, payload: s.payload, signature: other[len(other)-64:]}
+		if e.verify(key.Public()) != nil {
+			t.Fatal("the other one is no signature")
+		}
+		if _, err := ParseSegment(other); !errors.Is(err, cose.ErrSignature) {
+			t.Errorf("the greater one: %v", err)
 		}
 	}
 }
@@ -446,7 +470,7 @@ func FuzzParseSegment(f *testing.F) {
 		}
 		// Whatever is taken is in its one form.
 		payload, err := s.encode()
-		if err != nil || !bytes.Equal(appendSign1(nil, appendHeader(nil, s.Algorithm, s.KeyID), payload, s.signature), data) {
+		if err != nil || !bytes.Equal(around(appendHeader(nil, s.Algorithm, s.KeyID), payload, s.signature), data) {
 			t.Errorf("%x becomes %x, %v", data, payload, err)
 		}
 		_ = s.Verify(edKey(1).Public())

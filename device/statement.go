@@ -10,7 +10,6 @@ import (
 
 	"ampoule/format"
 	"ampoule/format/cbor"
-	"ampoule/format/cose"
 )
 
 // ErrStatement is a statement that cannot be.
@@ -73,11 +72,7 @@ type Statement struct {
 	By        string
 	Comment   string
 
-	Algorithm cose.Algorithm
-	KeyID     []byte
-	Hash      Hash // of the signed statement
-
-	protected, payload, signature []byte
+	envelope // Algorithm, KeyID, Hash
 }
 
 const (
@@ -146,24 +141,13 @@ func (a *Statement) Sign(random io.Reader, signer crypto.Signer) ([]byte, error)
 	if _, err := readStatement(payload); err != nil {
 		return fail(err)
 	}
-	kid, err := KeyID(signer.Public())
+	out, err := a.seal(random, signer, payload)
 	if err != nil {
 		return fail(err)
 	}
-	alg := cose.SignerAlgorithm(signer.Public())
-	if !allowed(alg) {
-		return fail(fmt.Errorf("%s: %w", alg, cose.ErrAlgNotAllowed))
-	}
-	protected := appendHeader(nil, alg, kid)
-	signature, err := cose.SignDetached(random, signer, protected, payload)
-	if err != nil {
-		return fail(err)
-	}
-	out := appendSign1(nil, protected, payload, signature)
 	if len(out) > MaxStatement {
 		return fail(fmt.Errorf("%d bytes: %w", len(out), ErrSize))
 	}
-	a.Algorithm, a.KeyID, a.protected, a.payload, a.signature = alg, kid, protected, payload, signature
 	a.Hash = sha256.Sum256(out)
 	return out, nil
 }
@@ -174,16 +158,15 @@ func ParseStatement(data []byte) (*Statement, error) {
 	if len(data) > MaxStatement {
 		return nil, fmt.Errorf("statement: %d bytes: %w", len(data), ErrSize)
 	}
-	r := reader{rest: data}
-	alg, kid, protected, payload, signature := r.sign1()
-	if err := r.end("COSE_Sign1"); err != nil {
+	var e envelope
+	if err := e.open(data); err != nil {
 		return nil, fmt.Errorf("statement: %w", err)
 	}
-	a, err := readStatement(payload)
+	a, err := readStatement(e.payload)
 	if err != nil {
 		return nil, fmt.Errorf("statement: %w", err)
 	}
-	a.Algorithm, a.KeyID, a.protected, a.payload, a.signature = alg, kid, protected, payload, signature
+	a.envelope = e
 	a.Hash = sha256.Sum256(data)
 	return a, nil
 }
@@ -236,7 +219,7 @@ func readStatement(payload []byte) (*Statement, error) {
 
 // Verify checks the signature under a key that the caller found by KeyID.
 func (a *Statement) Verify(pub crypto.PublicKey) error {
-	if err := cose.VerifyDetached(pub, a.Algorithm, a.protected, a.payload, a.signature); err != nil {
+	if err := a.verify(pub); err != nil {
 		return fmt.Errorf("statement %s, version %d: %w", a.ID, a.Version, err)
 	}
 	return nil

@@ -55,7 +55,7 @@ func TestStatement(t *testing.T) {
 	for i := range 8 * len(data) {
 		other := slices.Clone(data)
 		other[i/8] ^= 1 << (i % 8)
-		if s, err := ParseStatement(other); err == nil && bytes.Equal(s.KeyID, second.KeyID) && s.Verify(key.Public()) == nil {
+		if s, err := ParseStatement(other); err == nil && s.Verify(key.Public()) == nil {
 			t.Errorf("bit %d of byte %d", i%8, i/8)
 		}
 	}
@@ -100,7 +100,7 @@ func FuzzParseStatement(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := appendSign1(nil, appendHeader(nil, s.Algorithm, s.KeyID), s.encode(), s.signature); !bytes.Equal(again, data) {
+		if again := around(appendHeader(nil, s.Algorithm, s.KeyID), s.encode(), s.signature); !bytes.Equal(again, data) {
 			t.Errorf("%x becomes %x", data, again)
 		}
 	})

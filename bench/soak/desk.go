@@ -18,13 +18,14 @@ import (
 // desk is a clinic's side of the run: its token issues, finds, reads and revokes.
 type desk struct {
 	address, token string
+	account        string // whose token it is
 }
 
 const deskPassword = "soak for minutes and stay as flat"
 
-// openDesk goes through the first run with the token that the server printed, lets a
-// supervisor in, and makes a token.
-func openDesk(ctx context.Context, address string, stdout io.Reader) (*desk, error) {
+// openDesk goes through the first run with the token that the server printed, lets
+// somebody in, and makes a token.
+func openDesk(ctx context.Context, address string, stdout io.Reader, role string, scopes ...string) (*desk, error) {
 	var setup string
 	for lines := bufio.NewScanner(stdout); setup == "" && lines.Scan(); {
 		setup, _ = strings.CutPrefix(lines.Text(), "token:  ")
@@ -47,22 +48,23 @@ func openDesk(ctx context.Context, address string, stdout io.Reader) (*desk, err
 		return nil, err
 	}
 	var invited struct{ Invitation struct{ Secret string } }
-	if err := d.json(ctx, admin, "POST", "/v1/people", map[string]any{"login": "supervisor", "grants": []map[string]string{{"role": "supervisor"}}}, http.StatusCreated, &invited); err != nil {
+	if err := d.json(ctx, admin, "POST", "/v1/people", map[string]any{"login": role, "grants": []map[string]string{{"role": role}}}, http.StatusCreated, &invited); err != nil {
 		return nil, err
 	}
-	supervisor, err := d.browser()
+	one, err := d.browser()
 	if err != nil {
 		return nil, err
 	}
-	if err := d.form(supervisor, "/invitation/"+invited.Invitation.Secret, url.Values{"password": {deskPassword}}); err != nil {
+	if err := d.form(one, "/invitation/"+invited.Invitation.Secret, url.Values{"password": {deskPassword}}); err != nil {
+		return nil, err
+	}
+	var session struct{ ID string }
+	if err := d.json(ctx, one, "GET", "/v1/session", nil, http.StatusOK, &session); err != nil {
 		return nil, err
 	}
 	var made struct{ Secret string }
-	err = d.json(ctx, supervisor, "POST", "/v1/tokens", map[string]any{
-		"name": "soak", "days": 1,
-		"scopes": []string{"certificate:issue", "certificate:read", "certificate:search", "certificate:revoke", "certificate:list"},
-	}, http.StatusCreated, &made)
-	d.token = made.Secret
+	err = d.json(ctx, one, "POST", "/v1/tokens", map[string]any{"name": "soak", "days": 1, "scopes": scopes}, http.StatusCreated, &made)
+	d.token, d.account = made.Secret, session.ID
 	return d, err
 }
 

@@ -3,6 +3,8 @@
 //
 //	make soak            ten minutes
 //	make soak MINUTES=60
+//	go run ./bench/soak -devices gateways -minutes 6   100,000 devices behind 1,000 gateways
+//	go run ./bench/soak -devices direct -minutes 4     20,000 that are connected themselves
 //
 // Memory is flat when the median of the last fifth of the time is not above that of
 // the second fifth by more than a tenth and 8 MB: the first fifth fills caches.
@@ -34,7 +36,15 @@ func main() {
 	binary := flag.String("binary", "bin/ampoule", "what is loaded")
 	minutes := flag.Float64("minutes", 10, "how long")
 	clients := flag.Int("clients", 8, "how many ask at once")
+	devices := flag.String("devices", "", "gateways, direct: load the door for devices, and nothing else")
 	flag.Parse()
+	if *devices != "" {
+		if err := runDevices(*binary, *devices, time.Duration(*minutes*float64(time.Minute))); err != nil {
+			fmt.Fprintln(os.Stderr, "soak:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*binary, time.Duration(*minutes*float64(time.Minute)), *clients); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
@@ -47,6 +57,7 @@ type sample struct{ rss, goroutines float64 }
 // soak is one run.
 type soak struct {
 	binary, dir, address string
+	set                  []string // settings besides
 	cards                []string
 	asked, issued        atomic.Int64
 
@@ -71,7 +82,7 @@ func run(binary string, last time.Duration, clients int) error {
 	if binary, err = filepath.Abs(binary); err != nil {
 		return err
 	}
-	s := &soak{binary: binary, dir: dir}
+	s := &soak{binary: binary, dir: dir, set: []string{"verifier.trust=keys/trustlist/did.json", "verifier.pin=keys/trustlist/pin.pem", "verifier.catalogue=demo"}}
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -79,7 +90,7 @@ func run(binary string, last time.Duration, clients int) error {
 	if err != nil {
 		return err
 	}
-	d, err := openDesk(context.Background(), s.address, stdout)
+	d, err := openDesk(context.Background(), s.address, stdout, "supervisor", "certificate:issue", "certificate:read", "certificate:search", "certificate:revoke", "certificate:list")
 	if err != nil {
 		return errors.Join(err, server.Process.Kill())
 	}
@@ -194,8 +205,11 @@ func (s *soak) serve() (*exec.Cmd, io.Reader, error) {
 	if err := l.Close(); err != nil {
 		return nil, nil, err
 	}
-	c := s.command("serve", "--set", "listen="+s.address, "--set", "http.rate=0", "--set", "log.level=warn", "--set", "verifier.trust=keys/trustlist/did.json",
-		"--set", "verifier.pin=keys/trustlist/pin.pem", "--set", "verifier.catalogue=demo")
+	words := []string{"serve", "--set", "listen=" + s.address, "--set", "http.rate=0", "--set", "log.level=warn"}
+	for _, one := range s.set {
+		words = append(words, "--set", one)
+	}
+	c := s.command(words...)
 	c.Stderr = os.Stderr
 	stdout, err := c.StdoutPipe()
 	if err != nil {

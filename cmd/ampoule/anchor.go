@@ -21,6 +21,7 @@ import (
 	"ampoule/ledger/print"
 	"ampoule/ledger/state"
 	"ampoule/ledger/tlog"
+	"ampoule/party/fleet"
 	"ampoule/party/notary"
 )
 
@@ -49,7 +50,7 @@ func newLedgerActor(c *config.Config) (*ledgerActor, error) {
 	a := new(ledgerActor)
 	name, files, policy, notaries := l.Actor, l.Key, l.Policy, l.NotaryKeys
 	if l.Dir != "" {
-		id, key := issuerFiles(l.Dir)
+		id, key := issuerWriter.files(l.Dir)
 		data, err := os.ReadFile(id)
 		if errors.Is(err, fs.ErrNotExist) && name == "" {
 			return nil, nil // a node that has nothing of its own to be logged
@@ -98,6 +99,43 @@ func newLedgerActor(c *config.Config) (*ledgerActor, error) {
 	return a, nil
 }
 
+// readings is the gateway of the devices, as which a server anchors what they measured;
+// nil: there is none.
+func (a *ledgerActor) readings(c *config.Config) (*ledgerActor, error) {
+	lock, err := storeLock(c)
+	if err != nil {
+		return nil, err
+	}
+	g := *a
+	name, files := c.Fleet.Actor, c.Fleet.ActorKey
+	if c.Ledger.Dir != "" {
+		id, key := readingsWriter.files(c.Ledger.Dir)
+		data, err := os.ReadFile(id)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		name = cmp.Or(name, strings.TrimSpace(string(data)))
+		if len(files) == 0 {
+			files = []string{key}
+		}
+	}
+	if name == "" {
+		return nil, nil
+	}
+	if g.oid, err = state.ParseOID(name); err != nil {
+		return nil, usageError("fleet.actor: %w", err)
+	}
+	g.signers = nil
+	for _, file := range files {
+		signers, err := ledgerSigners(file, lock)
+		if err != nil {
+			return nil, usageError("fleet.actor_key: %w", err)
+		}
+		g.signers = append(g.signers, signers...)
+	}
+	return &g, nil
+}
+
 // ledgerSigners opens a key file: of one key, or of a pair as roots of bundles have it,
 // for an actor that signs twice.
 func ledgerSigners(file string, lock keys.Lock) ([]crypto.Signer, error) {
@@ -139,8 +177,7 @@ func (s *service) submitterOf(to notary.Service, as *ledgerActor) *notary.Submit
 
 // anchor brings what the service closes and publishes into the log, until ctx ends. The
 // function that it returns waits for the end.
-func (s *service) anchor(ctx context.Context) (wait func()) {
-	sub := s.submitter
+func (s *service) anchor(ctx context.Context, sub *notary.Submitter, anchored <-chan struct{}) (wait func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -162,12 +199,60 @@ func (s *service) anchor(ctx context.Context) (wait func()) {
 			}
 			select {
 			case <-time.After(pause):
-			case <-s.anchored:
+			case <-anchored:
 			case <-ctx.Done():
 			}
 		}
 	}()
 	return func() { <-done }
+}
+
+// anchorReadings brings the roots of what devices measured into the log, as their
+// gateway, until ctx ends. The function that it returns waits for the end.
+func (s *service) anchorReadings(ctx context.Context, to notary.Service, as *ledgerActor) (wait func()) {
+	box, every := s.store.Outbox(), s.settings.Fleet.Anchor
+	s.fleet.logged = func(ctx context.Context, w *fleet.Window) (message, proof []byte, err error) {
+		e, err := box.Entry(ctx, w.Key())
+		if errors.Is(err, notary.ErrNoEntry) {
+			return nil, nil, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.Message, e.Proof, nil
+	}
+	anchored := make(chan struct{}, 1)
+	drained := s.anchor(ctx, &notary.Submitter{
+		Service: to, Outbox: box, Actor: as.oid, Signers: as.signers, Policy: as.policy, Notaries: as.notaries, Readings: true, Now: time.Now,
+	}, anchored)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		tick := time.NewTicker(min(every, time.Minute))
+		defer tick.Stop()
+		for {
+			w, err := s.fleet.Close(ctx, every)
+			if err == nil && w != nil {
+				// Again and again for the newest: a crash may have come between the two.
+				err = box.Put(ctx, time.Now(), notary.Wanted{
+					Key: w.Key(), Kind: "telemetry.anchor", Root: w.Root, Size: uint64(w.Readings), Device: as.oid, Since: w.Since, Until: w.Until, Gap: w.Gap,
+				})
+				select {
+				case anchored <- struct{}{}:
+				default: // it looks in any case
+				}
+			}
+			if err != nil && ctx.Err() == nil {
+				s.log.Error("readings were not put into the outbox of the ledger", "error", err.Error())
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { <-closed; drained() }
 }
 
 // The pauses between two rounds: while a block is waited for, and otherwise.

@@ -98,7 +98,7 @@ func TestAnchor(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	wait := s.anchor(ctx)
+	wait := s.anchor(ctx, s.submitter, s.anchored)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		ledger.Block()
 		ledger.Cosign()

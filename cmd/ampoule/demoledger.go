@@ -21,7 +21,7 @@ const demoArc = "2.25.329800735698586629295641978511506172918"
 
 var (
 	demoMember = demoArc + ".1"
-	demoIssuer = defaultIssuer(mustOID(demoMember))
+	demoIssuer = demoMember + issuerWriter.below
 )
 
 // ledger makes the folder of the node, tied to the participant's signing authority,
@@ -52,8 +52,12 @@ func (d *demo) ledger(dir, authority string) error {
 	if err := (&nodePolicyCmd{Dir: dir}).Run(silent); err != nil {
 		return err
 	}
-	_, _, err := newIssuerEntry(dir, mustOID(demoIssuer), keys.Unencrypted(), time.Now(), 1)
-	return err
+	for _, w := range []writer{issuerWriter, readingsWriter} {
+		if _, _, err := w.entry(dir, mustOID(demoMember+w.below), keys.Unencrypted(), time.Now(), 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // logRecords registers the service on the ledger, closes the batch of its first
@@ -61,12 +65,14 @@ func (d *demo) ledger(dir, authority string) error {
 // propose something.
 func (d *demo) logRecords(ctx context.Context, s *service) error {
 	l, dir := s.ledger, s.settings.Ledger.Dir
-	body, key, err := newIssuerEntry(dir, mustOID(demoIssuer), keys.Unencrypted(), time.Now(), 1)
-	if err != nil {
-		return err
-	}
-	if err := l.await(ctx, l.member, body, key); err != nil {
-		return err
+	for _, w := range []writer{issuerWriter, readingsWriter} {
+		body, proves, err := w.entry(dir, mustOID(demoMember+w.below), keys.Unencrypted(), time.Now(), 1)
+		if err != nil {
+			return err
+		}
+		if err := l.await(ctx, l.member, body, proves...); err != nil {
+			return err
+		}
 	}
 	r := &issuer.Registry{Book: s.store, Now: time.Now}
 	if _, err := r.CloseBatches(ctx, issuer.Closing{Every: time.Hour, Full: 1}); err != nil {

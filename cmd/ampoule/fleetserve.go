@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,12 +23,15 @@ import (
 	"time"
 
 	"ampoule/device"
+	"ampoule/format/chirpstack"
+	"ampoule/format/loggerfile"
 	"ampoule/format/oid"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
 	"ampoule/internal/deviceapi"
 	"ampoule/internal/est"
 	"ampoule/internal/httpapi"
+	"ampoule/internal/keep"
 	"ampoule/internal/keys"
 	"ampoule/internal/mqttapi"
 	"ampoule/internal/store"
@@ -45,7 +49,8 @@ type fleetNode struct {
 	makers    *x509.CertPool
 	ours      *x509.CertPool
 	live      *httpapi.Live
-	pages     http.Handler // the door below /devices/, for suppliers with tokens
+	logged    func(context.Context, *fleet.Window) (message, proof []byte, err error) // nil: nothing is anchored
+	pages     http.Handler                                                            // the door below /devices/, for suppliers with tokens
 	plans     deviceapi.Plans
 	log       *slog.Logger
 	// doors close the doors; then cancel ends the work, and works wait for its end.
@@ -59,6 +64,9 @@ const (
 	authorityFile  = "authority.key"
 	serviceKeyFile = "service.key"
 	doorFile       = "door.key"
+	// rootFile is the certificate of the authority, for everybody: devices trust the door by
+	// it, and evidence is checked under it.
+	rootFile = "authority.pem"
 )
 
 // openFleet opens the readings of a store, and makes the keys of its devices when it is
@@ -89,6 +97,12 @@ func openFleet(ctx context.Context, c *config.Config, accounts *access.Accounts,
 	if f.service, err = loadOrMake(filepath.Join(dir, serviceKeyFile), lock, func() (*keys.Key, error) { return keys.NewService(f.authority, now, nil) }); err != nil {
 		return nil, err
 	}
+	root := filepath.Join(dir, rootFile)
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		if err := keep.Replace(root, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.authority.Certificate().Raw}), 0o644); err != nil {
+			return nil, err
+		}
+	}
 	f.ours, f.makers = x509.NewCertPool(), x509.NewCertPool()
 	f.ours.AddCert(f.authority.Certificate())
 	for _, path := range c.Fleet.Makers {
@@ -111,8 +125,28 @@ func openFleet(ctx context.Context, c *config.Config, accounts *access.Accounts,
 		Book: f.store, Signer: f.service.Signer, KID: kid, Arc: c.Fleet.Arc, KeepRaw: c.Fleet.Raw, Keep: c.Fleet.Keep,
 		Repeat: c.Fleet.Repeat, Escalate: c.Fleet.Escalate, Changed: f.live.Tell, Now: time.Now, Log: log,
 	}
-	f.pages = http.StripPrefix("/devices", f.api().Handler())
+	codecs, err := f.codecs()
+	if err != nil {
+		return nil, err
+	}
+	f.pages = http.StripPrefix("/devices", f.api(codecs).Handler())
 	return f, nil
+}
+
+// codecs are the tables of what LoRaWAN devices send.
+func (f *fleetNode) codecs() (all []chirpstack.Codec, err error) {
+	for _, path := range f.settings.Fleet.Codecs {
+		data, err := readInput(path, nil)
+		if err != nil {
+			return nil, usageError("fleet.codecs: %w", err)
+		}
+		some, err := chirpstack.ParseCodecs(data)
+		if err != nil {
+			return nil, usageError("fleet.codecs: %s: %w", path, err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
 }
 
 // loadOrMake loads a key of the service, or makes it.
@@ -134,6 +168,15 @@ func loadOrMake(path string, lock keys.Lock, make func() (*keys.Key, error)) (*k
 func (f *fleetNode) serve(ctx context.Context, failed chan<- error) (err error) {
 	c := f.settings.Fleet
 	ctx, f.cancel = context.WithCancel(ctx)
+	out, err := f.newNotices(ctx)
+	if err != nil {
+		return err
+	}
+	f.Send = out.send
+	codecs, err := f.codecs()
+	if err != nil {
+		return err
+	}
 	var working sync.WaitGroup
 	f.works = append(f.works, working.Wait)
 	working.Go(func() { f.Work(ctx) })
@@ -146,8 +189,9 @@ func (f *fleetNode) serve(ctx context.Context, failed chan<- error) (err error) 
 		if err != nil {
 			return exitError{exitUsage, fmt.Errorf("fleet.listen: %w", err)}
 		}
-		f.log.Info("devices", "address", "https://"+l.Addr().String())
-		api := f.api()
+		sum := sha256.Sum256(f.authority.Certificate().Raw)
+		f.log.Info("devices", "address", "https://"+l.Addr().String(), "fingerprint", hex.EncodeToString(sum[:]))
+		api := f.api(codecs)
 		api.EST = &est.Handler{
 			Authority: f, Makers: func() *x509.CertPool { return f.makers }, Ours: func() *x509.CertPool { return f.ours }, Now: time.Now,
 			Failed: func(operation string, err error) {
@@ -188,7 +232,7 @@ func (f *fleetNode) serve(ctx context.Context, failed chan<- error) (err error) 
 	if len(listeners) > 0 {
 		broker := &mqttapi.Server{
 			Ingester: f.Fleet, Who: who{f, "mqtt"}, Sessions: f.store, Log: f.log,
-			Limits: mqttapi.Limits{Connections: c.Connections},
+			Limits: mqttapi.Limits{Connections: c.Connections}, Reader: mqttapi.Reader{ChirpStack: fleet.FromChirpStack(codecs)},
 		}
 		if err := broker.Start(listeners...); err != nil {
 			return err
@@ -212,7 +256,7 @@ func (f *fleetNode) serve(ctx context.Context, failed chan<- error) (err error) 
 		name, _ := os.Hostname()
 		sum := sha256.Sum256([]byte(name + f.settings.Store.Dir))
 		consumer := &mqttapi.Consumer{
-			Ingester: f.Fleet, Broker: at, User: c.User, Secret: string(bytes.TrimSpace(secret)), Client: "ampoule-" + hex.EncodeToString(sum[:6]),
+			Reader: mqttapi.Reader{ChirpStack: fleet.FromChirpStack(codecs)}, Ingester: f.Fleet, Broker: at, User: c.User, Secret: string(bytes.TrimSpace(secret)), Client: "ampoule-" + hex.EncodeToString(sum[:6]),
 			Group: c.Group, Topics: c.Topics, Log: f.log, Source: f.ofTopic,
 		}
 		working.Go(func() {
@@ -249,7 +293,7 @@ func (f *fleetNode) show(p *httpapi.Page) {
 		return
 	}
 	p.Watching = &httpapi.Watching{
-		Fleet: f.Fleet, Policy: f.accounts.Policy, Suppliers: f, Live: f.live,
+		Fleet: f.Fleet, Policy: f.accounts.Policy, Suppliers: f, Live: f.live, Read: readLoggerFile, Logged: f.logged,
 		Certificates: [][]byte{f.service.Certificate().Raw, f.authority.Certificate().Raw},
 	}
 	p.Devices = f.pages
@@ -301,9 +345,9 @@ func covers(c *x509.Certificate, hosts []string) bool {
 }
 
 // api is the door for HTTP, at an address of its own or below /devices/.
-func (f *fleetNode) api() *deviceapi.Server {
+func (f *fleetNode) api(codecs []chirpstack.Codec) *deviceapi.Server {
 	return &deviceapi.Server{
-		Ingester: f.Fleet, Who: who{f, "https"}, Faults: &f.plans, Log: f.log,
+		Ingester: f.Fleet, Who: who{f, "https"}, Faults: &f.plans, Log: f.log, ChirpStack: fleet.FromChirpStack(codecs), Attester: f.Fleet,
 		Saw: func(s fleet.Source, t fleet.Transmission) {
 			if err := f.store.Saw(context.Background(), s.Organisation, &t); err != nil {
 				f.log.Error("a transmission is missing in the record of its supplier", "error", err.Error())
@@ -490,3 +534,45 @@ func (f *fleetNode) Clear(ctx context.Context, organisation, supplier string) er
 
 // Planned implements it.
 func (f *fleetNode) Planned(supplier string) (fleet.Plan, int, bool) { return f.plans.Left(supplier) }
+
+// readLoggerFile reads a file that somebody brings.
+func readLoggerFile(data []byte, q httpapi.FileQuestion) (*fleet.Delivery, *httpapi.FileAnswer, error) {
+	o := loggerfile.Options{Zone: q.Zone, Unit: q.Unit, Order: map[string]loggerfile.Order{"dmy": loggerfile.DayMonth, "mdy": loggerfile.MonthDay}[q.Dates]}
+	file, err := loggerfile.Parse(data, o)
+	about := &httpapi.FileAnswer{}
+	for asked, word := range map[error]string{loggerfile.ErrZone: "zone", loggerfile.ErrOrder: "dates", loggerfile.ErrUnit: "unit"} {
+		if errors.Is(err, asked) {
+			about.Asks = append(about.Asks, word)
+			return nil, about, nil
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	about.Kind, about.Serial, about.Model = file.Kind, file.Serial, file.Model
+	first := true
+	for _, s := range file.Series {
+		for i, r := range s.Readings {
+			if s.Quantity != loggerfile.Temperature {
+				break
+			}
+			if first {
+				first, about.Low, about.High = false, r.Value, r.Value
+			}
+			about.Count++
+			about.Low, about.High = min(about.Low, r.Value), max(about.High, r.Value)
+			if at := time.Unix(r.At, 0).UTC(); i == 0 && (about.From.IsZero() || at.Before(about.From)) {
+				about.From = at
+			}
+			if at := time.Unix(r.At, 0).UTC(); at.After(about.Until) {
+				about.Until = at
+			}
+		}
+	}
+	d, err := fleet.FromFile(file, data, "application/octet-stream", q.Device)
+	if errors.Is(err, fleet.ErrNoName) {
+		about.Asks = append(about.Asks, "device")
+		return nil, about, nil
+	}
+	return d, about, err
+}

@@ -40,6 +40,7 @@ type commands struct {
 	Log      logCmd         `cmd:"" help:"Read, prove, verify, watch and cosign the log of a ledger."`
 	Resolve  resolveCmd     `cmd:"" help:"Say what the ledger has under an identifier, and prove it."`
 	Gateway  gatewayCmd     `cmd:"" help:"Run the gateway of a trust network: who is taken in, by whom."`
+	Device   deviceCmd      `cmd:"" help:"Be a logger or a fleet of them; enrol devices, bring their files, check their evidence."`
 	Serve    serveCmd       `cmd:"" help:"Serve the verifier: pages, API, bundle and metrics."`
 	Cfg      configCmd      `cmd:"" name:"config" help:"Show the configuration of a server."`
 	Migrate  migrateCmd     `cmd:"" help:"Bring the schema of a store up to date."`

@@ -134,12 +134,26 @@ func policyText(federation state.OID, members []*notaryKeys, outside []string) (
 
 // originOf is the name of a federation's log, and cosignerName that of a member's
 // cosigner.
-func originOf(federation state.OID) string  { return "oid/" + federation.String() + ".1.1" }
-func cosignerName(member state.OID) string  { return "oid/" + member.String() + ".2.1" }
-func defaultIssuer(member state.OID) string { return member.String() + ".3.1" }
-func inFolder(dir, name string) string      { return filepath.Join(dir, filepath.FromSlash(name)) }
-func issuerFiles(dir string) (id, key string) {
-	return inFolder(dir, "issuer.oid"), inFolder(dir, "keys/issuer.pem")
+func originOf(federation state.OID) string { return "oid/" + federation.String() + ".1.1" }
+func cosignerName(member state.OID) string { return "oid/" + member.String() + ".2.1" }
+
+// writer is what a service of a member writes under, beside the member itself.
+type writer struct {
+	name  string // of its files
+	role  state.Role
+	scope uint64
+	below string // the member's identifier: where it is by default
+}
+
+// The writers: what issues and publishes lists, and the gateway of devices.
+var (
+	issuerWriter   = writer{"issuer", state.Issuer, state.ScopeBatch | state.ScopeSingle | state.ScopeStatus | state.ScopeCustody, ".3.1"}
+	readingsWriter = writer{"readings", state.Device, state.ScopeTelemetry, ".4.1"}
+)
+
+func inFolder(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+func (w writer) files(dir string) (id, key string) {
+	return inFolder(dir, w.name+".oid"), inFolder(dir, "keys/"+w.name+".pem")
 }
 
 type nodePolicyCmd struct {
@@ -193,6 +207,7 @@ type nodeIssuerCmd struct {
 	Dir     string        `arg:"" name:"folder" type:"existingdir" help:"Folder of the member's node, with its online key."`
 	Notary  string        `required:"" placeholder:"A" help:"Address of a notary, such as https://notary.example."`
 	OID     string        `name:"oid" placeholder:"OID" help:"Identifier of the issuer. Below that of the member otherwise."`
+	Device  bool          `name:"readings" help:"Register the gateway of its devices instead, which anchors readings."`
 	Years   int           `default:"10" help:"For how long it may write (default: 10)."`
 	Timeout time.Duration `default:"2m" placeholder:"D" help:"How long to wait (default: 2m)."`
 }
@@ -213,11 +228,15 @@ func (c *nodeIssuerCmd) Run(t terminal) error {
 		return usageError("%s: %w", inFolder(c.Dir, statementFile), err)
 	}
 	member := statement.Member.OID
-	oid, err := state.ParseOID(cmp.Or(c.OID, defaultIssuer(member)))
+	w := issuerWriter
+	if c.Device {
+		w = readingsWriter
+	}
+	oid, err := state.ParseOID(cmp.Or(c.OID, member.String()+w.below))
 	if err != nil {
 		return usageError("--oid: %w", err)
 	}
-	body, key, err := newIssuerEntry(c.Dir, oid, lock, time.Now(), c.Years)
+	body, proves, err := w.entry(c.Dir, oid, lock, time.Now(), c.Years)
 	if err != nil {
 		return err
 	}
@@ -233,14 +252,15 @@ func (c *nodeIssuerCmd) Run(t terminal) error {
 		fmt.Fprintf(t.out, "%s is registered with this key\n", oid)
 		return nil
 	}
-	_, err = as.send(t, member, body, key)
+	_, err = as.send(t, member, body, proves...)
 	return err
 }
 
-// newIssuerEntry makes the key of an issuer, where the folder has none, and what
-// registers it.
-func newIssuerEntry(dir string, oid state.OID, lock keys.Lock, now time.Time, years int) (*state.Put, crypto.Signer, error) {
-	id, file := issuerFiles(dir)
+// entry makes the key of a writer, where the folder has none, and what registers it, with
+// the keys that must sign that besides the member's: a device is at home as a rule, and
+// not where its sponsor signs, so that its own does not.
+func (w writer) entry(dir string, oid state.OID, lock keys.Lock, now time.Time, years int) (body *state.Put, proves []crypto.Signer, err error) {
+	id, file := w.files(dir)
 	key, err := keys.Load(file, lock)
 	if errors.Is(err, fs.ErrNotExist) {
 		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -261,6 +281,9 @@ func newIssuerEntry(dir string, oid state.OID, lock keys.Lock, now time.Time, ye
 	if err != nil {
 		return nil, nil, err
 	}
-	return &state.Put{Role: state.Issuer, OID: oid, Keys: []state.Key{public}, Scope: state.ScopeBatch | state.ScopeSingle | state.ScopeStatus | state.ScopeCustody,
-		From: uint64(now.Add(-time.Hour).Unix()), Until: uint64(now.AddDate(years, 0, 0).Unix())}, key.Signer, nil
+	if w.role != state.Device {
+		proves = append(proves, key.Signer)
+	}
+	return &state.Put{Role: w.role, OID: oid, Keys: []state.Key{public}, Scope: w.scope,
+		From: uint64(now.Add(-time.Hour).Unix()), Until: uint64(now.AddDate(years, 0, 0).Unix())}, proves, nil
 }

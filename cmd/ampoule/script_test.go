@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -180,6 +181,11 @@ func TestScripts(t *testing.T) {
 				}
 				env.Setenv(name, port)
 			}
+			examples, err := filepath.Abs("../../docs/spec/examples")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EXAMPLES", examples)
 			env.Setenv("AMPOULE_PASSPHRASE", "a passphrase for tests")
 			return nil
 		},

@@ -214,7 +214,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			if as, err = newLedgerActor(settings); err == nil && as != nil {
 				s.submitterOf(to, as)
 				measures.ledger = s.trouble
-				defer s.anchor(ctx)()
+				defer s.anchor(ctx, s.submitter, s.anchored)()
+				var gateway *ledgerActor
+				if gateway, err = as.readings(settings); err == nil && gateway != nil && settings.Fleet.Anchor > 0 {
+					defer s.anchorReadings(ctx, to, gateway)()
+				}
 			}
 		}
 		if err != nil {

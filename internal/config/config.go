@@ -186,17 +186,23 @@ type Config struct {
 		// Makers are files with the roots, in PEM, of makers whose certificates of birth
 		// (IDevID) devices may show.
 		Makers []string `toml:"makers"`
-		// Broker is a broker elsewhere that is read too: mqtts://broker.example:8883. Group
-		// is that of the shared subscription, Topics are filters; none: ours. User and the
-		// file with its secret log in there.
+		// Broker is a broker elsewhere that is read too: mqtts://broker.example:8883. Topics
+		// are filters; none: ours. User and the file with its secret log in there. With a
+		// Group several servers share the work by one shared subscription, which some brokers
+		// forget when they are restarted (mosquitto 2.0): what comes until the next server
+		// subscribes is lost then. Empty: each server reads all, and what another has kept in
+		// the same database is not kept twice.
 		Broker     string   `toml:"broker"`
-		Group      string   `toml:"broker_group" default:"ampoule"`
+		Group      string   `toml:"broker_group"`
 		User       string   `toml:"broker_user"`
 		SecretFile string   `toml:"broker_secret_file"`
 		Topics     []string `toml:"broker_topics"`
 		// Organisation is the one to which devices belong that nobody has registered and
 		// that speak by that broker.
 		Organisation string `toml:"broker_organisation"`
+		// Codecs are files, in JSON, that say what the payloads of LoRaWAN devices mean, by
+		// the profile that the network server has them under.
+		Codecs []string `toml:"codecs"`
 		// Connections is how many clients the embedded broker takes.
 		Connections int `toml:"connections" default:"2000"`
 		// Arc is the arc below which devices are named, in dotted form; empty: each below
@@ -206,6 +212,13 @@ type Config struct {
 		// readings are; 0: for ever.
 		Raw  time.Duration `toml:"raw" default:"720h"`
 		Keep time.Duration `toml:"keep" default:"0s"`
+		// Anchor is how often the root of the segments since is brought to the ledger, by a
+		// server that has one, and Actor the identifier of the gateway that does, and
+		// ActorKey the files of its keys: a node has both in its folder (see 'ampoule node
+		// issuer --readings').
+		Anchor   time.Duration `toml:"anchor" default:"1h"`
+		Actor    string        `toml:"actor"`
+		ActorKey []string      `toml:"actor_key"`
 		// Repeat is after how long an alarm that nobody has acknowledged is told again, and
 		// Escalate after how long it is told to those of rank 1. 0: never.
 		Repeat   time.Duration `toml:"repeat" default:"1h"`
@@ -216,8 +229,8 @@ type Config struct {
 		From           string `toml:"mail_from"`
 		MailUser       string `toml:"mail_user"`
 		MailSecretFile string `toml:"mail_secret_file"`
-		// Private are networks to which webhooks may go although nobody else reaches them:
-		// 10.0.0.0/8.
+		// Private are the hosts to which webhooks may go although their addresses are of this
+		// machine or of a private network.
 		Private []string `toml:"private"`
 	} `toml:"fleet"`
 

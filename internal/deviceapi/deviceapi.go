@@ -7,6 +7,7 @@
 //	POST /senml       application/senml+json, application/senml+cbor
 //	POST /segments    application/cose; cose-type="cose-sign1", application/cbor-seq
 //	POST /chirpstack  an event of a LoRaWAN network server, where that is read
+//	/attestation      a nonce, and what a device shows of its state under it
 //	/.well-known/est/ enrolment (RFC 7030), where that is served
 //
 // Who sends shows a client certificate, or a secret: as a Bearer token (RFC 6750), by
@@ -34,6 +35,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ampoule/device"
@@ -81,6 +83,8 @@ type Server struct {
 	TokenHeader string
 	// EST answers /.well-known/est/; nil: nobody.
 	EST http.Handler
+	// Attester answers /attestation; nil: nobody.
+	Attester Attester
 	// ChirpStack reads events of a network server, of the kind that the query names; nil:
 	// they are not taken.
 	ChirpStack func(source fleet.Source, event string, body []byte) (*fleet.Delivery, error)
@@ -98,6 +102,8 @@ type Server struct {
 	Now    func() time.Time // nil: time.Now
 
 	places, large chan struct{}
+	mu            sync.Mutex
+	busy          map[string]int // places by who has them
 }
 
 // TLS returns the configuration of the listener. A certificate may be shown; whose it
@@ -117,11 +123,16 @@ func (s *Server) Handler() http.Handler {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.busy = map[string]int{}
 	s.places, s.large = make(chan struct{}, s.Places), make(chan struct{}, largePlaces)
 	// No ServeMux: it redirects to tidier addresses.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.EST != nil && strings.HasPrefix(r.URL.Path, "/.well-known/est/") {
 			s.EST.ServeHTTP(w, r)
+			return
+		}
+		if s.Attester != nil && r.URL.Path == attestationPath {
+			s.attestation(w, r)
 			return
 		}
 		for _, route := range routes {
@@ -231,6 +242,11 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, to route) {
 			s.Saw(c.source, c.seen)
 		}
 	}()
+	if !s.enter(c.source) {
+		failed(&problem{Status: http.StatusTooManyRequests, Reason: "busy", wait: waitBusy})
+		return
+	}
+	defer s.leave(c.source)
 	if to.path == elsewhere {
 		c.seen.Followed = true
 		failed(&problem{Status: http.StatusNotFound, Reason: "redirect-followed"})
@@ -276,6 +292,28 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, to route) {
 	}
 	c.seen.Status, c.seen.Stored, c.seen.Repeated = http.StatusOK, got.Stored, got.Repeated
 	write(w, http.StatusOK, "application/json", receipt{got.Stored, got.Repeated, findings(d.Findings), findings(got.Refused)})
+}
+
+// enter takes one of the places that a source may have: a quarter of all, so that one
+// that is slow leaves some to the others.
+func (s *Server) enter(source fleet.Source) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := source.Supplier + "/" + string(source.Device)
+	if s.busy[key] >= max(1, s.Places/4) {
+		return false
+	}
+	s.busy[key]++
+	return true
+}
+
+func (s *Server) leave(source fleet.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := source.Supplier + "/" + string(source.Device)
+	if s.busy[key]--; s.busy[key] == 0 {
+		delete(s.busy, key)
+	}
 }
 
 // identify finds out who sends. A certificate says more than a secret.

@@ -256,9 +256,16 @@ func TestNotKept(t *testing.T) {
 }
 
 func TestBusy(t *testing.T) {
-	w := open(t, func(s *Server) { s.Places = 1 })
-	come, go_ := make(chan struct{}), make(chan struct{})
-	w.memory.Before(func(context.Context, *fleet.Delivery) error { close(come); <-go_; return nil })
+	for _, places := range []int{1, 4} {
+		t.Run(strconv.Itoa(places), func(t *testing.T) { busy(t, places) })
+	}
+}
+
+// busy fills the places that a supplier may have.
+func busy(t *testing.T, places int) {
+	w := open(t, func(s *Server) { s.Places = places })
+	come, proceed := make(chan struct{}), make(chan struct{})
+	w.memory.Before(func(context.Context, *fleet.Delivery) error { close(come); <-proceed; return nil })
 	done := make(chan int)
 	go func() {
 		status, _, _ := w.post(t, "/cce", transmission("a"))
@@ -268,7 +275,11 @@ func TestBusy(t *testing.T) {
 	if status, header, _ := w.post(t, "/cce", transmission("b")); status != 429 || header.Get("Retry-After") != "10" {
 		t.Errorf("%d %v", status, header)
 	}
-	close(go_)
+	// With one place of four taken the others are for others.
+	if status, _, _ := w.post(t, "/cce", transmission("b"), "Authorization", "Bearer x"); places > 1 && status != http.StatusUnauthorized {
+		t.Error(status)
+	}
+	close(proceed)
 	if status := <-done; status != 200 {
 		t.Error(status)
 	}

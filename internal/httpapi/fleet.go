@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,9 @@ type Watching struct {
 	// Certificates are those of the service's key and of the authority above the devices,
 	// in DER, for evidence.
 	Certificates [][]byte
+	// Logged returns the transaction by which a window of readings was anchored, and its
+	// proof; nil: nothing anchors them.
+	Logged func(context.Context, *fleet.Window) (message, proof []byte, err error)
 	// Read reads a file of a logger, of the kind that it finds out; nil: none are taken.
 	Read func(data []byte, q FileQuestion) (*fleet.Delivery, *FileAnswer, error)
 	// Live tells who looks what has changed.
@@ -61,16 +65,32 @@ type SupplierSeen struct {
 	Count int64     `json:"count" doc:"Transmissions that are kept"`
 }
 
+// PlanBody are the faults that a supplier meets, one request each.
+type PlanBody struct {
+	From   time.Time      `json:"from"`
+	Until  time.Time      `json:"until"`
+	Faults []PlannedFault `json:"faults" minItems:"1" maxItems:"100"`
+}
+
+// PlannedFault is what a receiver does wrong on purpose.
+type PlannedFault struct {
+	Status int   `json:"status,omitempty" minimum:"0" maximum:"599" doc:"300 to 599; 0: none of its own"`
+	Wait   int   `json:"wait,omitempty" minimum:"0" maximum:"86400" doc:"Seconds, Retry-After"`
+	Close  bool  `json:"close,omitempty" doc:"The connection is closed without an answer"`
+	Delay  int64 `json:"delay,omitempty" minimum:"0" maximum:"120000" doc:"Milliseconds before the answer"`
+}
+
 // FileQuestion is what a file does not say of itself.
 type FileQuestion struct {
 	Device device.Name    // "": as the file says
 	Zone   *time.Location // of times without one; nil: not known
-	Dates  string         // dmy, mdy, ymd; "": as the file shows
+	Dates  string         // dmy, mdy; "": as the file shows
+	Unit   string         // C, F; "": as the file says
 }
 
 // FileAnswer is what was found in a file.
 type FileAnswer struct {
-	Kind   string    `json:"kind" doc:"csv, logtag, fridge-tag"`
+	Kind   string    `json:"kind" doc:"table, logtag, fridge-tag"`
 	Serial string    `json:"serial,omitempty"`
 	Model  string    `json:"model,omitempty"`
 	From   time.Time `json:"from,omitzero"`
@@ -78,7 +98,7 @@ type FileAnswer struct {
 	Count  int       `json:"count" doc:"Readings"`
 	Low    int32     `json:"low" doc:"Thousandths of a degree Celsius"`
 	High   int32     `json:"high"`
-	Asks   []string  `json:"asks,omitempty" doc:"What must be said before it can be taken: zone, dates, device"`
+	Asks   []string  `json:"asks,omitempty" doc:"What must be said before it can be taken: zone, dates, unit, device"`
 }
 
 // --- Who asks ---
@@ -297,7 +317,8 @@ type DeviceBody struct {
 	Corrections  []fleet.Correction  `json:"corrections"`
 	Calibrations []fleet.Calibration `json:"calibrations"`
 	Steps        []fleet.Step        `json:"steps"`
-	Attested     time.Time           `json:"attested,omitzero"`
+	Attested     time.Time           `json:"attested,omitzero" doc:"Until when its state is attested"`
+	Endorsed     fleet.Form          `json:"endorsed,omitempty" enum:"tpm,eat" doc:"How it attests its state"`
 }
 
 // KeySeen is a key of a device.
@@ -314,6 +335,9 @@ func deviceBody(d *fleet.Device) DeviceBody {
 		Names: []string{}, Maker: d.Maker, Model: d.Model, PQS: d.PQS, Supplier: d.Supplier, Claimable: d.Claim != nil, Keys: []KeySeen{},
 		Stays: append([]fleet.Stay{}, d.Stays...), Corrections: append([]fleet.Correction{}, d.Corrections...), Calibrations: append([]fleet.Calibration{}, d.Calibrations...),
 		Steps: append([]fleet.Step{}, d.Steps...), Attested: d.Attested,
+	}
+	if d.Endorsed != nil {
+		b.Endorsed = d.Endorsed.Form
 	}
 	for _, n := range d.Names {
 		b.Names = append(b.Names, n.String())
@@ -761,6 +785,34 @@ func (s *server) describeFleet(api huma.API) {
 		}
 		return changed(w.Fleet.Calibrate(ctx, by, d.ID, fleet.Calibration(r.Body)))
 	})
+	register(api, op("deviceEndorse", "POST", "/v1/devices/{id}/endorsement", "Say by which key it attests and in which states it may be; what it attested before ends"), func(ctx context.Context, r *struct {
+		ID   string `path:"id" maxLength:"256"`
+		Body struct {
+			Form     fleet.Form      `json:"form" enum:"tpm,eat,none" doc:"tpm: quotes of a TPM 2.0; eat: Entity Attestation Tokens; none: it attests nothing any more"`
+			Key      string          `json:"key,omitempty" maxLength:"8192" doc:"Public key in PEM"`
+			Releases []fleet.Release `json:"releases,omitempty" maxItems:"32" doc:"States that are good; one of them must fit"`
+			UEID     []byte          `json:"ueid,omitempty" doc:"Of a token: whose it must be, base64"`
+			OEM      string          `json:"oem,omitempty" maxLength:"40"`
+			Model    []byte          `json:"model,omitempty"`
+			Debug    uint8           `json:"debug,omitempty" minimum:"0" maximum:"4" doc:"The least closed that is taken (RFC 9711 section 4.2.9)"`
+		}
+	}) (*oneAnswer[DeviceBody], error) {
+		d, by, err := w.device(ctx, access.FleetManage, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if r.Body.Form == "none" {
+			return changed(w.Fleet.Endorse(ctx, by, d.ID, nil))
+		}
+		block, _ := pem.Decode([]byte(r.Body.Key))
+		if block == nil || block.Type != "PUBLIC KEY" {
+			return nil, problemFleetOrder.with("key: no public key in PEM")
+		}
+		return changed(w.Fleet.Endorse(ctx, by, d.ID, &fleet.Endorsement{
+			Form: r.Body.Form, Public: block.Bytes, Releases: r.Body.Releases, UEID: r.Body.UEID, OEM: r.Body.OEM, Model: r.Body.Model, Debug: device.Debug(r.Body.Debug),
+		}))
+	})
+	s.describeRoster(api, op)
 	evidence := op("deviceEvidence", "GET", "/v1/devices/{id}/evidence", "Fetch what is kept of a device as it was signed, for `ampoule device verify`")
 	register(api, evidence, func(ctx context.Context, r *struct {
 		ID    string `path:"id" maxLength:"256"`
@@ -775,7 +827,7 @@ func (s *server) describeFleet(api huma.API) {
 			c.SetHeader("Content-Type", "application/cbor-seq")
 			c.SetHeader("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": "device-" + d.ID.String() + ".evidence"}))
 			out := c.BodyWriter()
-			if err := w.Fleet.Evidence(ctx, by, d.ID, r.From, cmp.Or(r.Until, 1<<40), w.Certificates, out); err != nil {
+			if err := w.Fleet.Evidence(ctx, by, d.ID, r.From, cmp.Or(r.Until, 1<<40), w.Certificates, w.Logged, out); err != nil {
 				s.log.Error("evidence was broken off", "error", err.Error()) // the reader sees that the seal is missing
 			}
 		}}, nil
@@ -929,9 +981,9 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		ID string `path:"id" maxLength:"100"`
 	}
 	type reportBody struct {
-		Report json.RawMessage `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
-		Plan   *fleet.Plan     `json:"plan,omitempty" doc:"Faults that it is to meet"`
-		Met    int             `json:"met,omitempty" doc:"That it has met"`
+		Report *fleet.Conformance `json:"report" doc:"Every duty of DS01 that the receiving side can see, kept or not"`
+		Plan   *PlanBody          `json:"plan,omitempty" doc:"Faults that it is to meet"`
+		Met    int                `json:"met,omitempty" doc:"That it has met"`
 	}
 	register(api, op("supplierReport", "GET", "/v1/suppliers/{id}/report", "Tell how a supplier keeps its duties (WHO PQS E006/DS01 clause 5)"), func(ctx context.Context, r *byName) (*oneAnswer[reportBody], error) {
 		organisation, err := whole(ctx, access.FleetRead)
@@ -942,13 +994,12 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 		if err != nil {
 			return nil, fleetProblem(err)
 		}
-		data, err := json.Marshal(c)
-		if err != nil {
-			return nil, err
-		}
-		b := reportBody{Report: data}
+		b := reportBody{Report: c}
 		if p, met, ok := w.Suppliers.Planned(r.ID); ok {
-			b.Plan, b.Met = &p, met
+			b.Plan, b.Met = &PlanBody{From: p.From, Until: p.Until}, met
+			for _, f := range p.Faults {
+				b.Plan.Faults = append(b.Plan.Faults, PlannedFault{f.Status, f.Wait, f.Close, f.Delay.Milliseconds()})
+			}
 		}
 		return one(b, 0), nil
 	})
@@ -956,14 +1007,17 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 	plan.DefaultStatus = http.StatusNoContent
 	register(api, plan, func(ctx context.Context, r *struct {
 		ID   string `path:"id" maxLength:"100"`
-		Body fleet.Plan
+		Body PlanBody
 	}) (*struct{}, error) {
 		organisation, err := whole(ctx, access.FleetManage)
 		if err != nil {
 			return nil, err
 		}
-		r.Body.Supplier = r.ID
-		return nil, fleetProblem(w.Suppliers.Plan(ctx, organisation, r.Body))
+		p := fleet.Plan{Supplier: r.ID, From: r.Body.From, Until: r.Body.Until}
+		for _, f := range r.Body.Faults {
+			p.Faults = append(p.Faults, fleet.Fault{Status: f.Status, Wait: f.Wait, Close: f.Close, Delay: time.Duration(f.Delay) * time.Millisecond})
+		}
+		return nil, fleetProblem(w.Suppliers.Plan(ctx, organisation, p))
 	})
 	clear := op("supplierClear", "DELETE", "/v1/suppliers/{id}/faults", "Have it meet none")
 	clear.DefaultStatus = http.StatusNoContent
@@ -996,7 +1050,8 @@ func (s *server) describeFiles(api huma.API, op func(id, method, path, summary s
 		Facility string `query:"facility" maxLength:"64"`
 		Device   string `query:"device" maxLength:"100" doc:"scheme:value, where the file does not say it"`
 		Zone     string `query:"zone" maxLength:"60" doc:"Of times without one: Africa/Kigali, or UTC"`
-		Dates    string `query:"dates" enum:"dmy,mdy,ymd" doc:"Of dates that could be either"`
+		Dates    string `query:"dates" enum:"dmy,mdy" doc:"Of dates that could be either"`
+		Unit     string `query:"unit" enum:"C,F" doc:"Where the file does not say it"`
 		Dry      bool   `query:"dry" doc:"Tell what is in it, and take nothing"`
 		RawBody  []byte `contentType:"application/octet-stream"`
 	}) (*oneAnswer[importBody], error) {
@@ -1004,7 +1059,7 @@ func (s *server) describeFiles(api huma.API, op func(id, method, path, summary s
 		if err != nil {
 			return nil, err
 		}
-		q := FileQuestion{Dates: r.Dates}
+		q := FileQuestion{Dates: r.Dates, Unit: r.Unit}
 		if r.Device != "" {
 			if q.Device, err = device.ParseName(r.Device); err != nil {
 				return nil, fleetProblem(err)

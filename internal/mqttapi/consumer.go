@@ -21,8 +21,7 @@ import (
 	"ampoule/party/fleet"
 )
 
-// Consumer takes what comes from a broker elsewhere, by a shared subscription (MQTT 5
-// section 4.8.2), so that several servers share the work. A message is acknowledged when
+// Consumer takes what comes from a broker elsewhere. A message is acknowledged when
 // it is on the disk; until then the broker has it, and brings it again if this server
 // dies. What cannot be kept now is tried again here, while the broker holds the rest.
 type Consumer struct {
@@ -33,7 +32,10 @@ type Consumer struct {
 	User     string
 	Secret   string
 	Client   string // identifier; of each server another
-	Group    string // of the shared subscription, the same for all
+	// Group is that of a shared subscription (MQTT 5 section 4.8.2), the same for all servers
+	// that share the work; empty: the subscription is of this one alone. mosquitto 2.0
+	// forgets shared ones when it is restarted, and drops what comes until the next.
+	Group string
 	// Topics are filters; none: those that the package names, without ChirpStack's.
 	Topics []string
 	// Source tells whose a message is, by its topic; nil: [OfTopic]. That broker has found
@@ -66,7 +68,7 @@ func OfTopic(topic string) (fleet.Source, error) {
 
 // Run takes messages until ctx ends. It comes back to a broker that goes away.
 func (c *Consumer) Run(ctx context.Context) error {
-	if c.Broker == nil || c.Client == "" || c.Group == "" || strings.ContainsAny(c.Group, "/+#") {
+	if c.Broker == nil || c.Client == "" || strings.ContainsAny(c.Group, "/+#") {
 		return fmt.Errorf("consumer of MQTT: no broker, client or group: %w", ErrTopic)
 	}
 	window := c.Window
@@ -80,9 +82,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 			topics = append(topics, "d/+/"+kind, "s/+/"+kind)
 		}
 	}
-	subscribe := &paho.Subscribe{}
+	subscribe, shared := &paho.Subscribe{}, ""
+	if c.Group != "" {
+		shared = "$share/" + c.Group + "/"
+	}
 	for _, t := range topics {
-		subscribe.Subscriptions = append(subscribe.Subscriptions, paho.SubscribeOptions{Topic: "$share/" + c.Group + "/" + t, QoS: 1})
+		subscribe.Subscriptions = append(subscribe.Subscriptions, paho.SubscribeOptions{Topic: shared + t, QoS: 1})
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -18,8 +18,9 @@ const connectWithin = 15 * time.Second
 // time to say who it is, goes on when it runs out of descriptors, and closes all.
 type gate struct {
 	net.Listener
-	tls   *tls.Config
-	limit int
+	tls    *tls.Config
+	limit  int
+	within time.Duration // in which a client must have said who it is
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
@@ -35,6 +36,11 @@ type conn struct {
 	once   sync.Once
 	first  sync.Once
 	begun  bool // the broker has counted it; guarded by gate.mu
+
+	// What came and is not kept yet, of which [hook.work] takes one after the other; ended
+	// and idle are closed with the connection, and after the last of it.
+	queue       chan message
+	ended, idle chan struct{}
 }
 
 // Read tells, the first time, that the broker has the connection among those for which
@@ -59,11 +65,11 @@ func (g *gate) Accept() (net.Conn, error) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		_ = c.SetDeadline(time.Now().Add(connectWithin)) // where there is none, keepalive has to do
+		_ = c.SetDeadline(time.Now().Add(g.within)) // where there is none, keepalive has to do
 		if g.tls != nil {
 			c = tls.Server(c, g.tls)
 		}
-		one := &conn{Conn: c, gate: g}
+		one := &conn{Conn: c, gate: g, ended: make(chan struct{})}
 		g.mu.Lock()
 		full := len(g.open) >= g.limit
 		if !full {
@@ -84,6 +90,7 @@ func (c *conn) Close() error {
 		c.gate.mu.Lock()
 		delete(c.gate.open, c)
 		c.gate.mu.Unlock()
+		close(c.ended)
 	})
 	return c.Conn.Close()
 }

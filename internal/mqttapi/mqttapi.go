@@ -14,7 +14,8 @@
 // stand alone as the name. A device has one connection, a supplier one for each client
 // identifier.
 //
-// PUBACK and PUBREC go out after Ingest has returned. What cannot be kept now ends the
+// PUBACK and PUBREC go out after Ingest has returned, which gets segments together that a
+// client has sent in one go. What cannot be kept now ends the
 // connection, for a client sends again only when it connects anew: no answer alone makes
 // none send twice. What cannot be read is kept aside and acknowledged, in MQTT 5 with
 // reason 0x99. What a source may not send is 0x87 in MQTT 5, and ends the connection in
@@ -88,10 +89,12 @@ type Limits struct {
 }
 
 // DefaultLimits are for a server of one or two cores.
-var DefaultLimits = Limits{Connections: 2000, PacketSize: 256 << 10, Window: 256, Keepalive: 20 * time.Minute, Session: 7 * 24 * time.Hour}
+var DefaultLimits = Limits{Connections: 2000, PacketSize: 256 << 10, Window: 64, Keepalive: 20 * time.Minute, Session: 7 * 24 * time.Hour}
 
-// Messages as large as this take one of few places while they are read.
+// Short messages may wait in a queue, of which each connection has one; large ones take
+// one of few places while they are read.
 const (
+	shortMessage = 4 << 10
 	largeMessage = 32 << 10
 	largePlaces  = 4
 )
@@ -120,6 +123,7 @@ type Server struct {
 	ctx      context.Context // of Ingest; ends with the server
 	cancel   context.CancelFunc
 	large    chan struct{}
+	working  sync.WaitGroup // connections whose messages are being kept
 	messages *prometheus.CounterVec
 }
 
@@ -188,7 +192,7 @@ func (s *Server) Start(on ...Listener) error {
 		return fmt.Errorf("broker: %w", err)
 	}
 	for i, on := range on {
-		g := &gate{Listener: on.Listener, tls: on.TLS, limit: l.Connections, open: map[*conn]struct{}{}}
+		g := &gate{Listener: on.Listener, tls: on.TLS, limit: l.Connections, within: connectWithin, open: map[*conn]struct{}{}}
 		s.gates = append(s.gates, g)
 		if err := s.broker.AddListener(listeners.NewNet(fmt.Sprint(i), g)); err != nil {
 			return fmt.Errorf("broker: %w", err)
@@ -225,7 +229,9 @@ func (s *Server) Close() error {
 		}
 	})
 	defer waiting.Stop()
-	return s.broker.Close()
+	err := s.broker.Close()
+	s.working.Wait()
+	return err
 }
 
 // Command sends a command to a source that listens. Whether it heard is not known.
@@ -284,6 +290,8 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	source.Via = "mqtt"
 	c.source = source
 	c.known.Store(true)
+	c.queue, c.idle = make(chan message, h.Limits.Window), make(chan struct{})
+	h.working.Go(func() { h.work(c) })
 	id := own(source)
 	if source.Device == "" {
 		id += cl.ID
@@ -331,68 +339,42 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return topic == own(c.source)+command
 }
 
-// OnPublish is where a message is kept. The connection waits: other connections go on,
-// and an Ingester that commits for many at once sees as many as there are connections.
+// OnPublish takes a message over. Of QoS 1 a short one waits in the queue of its
+// connection and is acknowledged from there, so that what a client sends in one go is
+// kept in one go. With all others the connection waits, until those before are kept too.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c, ok := cl.Net.Conn.(*conn)
 	if !ok {
 		return pk, nil // a command of ours
 	}
-	if len(pk.Payload) > largeMessage {
-		select {
-		case h.large <- struct{}{}:
-			defer func() { <-h.large }()
-		case <-h.ctx.Done():
-			return pk, h.end(cl, packets.ErrServerShuttingDown)
-		}
+	m := message{cl: cl, id: pk.PacketID, qos: pk.FixedHeader.Qos, topic: pk.TopicName, media: pk.Properties.ContentType, body: pk.Payload, at: h.Now()}
+	if pk.FixedHeader.Qos != 1 || len(pk.Payload) > shortMessage {
+		m.done = make(chan outcome, 1)
 	}
-	five := cl.Properties.ProtocolVersion == 5
-	// Of QoS 2 the broker would refuse by the wrong packet.
-	named := five && pk.FixedHeader.Qos == 1
-	d, unread := h.read(c.source, pk.TopicName, pk.Properties.ContentType, pk.Payload, h.Now())
-	if unread != nil {
-		d = aside(c.source, pk.Properties.ContentType, pk.Payload, unread)
+	select {
+	case c.queue <- m:
+	case <-c.ended:
+		return pk, packets.ErrRejectPacket
 	}
-	_, err := h.Ingester.Ingest(h.ctx, d)
-	switch {
-	case err == nil && unread == nil:
-		h.messages.WithLabelValues("kept").Inc()
-		return pk, packets.CodeSuccessIgnore
-	case err == nil:
-		h.messages.WithLabelValues("unreadable").Inc()
-		h.refused(c.source, format.Reason(unread, "unreadable"), len(pk.Payload))
-		if named {
-			return pk, packets.ErrPayloadFormatInvalid
+	if m.done == nil {
+		return pk, packets.ErrRejectPacket // by the broker; it is acknowledged when it is kept
+	}
+	select {
+	case got := <-m.done:
+		switch {
+		case got.end:
+			return pk, packets.ErrRejectPacket
+		case got.code.Code != 0 && cl.Properties.ProtocolVersion == 5 && pk.FixedHeader.Qos == 1:
+			return pk, got.code
 		}
 		return pk, packets.CodeSuccessIgnore
-	case errors.Is(err, fleet.ErrDenied):
-		h.messages.WithLabelValues("denied").Inc()
-		h.refused(c.source, string(fleet.ErrDenied), len(pk.Payload))
-		if named {
-			return pk, packets.ErrNotAuthorized
-		}
-		return pk, h.end(cl, packets.ErrNotAuthorized)
-	case errors.Is(err, fleet.ErrFull):
-		h.messages.WithLabelValues("full").Inc()
-		h.refused(c.source, string(fleet.ErrFull), len(pk.Payload))
-		return pk, h.end(cl, packets.ErrQuotaExceeded)
+	case <-c.idle:
+		return pk, packets.ErrRejectPacket
 	}
-	h.messages.WithLabelValues("failed").Inc()
-	h.Server.Log.Error("a delivery could not be kept", "error", err)
-	return pk, h.end(cl, packets.ErrServerBusy)
 }
 
 func (h *hook) refused(source fleet.Source, reason string, size int) {
 	h.Server.Log.Warn("a delivery by MQTT was refused", "supplier", source.Supplier, "device", source.Device.String(), "reason", reason, "bytes", size)
-}
-
-// end closes a connection, in MQTT 5 with a word why, and keeps the acknowledgement back.
-func (h *hook) end(cl *mqtt.Client, why packets.Code) error {
-	if cl.Properties.ProtocolVersion == 5 {
-		_ = h.broker.DisconnectClient(cl, why) // it ends in any case
-	}
-	cl.Stop(why)
-	return packets.ErrRejectPacket
 }
 
 // OnWill keeps a will from being sent on.

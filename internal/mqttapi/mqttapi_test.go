@@ -527,6 +527,50 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// hiccups is a listener that runs out of descriptors once.
+type hiccups struct {
+	net.Listener
+	once sync.Once
+}
+
+func (h *hiccups) Accept() (c net.Conn, err error) {
+	h.once.Do(func() { err = errors.New("too many open files") })
+	if err != nil {
+		return nil, err
+	}
+	return h.Listener.Accept()
+}
+
+func TestGate(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{Listener: &hiccups{Listener: l}, limit: 1, within: 100 * time.Millisecond, open: map[*conn]struct{}{}}
+	defer g.Close()
+	silent, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c, err := g.Accept()
+	if err != nil || g.count() != 1 {
+		t.Fatal(g.count(), err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who says nothing: %v", err)
+	}
+	c.Close()
+	c.Close()
+	if g.count() != 0 {
+		t.Error(g.count())
+	}
+	l.Close()
+	if _, err := g.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
 // A server is cut off while clients of both versions send, and another takes its place.
 func TestKilled(t *testing.T) {
 	const each = 300
@@ -589,6 +633,85 @@ func TestOrder(t *testing.T) {
 		if got := d.Series[0].Readings[0].At; got != int64(1_800_000_000+n) {
 			t.Fatalf("%d is at %d", got, n)
 		}
+	}
+}
+
+// What waits behind each other is kept in one go, unless one of it cannot be read.
+func TestTogether(t *testing.T) {
+	w := open(t, nil)
+	held, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.memory.Before(func(context.Context, *fleet.Delivery) error {
+		once.Do(func() { close(held); <-release })
+		return nil
+	})
+	c := three(t, w.address, "a", nil)
+	var tokens []mqtt3.Token
+	send := func(topic string, qos byte, body []byte) {
+		tokens = append(tokens, c.Publish("s/specimen/"+topic, qos, false, body))
+	}
+	segment := func(n int) []byte { return []byte{0x82, 0x18, byte(0x20 + n), 0} }
+	send("segments", 1, segment(0))
+	<-held
+	for n := 1; n < 10; n++ {
+		send("segments", 1, segment(n))
+	}
+	send("senml", 1, reading(1))
+	for n := 10; n < 15; n++ {
+		send("segments", 1, segment(n))
+	}
+	send("segments", 1, []byte{0xff})
+	send("segments", 2, segment(15))
+	time.Sleep(200 * time.Millisecond) // the client has written them
+	close(release)
+	for i, token := range tokens {
+		if !token.WaitTimeout(5*time.Second) || token.Error() != nil {
+			t.Fatal(i, token.Error())
+		}
+	}
+	var got []int
+	next := 0
+	for _, d := range w.memory.Deliveries() {
+		got = append(got, len(d.Segments))
+		if raw := bytes.Join(d.Segments, nil); len(d.Segments) > 0 && !bytes.Equal(raw, d.Raw) {
+			t.Errorf("%x is not %x", d.Raw, raw)
+		}
+		for _, s := range d.Segments {
+			if !bytes.Equal(s, segment(next)) {
+				t.Errorf("%x is at %d", s, next)
+			}
+			next++
+		}
+	}
+	if want := "[1 9 0 1 1 1 1 1 0 1]"; fmt.Sprint(got) != want || next != 16 {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// What comes behind one that could not be kept does not overtake it.
+func TestNotOvertaken(t *testing.T) {
+	w := open(t, nil)
+	var first atomic.Bool
+	held, release := make(chan struct{}), make(chan struct{})
+	w.memory.Before(func(context.Context, *fleet.Delivery) error {
+		if !first.Swap(true) {
+			close(held)
+			<-release
+			return fleet.ErrFull
+		}
+		return nil
+	})
+	c := three(t, w.address, "a", func(o *mqtt3.ClientOptions) { o.SetAutoReconnect(false) })
+	for n := range 20 {
+		c.Publish("s/specimen/senml", 1, false, reading(n))
+	}
+	<-held
+	time.Sleep(200 * time.Millisecond) // the client has written them
+	close(release)
+	eventually(t, "the connection ends", func() bool { return !c.IsConnectionOpen() })
+	time.Sleep(200 * time.Millisecond)
+	if w.memory.Kept() != 0 {
+		t.Errorf("%d are kept", w.memory.Kept())
 	}
 }
 

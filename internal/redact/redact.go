@@ -15,9 +15,9 @@ const LeftOut = "(left out)"
 // Keys are the attributes whose values may stand in a log: none is personal, by
 // what is put into it. "error" is the text of an error, and errors name no person.
 var Keys = []string{
-	"address", "batch", "count", "dir", "duration", "error", "files", "height", "job", "keys", "kid", "method", "module", "number", "outcome",
-	"pattern", "reason", "record", "request", "role", "route", "row", "sample", "schema", "seconds", "serial", "signal", "size", "stack",
-	"state", "status", "what",
+	"address", "attempt", "batch", "broker", "bytes", "channel", "count", "device", "dir", "duration", "error", "files", "fingerprint", "height", "job",
+	"keys", "kid", "method", "module", "number", "operation", "outcome", "pattern", "reason", "record", "request", "role", "round", "route", "row",
+	"sample", "schema", "seconds", "serial", "signal", "size", "stack", "state", "status", "supplier", "what",
 }
 
 // Handler passes records on with the values of known attributes only.

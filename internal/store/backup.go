@@ -73,7 +73,7 @@ var backedUp = []table{
 	{"gateway_applied", []string{"digest", "changed"}},
 	{"leaf", []string{"hash", "at"}},
 	{"batch", []string{"n", "closed", "root", "leaves"}},
-	{"outbox", []string{"n", "key", "kind", "about", "size", "digest", "until", "put", "stage", "message", "reason", "retry", "leaf", "proof", "cosigned", "receipt"}},
+	{"outbox", []string{"n", "key", "kind", "about", "size", "digest", "until", "put", "stage", "message", "reason", "retry", "leaf", "proof", "cosigned", "receipt", "device", "since", "gap"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

@@ -221,7 +221,7 @@ func (f *Fleet) PutDevice(ctx context.Context, d *fleet.Device) error {
 	if err != nil {
 		return err
 	}
-	return f.db.write(ctx, func(t tx) error {
+	return full(f.db.write(ctx, func(t tx) error {
 		for _, n := range d.Names {
 			var other []byte
 			err := t.row(`SELECT device FROM device_name WHERE name = $1`, []any{n.String()}, &other)
@@ -246,7 +246,7 @@ func (f *Fleet) PutDevice(ctx context.Context, d *fleet.Device) error {
 			stmts = append(stmts, stmt{sql: `INSERT INTO device_name (name, device) VALUES ($1, $2)`, args: []any{n.String(), []byte(d.ID)}, taken: fleet.ErrNameTaken})
 		}
 		return t.all(stmts...)
-	})
+	}))
 }
 
 const deviceColumns = `d.id, d.organisation, d.facility, d.state, d.version, d.content`
@@ -318,29 +318,36 @@ func scanStream(s scan, more ...any) (x fleet.Stream, err error) {
 func oneStream(s scan) (fleet.Stream, error) { return scanStream(s) }
 
 // AddStream implements [fleet.Book].
-func (f *Fleet) AddStream(ctx context.Context, s *fleet.Stream) error {
-	return f.db.write(ctx, func(t tx) error {
-		find := func() (found bool, err error) {
-			err = t.rows(`SELECT `+streamColumns+` FROM stream s WHERE device = $1 AND sensor = $2 AND quantity = $3`, []any{[]byte(s.Device), s.Sensor, string(s.Quantity)}, func(sc scan) error {
-				found = true
-				*s, err = scanStream(sc)
+func (f *Fleet) AddStream(ctx context.Context, all ...*fleet.Stream) error {
+	return full(f.db.write(ctx, func(t tx) error {
+		for _, s := range all {
+			if err := addStream(t, s); err != nil {
 				return err
-			})
-			return found, err
+			}
 		}
-		if found, err := find(); found || err != nil {
-			return err
-		}
-		var n int64
-		if err := t.row(`SELECT coalesce(max(n), 0) + 1 FROM stream`, nil, &n); err != nil {
-			return err
-		}
-		s.N = n
-		var none device.Hash
-		return t.all(stmt{
-			sql:  `INSERT INTO stream (n, device, sensor, quantity, every, sealed, sealhash, own, ownhash, last, value, heard, opened, unsealed) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $7, 0, 0, 0, 0, 0)`,
-			args: []any{n, []byte(s.Device), s.Sensor, string(s.Quantity), s.Interval, none[:], none[:]},
-		})
+		return nil
+	}))
+}
+
+func addStream(t tx, s *fleet.Stream) error {
+	found := false
+	err := t.rows(`SELECT `+streamColumns+` FROM stream s WHERE device = $1 AND sensor = $2 AND quantity = $3`, []any{[]byte(s.Device), s.Sensor, string(s.Quantity)}, func(sc scan) (err error) {
+		found = true
+		*s, err = scanStream(sc)
+		return err
+	})
+	if found || err != nil {
+		return err
+	}
+	var n int64
+	if err := t.row(`SELECT coalesce(max(n), 0) + 1 FROM stream`, nil, &n); err != nil {
+		return err
+	}
+	s.N = n
+	var none device.Hash
+	return t.all(stmt{
+		sql:  `INSERT INTO stream (n, device, sensor, quantity, every, sealed, sealhash, own, ownhash, last, value, heard, opened, unsealed) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $7, 0, 0, 0, 0, 0)`,
+		args: []any{n, []byte(s.Device), s.Sensor, string(s.Quantity), s.Interval, none[:], none[:]},
 	})
 }
 
@@ -630,8 +637,8 @@ func (f *Fleet) Evaluated(ctx context.Context, e *fleet.Evaluation) error {
 		if !s.Heard.IsZero() {
 			heard = s.Heard.UnixMilli()
 		}
-		stmts = append(stmts, stmt{sql: `UPDATE stream SET last = $1, value = $2, heard = $3, unsealed = $4, opened = $5 WHERE n = $6`,
-			args: []any{s.Last.At, int64(s.Last.Value), heard, s.Open, unix(s.Opened), s.N}})
+		stmts = append(stmts, stmt{sql: `UPDATE stream SET last = $1, value = $2, heard = $3, unsealed = $4, opened = $5, every = $6 WHERE n = $7`,
+			args: []any{s.Last.At, int64(s.Last.Value), heard, s.Open, unix(s.Opened), s.Interval, s.N}})
 	}
 	for i := range e.Alarms {
 		a := &e.Alarms[i]
@@ -808,4 +815,59 @@ func (f *Fleet) Forget(ctx context.Context, now time.Time, before int64) (raws, 
 		return nil
 	})
 	return raws, segments, err
+}
+
+// --- Windows ---
+
+// Windows implements [fleet.Book].
+func (f *Fleet) Windows(ctx context.Context, after int64, limit int) ([]fleet.Window, error) {
+	where, args := ` WHERE n > $1 ORDER BY n LIMIT $2`, []any{after, int64(limit)}
+	if after < 0 {
+		where, args = ` ORDER BY n DESC LIMIT 1`, nil
+	}
+	return query(ctx, f.db, `SELECT n, since, until, after, last, root, readings, segments, gap FROM anchored`+where, args, func(s scan) (w fleet.Window, err error) {
+		var since, until, gap int64
+		var root []byte
+		if err := s(&w.N, &since, &until, &w.After, &w.Last, &root, &w.Readings, &w.Segments, &gap); err != nil {
+			return w, err
+		}
+		if len(root) != len(w.Root) {
+			return w, fmt.Errorf("store: window %d: %w", w.N, ErrDamaged)
+		}
+		copy(w.Root[:], root)
+		w.Since, w.Until, w.Gap = fromUnix(since), fromUnix(until), gap != 0
+		return w, nil
+	})
+}
+
+// PutWindow implements [fleet.Book].
+func (f *Fleet) PutWindow(ctx context.Context, w *fleet.Window) error {
+	gap := int64(0)
+	if w.Gap {
+		gap = 1
+	}
+	return full(f.db.write(ctx, func(t tx) error {
+		return t.all(stmt{
+			sql:   `INSERT INTO anchored (n, since, until, after, last, root, readings, segments, gap) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			args:  []any{w.N, unix(w.Since), unix(w.Until), w.After, w.Last, w.Root[:], w.Readings, w.Segments, gap},
+			taken: fleet.ErrChanged,
+		})
+	}))
+}
+
+// Leaves implements [fleet.Book].
+func (f *Fleet) Leaves(ctx context.Context, after, until int64) (hashes []device.Hash, readings int64, err error) {
+	err = f.db.read(ctx, func(t tx) error {
+		hashes, readings = nil, 0
+		return t.rows(`SELECT data, count FROM block WHERE n > $1 AND n <= $2 AND origin > 0 ORDER BY n`, []any{after, until}, func(s scan) error {
+			var data []byte
+			var count int64
+			if err := s(&data, &count); err != nil {
+				return err
+			}
+			hashes, readings = append(hashes, sha256.Sum256(data)), readings+count
+			return nil
+		})
+	})
+	return hashes, readings, err
 }

@@ -18,7 +18,7 @@ type outbox struct{ *Store }
 // it in the step in which they are closed.
 func (s *Store) Outbox() notary.Outbox { return outbox{s} }
 
-const outboxColumns = `n, key, kind, about, size, digest, until, put, stage, message, reason, retry, leaf, proof, cosigned, receipt`
+const outboxColumns = `n, key, kind, about, size, digest, until, put, stage, message, reason, retry, leaf, proof, cosigned, receipt, device, since, gap`
 
 // put makes the statements by which things come into the outbox. The caller holds
 // s.closing.
@@ -30,13 +30,17 @@ func put(t tx, at time.Time, wanted ...notary.Wanted) (stmts []stmt, err error) 
 	for _, w := range wanted {
 		n++
 		about, digest := w.List[:], any(w.Digest[:])
-		if w.Kind == "fp.batch" {
+		if w.Kind != "status.anchor" {
 			about, digest = w.Root[:], nil
 		}
+		gap := int64(0)
+		if w.Gap {
+			gap = 1
+		}
 		stmts = append(stmts, stmt{
-			sql: `INSERT INTO outbox (n, key, kind, about, size, digest, until, put, stage, reason, retry, leaf, cosigned)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, '', 0, 0, 0) ON CONFLICT (key) DO NOTHING`,
-			args: []any{n, w.Key, string(w.Kind), about, int64(w.Size), digest, unix(w.Until), unix(at)},
+			sql: `INSERT INTO outbox (n, key, kind, about, size, digest, until, put, stage, reason, retry, leaf, cosigned, device, since, gap)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, '', 0, 0, 0, $9, $10, $11) ON CONFLICT (key) DO NOTHING`,
+			args: []any{n, w.Key, string(w.Kind), about, int64(w.Size), digest, unix(w.Until), unix(at), blob([]byte(w.Device)), unix(w.Since), gap},
 		})
 	}
 	return stmts, nil
@@ -78,21 +82,22 @@ func blob(b []byte) any {
 
 func scanEntry(s scan) (e notary.Entry, err error) {
 	var kind string
-	var about, digest []byte
-	var size, until, put, stage, retry, leaf, cosigned int64
-	err = s(&e.Number, &e.Key, &kind, &about, &size, &digest, &until, &put, &stage, &e.Message, &e.Reason, &retry, &leaf, &e.Proof, &cosigned, &e.Receipt)
+	var about, digest, device []byte
+	var size, until, put, stage, retry, leaf, cosigned, since, gap int64
+	err = s(&e.Number, &e.Key, &kind, &about, &size, &digest, &until, &put, &stage, &e.Message, &e.Reason, &retry, &leaf, &e.Proof, &cosigned, &e.Receipt, &device, &since, &gap)
 	if err != nil {
 		return e, err
 	}
-	batch := kind == "fp.batch"
-	if len(about) != tlog.HashSize || !batch && (kind != "status.anchor" || len(digest) != tlog.HashSize) || stage < 0 || stage > int64(notary.Refused) {
+	list := kind == "status.anchor"
+	if len(about) != tlog.HashSize || list && len(digest) != tlog.HashSize || !list && kind != "fp.batch" && kind != "telemetry.anchor" || stage < 0 || stage > int64(notary.Refused) {
 		return e, fmt.Errorf("store: outbox: entry %d: %w", e.Number, ErrDamaged)
 	}
-	if batch {
-		e.Root = tlog.Hash(about)
-	} else {
+	if list {
 		e.List, e.Digest = tlog.Hash(about), tlog.Hash(digest)
+	} else {
+		e.Root = tlog.Hash(about)
 	}
+	e.Device, e.Since, e.Gap = state.OID(device), fromUnix(since), gap != 0
 	e.Kind, e.Size, e.Until = state.Kind(kind), uint64(size), fromUnix(until)
 	e.Put, e.Stage, e.Retry = fromUnix(put), notary.Stage(stage), fromUnix(retry)
 	e.Index, e.Cosigned = uint64(leaf), fromUnix(cosigned)

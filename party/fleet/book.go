@@ -178,8 +178,8 @@ type Book interface {
 	// DevicesAt returns devices of a place after one of them, by identifier.
 	DevicesAt(ctx context.Context, at Place, after device.ID, limit int) ([]Device, error)
 
-	// AddStream gives a stream its number, or reads the one that is there.
-	AddStream(ctx context.Context, s *Stream) error
+	// AddStream gives streams their numbers, or reads those that are there.
+	AddStream(ctx context.Context, all ...*Stream) error
 	StreamsOf(ctx context.Context, id device.ID) ([]Stream, error)
 	Stream(ctx context.Context, n int64) (*Stream, error)
 	// EachStream calls each for every stream, with its device.
@@ -216,6 +216,14 @@ type Book interface {
 	Alarm(ctx context.Context, id ID) (*Alarm, error)
 	// Versions are the signed statements of an alarm, the first first.
 	Versions(ctx context.Context, id ID) ([][]byte, error)
+
+	// Windows returns those that were anchored after one, in their order; the last alone
+	// for a number below 0.
+	Windows(ctx context.Context, after int64, limit int) ([]Window, error)
+	PutWindow(ctx context.Context, w *Window) error
+	// Leaves are the segments with numbers above one and up to another, of all streams, in
+	// the order of their numbers: their hashes, and how many readings they have.
+	Leaves(ctx context.Context, after, until int64) (hashes []device.Hash, readings int64, err error)
 
 	PutTarget(ctx context.Context, t *Target) error
 	DeleteTarget(ctx context.Context, id ID) error

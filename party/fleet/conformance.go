@@ -94,33 +94,34 @@ const (
 
 // Duty is what a supplier owes, by DS01.3 clause 5.
 type Duty struct {
-	ID     string // of the requirements of 30 March 2025, which DS01.3 renumbers
-	Clause string // of DS01.3
-	Title  string
-	Answer Answer
-	Seen   int             // how many times it could be judged
-	Broken int             // and how many times it was not kept
-	Why    []format.Defect // what was wrong
+	ID     string          `json:"id"`     // of the requirements of 30 March 2025, which DS01.3 renumbers
+	Clause string          `json:"clause"` // of DS01.3
+	Title  string          `json:"title"`
+	Answer Answer          `json:"answer"`
+	Seen   int             `json:"seen"`          // how many times it could be judged
+	Broken int             `json:"broken"`        // and how many times it was not kept
+	Why    []format.Defect `json:"why,omitempty"` // what was wrong
 	// Examples are the first transmissions that broke it.
-	Examples []Example
+	Examples []Example `json:"examples,omitempty"`
 	// Figures say more, where numbers do.
-	Figures map[string]float64
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // Example is a transmission that shows something.
 type Example struct {
-	TransferID string
-	Received   time.Time
-	Path       string // of the finding, where it is one
-	Reason     format.Defect
+	TransferID string        `json:"transfer_id,omitempty"`
+	Received   time.Time     `json:"received"`
+	Path       string        `json:"path,omitempty"` // of the finding, where it is one
+	Reason     format.Defect `json:"reason,omitempty"`
 }
 
 // Conformance is how a supplier keeps its duties, as far as it can be seen from here.
 type Conformance struct {
-	Supplier      string
-	From, Until   time.Time
-	Transmissions int
-	Duties        []Duty
+	Supplier      string    `json:"supplier"`
+	From          time.Time `json:"from"`
+	Until         time.Time `json:"until"`
+	Transmissions int       `json:"transmissions"`
+	Duties        []Duty    `json:"duties"`
 }
 
 // What can be wrong with a duty, beside the findings of the format.

@@ -15,6 +15,7 @@ import (
 
 	"ampoule/device"
 	"ampoule/format"
+	"ampoule/format/oid"
 	"ampoule/format/uuid"
 )
 
@@ -43,14 +44,15 @@ type Fleet struct {
 	once    sync.Once
 	arrived chan struct{} // there is something to evaluate
 
-	mu        sync.Mutex // guards what follows
-	names     map[nameOf]*known
-	streams   map[int64]*watched
-	known     map[device.ID]*known
-	equipment map[ID]*Equipment
-	targets   []Target
-	loaded    bool
-	cursor    int64
+	mu         sync.Mutex // guards what follows
+	names      map[nameOf]*known
+	streams    map[int64]*watched
+	known      map[device.ID]*known
+	equipment  map[ID]*Equipment
+	challenges map[device.ID]challenge
+	targets    []Target
+	loaded     bool
+	cursor     int64
 
 	round  sync.Mutex     // held for a round of evaluation, of sealing, of silence
 	chains [64]sync.Mutex // each held while a segment of its streams is taken in
@@ -82,7 +84,7 @@ func (f *Fleet) start() {
 		}
 		f.arrived = make(chan struct{}, 1)
 		f.names, f.known, f.streams = make(map[nameOf]*known), make(map[device.ID]*known), make(map[int64]*watched)
-		f.equipment = make(map[ID]*Equipment)
+		f.equipment, f.challenges = make(map[ID]*Equipment), make(map[device.ID]challenge)
 	})
 }
 
@@ -128,13 +130,13 @@ func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *De
 	if k != nil {
 		return k, nil
 	}
-	d, err := f.Book.DeviceNamed(ctx, name)
+	d, err := f.named(ctx, name)
 	if errors.Is(err, ErrNoDevice) {
 		if s.Organisation == "" || s.Device != "" && name.Scheme != device.Local {
 			return nil, fmt.Errorf("%s: %w", name, ErrNoDevice)
 		}
 		if d, err = f.announce(ctx, s, name, about); errors.Is(err, ErrNameTaken) {
-			d, err = f.Book.DeviceNamed(ctx, name) // somebody was quicker
+			d, err = f.named(ctx, name) // somebody was quicker
 		}
 	}
 	if err != nil {
@@ -147,6 +149,21 @@ func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *De
 	f.names[key] = k
 	f.mu.Unlock()
 	return k, nil
+}
+
+// named returns the device of a name: its identifier is one of its names, and nobody
+// else's.
+func (f *Fleet) named(ctx context.Context, name device.Name) (*Device, error) {
+	if name.Scheme == device.OID {
+		id, err := oid.Parse(name.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, ErrNoDevice)
+		}
+		if d, err := f.Book.Device(ctx, id); !errors.Is(err, ErrNoDevice) {
+			return d, err
+		}
+	}
+	return f.Book.DeviceNamed(ctx, name)
 }
 
 func (f *Fleet) announce(ctx context.Context, s *Source, name device.Name, about *Description) (*Device, error) {
@@ -232,24 +249,59 @@ func (f *Fleet) Forget(id device.ID) {
 	}
 }
 
+// wish is a stream of a device that something is to be kept in.
+type wish struct {
+	of       *known
+	sensor   string
+	quantity device.Quantity
+	interval int64
+	stream   *Stream // when it was granted
+}
+
+// grant sets the streams of wishes. Those that are new are made in one step.
+func (f *Fleet) grant(ctx context.Context, all []wish) error {
+	var fresh []*Stream
+	for i := range all {
+		w := &all[i]
+		w.of.mu.Lock()
+		w.stream = w.of.streams[streamOf{w.sensor, w.quantity}]
+		many := len(w.of.streams) >= maxStreams
+		w.of.mu.Unlock()
+		if w.stream != nil {
+			continue
+		}
+		if many {
+			return fmt.Errorf("device %s: more than %d sensors: %w", w.of.ID, maxStreams, format.BadValue)
+		}
+		w.stream = &Stream{Device: w.of.ID, Sensor: w.sensor, Quantity: w.quantity, Interval: w.interval, ahead: true}
+		fresh = append(fresh, w.stream)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := f.Book.AddStream(ctx, fresh...); err != nil {
+		return err
+	}
+	for i := range all {
+		w := &all[i]
+		key := streamOf{w.sensor, w.quantity}
+		w.of.mu.Lock()
+		if s := w.of.streams[key]; s != nil {
+			w.stream = s // somebody was quicker, or it is wished for twice
+		} else {
+			w.stream.ahead = true
+			w.of.streams[key] = w.stream
+		}
+		w.of.mu.Unlock()
+	}
+	return nil
+}
+
 // stream returns a stream of a device, which is made where it is new.
 func (f *Fleet) stream(ctx context.Context, k *known, sensor string, q device.Quantity, interval int64) (*Stream, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	key := streamOf{sensor, q}
-	if s := k.streams[key]; s != nil {
-		return s, nil
-	}
-	if len(k.streams) >= maxStreams {
-		return nil, fmt.Errorf("device %s: more than %d sensors: %w", k.ID, maxStreams, format.BadValue)
-	}
-	s := &Stream{Device: k.ID, Sensor: sensor, Quantity: q, Interval: interval}
-	if err := f.Book.AddStream(ctx, s); err != nil {
-		return nil, err
-	}
-	s.ahead = true
-	k.streams[key] = s
-	return s, nil
+	w := []wish{{of: k, sensor: sensor, quantity: q, interval: interval}}
+	err := f.grant(ctx, w)
+	return w[0].stream, err
 }
 
 // maxStreams bounds the sensors of a device.

@@ -211,6 +211,25 @@ func odd(all []device.Reading, which int) (out []device.Reading) {
 	return out
 }
 
+// TestSlowLogger: one reading an hour, one by one and nothing said of it, is no gap.
+func TestSlowLogger(t *testing.T) {
+	for _, stated := range []int64{0, 60, 3600} {
+		k := newKit(t)
+		d := k.logger("1", k.equipment("North"))
+		for hour := range 30 {
+			degrees := int32(5000)
+			if hour >= 8 && hour < 20 {
+				degrees = 9000
+			}
+			r := []device.Reading{{At: day.Unix() + int64(hour)*3600, Value: degrees}}
+			_, err := k.Ingest(t.Context(), &fleet.Delivery{Source: source, Series: []fleet.Series{{Device: d.Names[0], Sensor: "TVC", Quantity: device.Temperature, Interval: stated, Readings: r}}})
+			must(t, err)
+			k.evaluate()
+		}
+		k.want("North HEAT 480 1080 1200 ended recovered")
+	}
+}
+
 // TestScenario: 30 days, three fridges, a gap, a dead sensor, a freeze, a double import.
 func TestScenario(t *testing.T) {
 	k := newKit(t)
@@ -260,6 +279,76 @@ func TestScenario(t *testing.T) {
 		"Dead SILENT 12855 12900 - standing ",
 		"Cold FRZE 18000 18060 18120 ended recovered",
 	)
+	// What was told: that the second is silent each hour, from the third on to those above
+	// too; nobody has acknowledged it.
+	count := make(map[string]int)
+	for _, n := range k.sent {
+		count[n]++
+	}
+	for told, want := range map[string]int{
+		"raised SILENT to 0": 2, "raised HEAT to 0": 1, "raised FRZE to 0": 1, "escalated SILENT to 0": 2, "escalated SILENT to 1": 2,
+		"ended HEAT to 0": 1, "ended HEAT to 1": 1, "ended FRZE to 0": 1, "ended SILENT to 0": 1, "ended SILENT to 1": 1,
+	} {
+		if count[told] != want {
+			t.Errorf("%s: %d times, want %d", told, count[told], want)
+		}
+	}
+	if n := count["repeated SILENT to 0"]; n < 480 || count["repeated SILENT to 1"] < 480 {
+		t.Errorf("silence was repeated %d times in 20 days", n)
+	}
+	// Somebody sees to it, and says so.
+	standing, err := k.Alarms(t.Context(), by, fleet.Standing, "", 10)
+	must(t, err)
+	silent, err := k.Acknowledge(t.Context(), by, standing[0].ID, "the logger is broken; another is on its way")
+	must(t, err)
+	before := len(k.sent)
+	k.now = k.now.Add(24 * time.Hour)
+	must(t, k.Tell(t.Context()))
+	if len(k.sent) != before {
+		t.Errorf("told after it was acknowledged: %q", k.sent[before:])
+	}
+	if _, err := k.Acknowledge(t.Context(), fleet.Actor{ID: "other", Within: fleet.Place{Organisation: "other"}}, silent.ID, ""); !errors.Is(err, fleet.ErrNoAlarm) {
+		t.Errorf("somebody of another organisation: %v", err)
+	}
+	// Its versions are signed, each names the one before, and the last says who.
+	_, versions, err := k.Alarm(t.Context(), by, silent.ID)
+	must(t, err)
+	var last *device.Statement
+	for n, data := range versions {
+		s, err := device.ParseStatement(data)
+		must(t, err)
+		must(t, s.Verify(k.Signer.Public()))
+		if n > 0 && !s.Follows(last) {
+			t.Fatalf("version %d does not follow", n+1)
+		}
+		last = s
+	}
+	if last.By != by.ID || last.Comment != "the logger is broken; another is on its way" || last.State != device.Acknowledged {
+		t.Errorf("%+v", last)
+	}
+	// The chart shows each, however few points it has.
+	for _, points := range []int{10, 100, 1000, 10_000} {
+		for _, tt := range []struct {
+			e         *fleet.Equipment
+			low, high int32
+		}{{fine, 5000, 5000}, {dead, 4000, 12000}, {cold, -1000, 3000}} {
+			_, lines, alarms, err := k.Chart(t.Context(), by, tt.e.ID, day.Unix(), day.Unix()+30*86400, points)
+			must(t, err)
+			low, high := lines[0].Buckets[0].Low, lines[0].Buckets[0].High
+			for _, b := range lines[0].Buckets {
+				low, high = min(low, b.Low), max(high, b.High)
+			}
+			if low != tt.low || high != tt.high || len(lines[0].Buckets) > points || len(alarms) == 0 {
+				t.Errorf("%s in %d points: %d to %d in %d, %d alarms", tt.e.Name, points, low, high, len(lines[0].Buckets), len(alarms))
+			}
+		}
+	}
+	// Twice imported is there once.
+	_, lines, _, err := k.Chart(t.Context(), by, fine.ID, day.Unix()+100*3600, day.Unix()+105*3600-1, 1000)
+	must(t, err)
+	if len(lines[0].Buckets) != 20 {
+		t.Errorf("%d readings in the five hours that came late, want 20", len(lines[0].Buckets))
+	}
 }
 
 func TestSigned(t *testing.T) {

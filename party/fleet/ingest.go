@@ -40,6 +40,7 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	now := f.Now()
 	var add Addition
 	kept := false
+	heard := make(map[device.ID]bool) // for the first time since it was claimed or enrolled
 	refuse := func(path string, reason format.Defect) {
 		if len(r.Refused) < maxRefused {
 			r.Refused = append(r.Refused, format.Finding{Path: path, Reason: reason})
@@ -51,6 +52,8 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	for i := range d.Describes {
 		about[d.Describes[i].Device] = &d.Describes[i]
 	}
+	var wishes []wish
+	var takes []take
 	for i := range d.Series {
 		s := &d.Series[i]
 		path := "series[" + strconv.Itoa(i) + "]"
@@ -79,12 +82,18 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 			readings = slices.Clone(readings)
 			slices.SortStableFunc(readings, byTime)
 		}
-		stream, err := f.stream(ctx, k, s.Sensor, s.Quantity, s.Interval)
-		if err != nil {
-			return Receipt{}, err
+		if k.State == device.Claimed || k.State == device.Enrolled {
+			heard[k.ID] = true
 		}
-		for part := range slices.Chunk(readings, maxBlock) {
-			b := open(stream.N, level, part)
+		wishes = append(wishes, wish{of: k, sensor: s.Sensor, quantity: s.Quantity, interval: s.Interval})
+		takes = append(takes, take{level, readings})
+	}
+	if err := f.grant(ctx, wishes); err != nil {
+		return Receipt{}, err
+	}
+	for i, t := range takes {
+		for part := range slices.Chunk(t.readings, maxBlock) {
+			b := open(wishes[i].stream.N, t.level, part)
 			b.Received = now
 			add.Blocks = append(add.Blocks, b)
 		}
@@ -92,7 +101,7 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 
 	// Step 2: what a device has signed. Whoever carries it, the signature says whose it is.
 	if len(d.Segments) > 0 {
-		finish, err := f.segments(ctx, d, now, &add, &r, refuse)
+		finish, err := f.segments(ctx, d, now, &add, &r, heard, refuse)
 		defer func() { finish(kept) }()
 		if err != nil {
 			return Receipt{}, err
@@ -117,12 +126,25 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 		}
 	}
 
-	// Step 4: it is held against the rules soon.
+	// Step 4: who is heard is active.
+	for id := range heard {
+		if err := f.active(ctx, id, now); err != nil {
+			f.Log.Error("a device was heard, and could not be called active", "device", id.String(), "error", err.Error())
+		}
+	}
+
+	// Step 5: it is held against the rules soon.
 	select {
 	case f.arrived <- struct{}{}:
 	default: // it will be in any case
 	}
 	return r, nil
+}
+
+// take is readings of a series that are to be kept, at their level.
+type take struct {
+	level    device.Level
+	readings []device.Reading
 }
 
 // The bounds of what is kept as one.
@@ -167,7 +189,7 @@ const keepDigest = 7 * 24 * time.Hour
 
 // segments takes signed segments in. Those of one stream wait for each other until
 // finish is called, which is told whether they were kept.
-func (f *Fleet) segments(ctx context.Context, d *Delivery, now time.Time, add *Addition, r *Receipt, refuse func(string, format.Defect)) (finish func(kept bool), err error) {
+func (f *Fleet) segments(ctx context.Context, d *Delivery, now time.Time, add *Addition, r *Receipt, heard map[device.ID]bool, refuse func(string, format.Defect)) (finish func(kept bool), err error) {
 	var locked []int
 	heads := make(map[*Stream]*Advance)
 	finish = func(kept bool) {
@@ -224,6 +246,9 @@ func (f *Fleet) segments(ctx context.Context, d *Delivery, now time.Time, add *A
 		stream, err := f.stream(ctx, k, strconv.FormatUint(s.Stream, 10), s.Quantity, s.Interval)
 		if err != nil {
 			return finish, err
+		}
+		if k.State == device.Claimed || k.State == device.Enrolled {
+			heard[k.ID] = true
 		}
 		all = append(all, signed{s, k, stream, data, path})
 	}

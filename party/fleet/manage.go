@@ -54,8 +54,9 @@ func (f *Fleet) PutEquipment(ctx context.Context, by Actor, e *Equipment, terms 
 		return fmt.Errorf("silence: %w", ErrOrder)
 	case e.Latitude != nil && !(*e.Latitude >= -90 && *e.Latitude <= 90) || e.Longitude != nil && !(*e.Longitude >= -180 && *e.Longitude <= 180) || (e.Latitude == nil) != (e.Longitude == nil):
 		return fmt.Errorf("position: %w", ErrOrder)
-	case len(terms.Rules) > coldchain.MaxRules || terms.Gap <= 0:
-		return fmt.Errorf("terms: %w", ErrOrder)
+	}
+	if err := terms.Check(); err != nil {
+		return fmt.Errorf("terms: %w: %w", err, ErrOrder)
 	}
 	new := TermsFrom{From: now.Unix(), Terms: terms, By: by.ID}
 	if e.ID == "" {
@@ -195,6 +196,22 @@ func (f *Fleet) Turn(ctx context.Context, by Actor, id device.ID, to device.Life
 		}
 		return nil
 	})
+}
+
+// active says that a device was heard for the first time.
+func (f *Fleet) active(ctx context.Context, id device.ID, now time.Time) error {
+	d, err := f.Book.Device(ctx, id)
+	if err != nil {
+		return err
+	}
+	_, err = f.change(ctx, Actor{Within: d.Place}, id, func(d *Device) error {
+		if d.State == device.Claimed || d.State == device.Enrolled {
+			d.State = device.Active
+			d.Steps = append(d.Steps, Step{State: device.Active, At: now, By: "readings"})
+		}
+		return nil
+	})
+	return err
 }
 
 // Move says in which equipment a sensor of a device is from a time on, which may be past:

@@ -91,6 +91,16 @@ func (e *Equipment) TermsAt(at int64) *coldchain.Terms {
 	return &e.Terms[0].Terms
 }
 
+// termsOf are the terms for a stream at a time: where it measures seldom, a longer time
+// without a reading is no gap.
+func (e *Equipment) termsOf(s *Stream, at int64) *coldchain.Terms {
+	t := *e.TermsAt(at)
+	if s.Interval > 0 {
+		t.Gap = max(t.Gap, coldchain.GapOf(s.Interval))
+	}
+	return &t
+}
+
 // Stay says where a device was: in a piece of equipment, for a time. Its readings of
 // that time are that equipment's, even where they are learned of later.
 type Stay struct {
@@ -158,10 +168,8 @@ type Device struct {
 	Steps        []Step        `json:"steps"`
 	// Attested is until when its state is attested.
 	Attested time.Time `json:"attested,omitzero"`
-	// Endorsed is the key of its TPM, SubjectPublicKeyInfo in DER, and Reference the
-	// digest of the registers that are expected; nil: it has none.
-	Endorsed  []byte `json:"endorsed,omitempty"`
-	Reference []byte `json:"reference,omitempty"`
+	// Endorsed is against what its attestations are held; nil: it makes none.
+	Endorsed *Endorsement `json:"endorsed,omitempty"`
 	// Described is what it or its supplier said of it last.
 	Described *Description `json:"described,omitempty"`
 }

@@ -176,7 +176,7 @@ func (f *Fleet) lines(ctx context.Context, e *Equipment, d *Device, from, until 
 		for i := range blocks {
 			l.Level = min(l.Level, blocks[i].Level)
 		}
-		terms := e.TermsAt(until)
+		terms := e.termsOf(&s, until)
 		for i := 1; i < len(readings); i++ {
 			if step := readings[i].At - readings[i-1].At; step <= terms.Gap {
 				l.Measured += step
@@ -218,8 +218,9 @@ func Decimate(readings []device.Reading, from, until int64, points int) []Bucket
 
 // Evidence writes what is kept of a device, as it was signed, for others to check without
 // this service: see [device.VerifyEvidence]. certificates are those of the service's key
-// and of the authorities above all keys, in DER.
-func (f *Fleet) Evidence(ctx context.Context, by Actor, id device.ID, from, until int64, certificates [][]byte, w io.Writer) error {
+// and of the authorities above all keys, in DER. logged returns the transaction by which
+// a window was anchored and its proof, or nil where it is not; nil: nothing is.
+func (f *Fleet) Evidence(ctx context.Context, by Actor, id device.ID, from, until int64, certificates [][]byte, logged func(context.Context, *Window) (message, proof []byte, err error), w io.Writer) error {
 	f.start()
 	d, err := f.Device(ctx, by, id)
 	if err != nil {
@@ -244,6 +245,7 @@ func (f *Fleet) Evidence(ctx context.Context, by Actor, id device.ID, from, unti
 			e.Stream(own, s.Sensor, s.Quantity)
 		}
 	}
+	numbers := make(map[int64]device.Hash)
 	for _, s := range streams {
 		for _, o := range []Origin{Sealed, Own, Forked} {
 			for seq := uint64(1); ; {
@@ -254,6 +256,7 @@ func (f *Fleet) Evidence(ctx context.Context, by Actor, id device.ID, from, unti
 				for i := range page {
 					if page[i].Last >= from && page[i].First <= until {
 						e.Segment(page[i].Data)
+						numbers[page[i].N] = page[i].Hash
 					}
 				}
 				if len(page) < chainPage {
@@ -281,7 +284,51 @@ func (f *Fleet) Evidence(ctx context.Context, by Actor, id device.ID, from, unti
 	for _, s := range d.Stays {
 		e.Location(device.Location{Since: s.From, Until: s.Until, Place: d.Place.Organisation + "/" + d.Place.Facility, Equipment: string(s.Equipment)})
 	}
+	if logged != nil {
+		if err := f.anchors(ctx, e, numbers, logged); err != nil {
+			return err
+		}
+	}
 	return e.Seal(f.Rand, f.Signer)
+}
+
+// anchors adds the proofs of segments, by their numbers in the store.
+func (f *Fleet) anchors(ctx context.Context, e *device.EvidenceWriter, numbers map[int64]device.Hash, logged func(context.Context, *Window) (message, proof []byte, err error)) error {
+	for after := int64(0); ; {
+		windows, err := f.Book.Windows(ctx, after, 100)
+		if err != nil {
+			return err
+		}
+		for i := range windows {
+			w := &windows[i]
+			of := make(map[device.Hash]bool)
+			for n, h := range numbers {
+				if n > w.After && n <= w.Last {
+					of[h] = true
+				}
+			}
+			if len(of) == 0 {
+				continue
+			}
+			message, proof, err := logged(ctx, w)
+			if err != nil {
+				return err
+			}
+			hashes, _, err := f.Book.Leaves(ctx, w.After, w.Last)
+			if err != nil {
+				return err
+			}
+			// Where segments were deleted since, the tree cannot be made again.
+			if proof == nil || int64(len(hashes)) != w.Segments {
+				continue
+			}
+			e.Anchor(w.anchor(hashes, of, message, proof))
+		}
+		if len(windows) < 100 {
+			return nil
+		}
+		after = windows[len(windows)-1].N
+	}
 }
 
 // Certify gives a device a certificate for a key of its own, and remembers the key. What

@@ -19,19 +19,24 @@ import (
 	"ampoule/ledger/tlog"
 )
 
-// Wanted is something that is to stand in the log: the root of a batch, or the digest
-// of a list.
+// Wanted is something that is to stand in the log: the root of a batch, the digest of a
+// list, or the root of readings.
 type Wanted struct {
 	// Key is what it is, such as "batch/7". What has a key that is known is wanted once.
 	Key  string
-	Kind state.Kind // fp.batch or status.anchor
+	Kind state.Kind // fp.batch, status.anchor or telemetry.anchor
 
-	Root tlog.Hash // of fp.batch
-	Size uint64    // of fp.batch: its leaves, a power of two. Of status.anchor: bytes of the list
+	Root tlog.Hash // of fp.batch and telemetry.anchor
+	Size uint64    // of fp.batch: its leaves, a power of two. Of status.anchor: bytes of the
+	// list. Of telemetry.anchor: readings
 
 	List   tlog.Hash // of status.anchor: SHA-256 of its address
 	Digest tlog.Hash // of status.anchor: SHA-256 of the list
-	Until  time.Time // of status.anchor: until when the list is good
+	Until  time.Time // of status.anchor: until when the list is good. Of telemetry.anchor: of the window
+
+	Device state.OID // of telemetry.anchor: whose readings, or whose gateway's
+	Since  time.Time // of telemetry.anchor: the beginning of the window
+	Gap    bool      // of telemetry.anchor: something is missing
 }
 
 // Stage is how far an entry of an [Outbox] has come.
@@ -135,6 +140,9 @@ type Submitter struct {
 	Actor   state.OID
 	Signers []crypto.Signer // those of its keys that it may use; two for a hybrid actor
 	Schema  state.OID       // of the batches
+	// Readings says that it submits the roots of readings, and nothing else; otherwise it
+	// leaves them to another actor: a gateway of devices.
+	Readings bool
 
 	// Policy and Notaries say what proofs and receipts are kept: those that they
 	// believe. nil: none is checked but for what follows from the proof itself.
@@ -258,7 +266,9 @@ func (s *Submitter) pending(ctx context.Context) (entries []*Entry, err error) {
 			return nil, fmt.Errorf("ledger: outbox: %w", err)
 		}
 		for i := range page {
-			entries = append(entries, &page[i])
+			if (page[i].Kind == "telemetry.anchor") == s.Readings {
+				entries = append(entries, &page[i])
+			}
 		}
 		if len(page) < 500 {
 			break
@@ -403,6 +413,8 @@ func (s *Submitter) sign(e *Entry, actor *Actor) error {
 	case "status.anchor":
 		// The second in which it was put is more than that of the one before.
 		tx.Body = &state.StatusAnchor{List: e.List, Epoch: uint64(e.Put.Unix()), Digest: e.Digest, Bytes: e.Size, ValidUntil: uint64(e.Until.Unix())}
+	case "telemetry.anchor":
+		tx.Body = &state.TelemetryAnchor{Device: e.Device, From: uint64(e.Since.Unix()), Until: uint64(e.Until.Unix()), Root: e.Root, Count: e.Size, Gap: e.Gap}
 	default:
 		return state.ErrKind
 	}

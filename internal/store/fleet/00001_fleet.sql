@@ -140,6 +140,19 @@ CREATE TABLE session_mqtt (
     subscribed BIGINT NOT NULL
 );
 
+-- Windows whose segments were anchored in the ledger together.
+CREATE TABLE anchored (
+    n        BIGINT NOT NULL PRIMARY KEY, -- from 1
+    since    BIGINT NOT NULL, -- seconds
+    until    BIGINT NOT NULL,
+    after    BIGINT NOT NULL, -- segments with numbers above this one
+    last     BIGINT NOT NULL, -- up to this one
+    root     BYTEA  NOT NULL,
+    readings BIGINT NOT NULL,
+    segments BIGINT NOT NULL,
+    gap      BIGINT NOT NULL
+);
+
 -- One row: the last block that was evaluated.
 CREATE TABLE cursor (
     id BIGINT NOT NULL PRIMARY KEY,

@@ -45,13 +45,13 @@ export interface Target {
   quiet_from: number; quiet_until: number; zone?: string
 }
 export interface Duty {
-  ID: string; Clause: string; Title: string; Answer: 'pass' | 'fail' | 'not-seen' | 'not-visible'; Seen: number; Broken: number; Why: string[] | null
-  Examples: { TransferID: string; Received: string; Path: string; Reason: string }[] | null; Figures: Record<string, number> | null
+  id: string; clause: string; title: string; answer: 'pass' | 'fail' | 'not-seen' | 'not-visible'; seen: number; broken: number; why?: string[]
+  examples?: { transfer_id?: string; received: string; path?: string; reason?: string }[]; figures?: Record<string, number>
 }
-export interface Fault { Status: number; Wait: number; Close: boolean; Delay: number }
+export interface Fault { status: number; wait: number; close: boolean; delay: number }
 export interface Conformance {
-  report: { Supplier: string; From: string; Until: string; Transmissions: number; Duties: Duty[] }
-  plan?: { Supplier: string; From: string; Until: string; Faults: Fault[] }; met?: number
+  report: { supplier: string; from: string; until: string; transmissions: number; duties: Duty[] }
+  plan?: { from: string; until: string; faults: Fault[] }; met?: number
 }
 export interface Finding { path?: string; reason: string; detail?: string; [more: string]: unknown }
 export interface Taken {
@@ -123,7 +123,7 @@ export const api = {
 
   suppliers: () => ask<Page<{ id: string; last: string; count: number }>>('GET', '/v1/suppliers'),
   report: (id: string) => ask<Conformance>('GET', `${path('suppliers', id)}/report`),
-  plan: (id: string, p: { Supplier: string; From: string; Until: string; Faults: Fault[] }) => ask<void>('PUT', `${path('suppliers', id)}/faults`, p),
+  plan: (id: string, p: { from: string; until: string; faults: Fault[] }) => ask<void>('PUT', `${path('suppliers', id)}/faults`, p),
   clear: (id: string) => ask<void>('DELETE', `${path('suppliers', id)}/faults`),
 
   take: (file: Blob, answers: { facility?: string; device?: string; zone?: string; dates?: string; dry?: string }) => ask<Taken>('POST', `/v1/imports${query(answers)}`, file),

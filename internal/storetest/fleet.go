@@ -1,0 +1,559 @@
+package storetest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ampoule/coldchain"
+	"ampoule/device"
+	"ampoule/party/fleet"
+)
+
+// Fleet holds a book of readings against its contract. open returns a new, empty one.
+func Fleet(t *testing.T, open func(*testing.T) fleet.Book) {
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, fleet.Book)
+	}{
+		{"equipment", testEquipment},
+		{"devices", testDevices},
+		{"streams", testStreams},
+		{"blocks in the order of arrival", testBlocks},
+		{"a message once", testMessageOnce},
+		{"chains", testChains},
+		{"sealing", testSealing},
+		{"alarms", testAlarms},
+		{"notices", testNotices},
+		{"forgetting", testForgetting},
+		{"at once", testFleetAtOnce},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.test(t, open(t))
+		})
+	}
+}
+
+var atNorth = fleet.Place{Organisation: "moh", Facility: "north"}
+
+func someEquipment(n int) *fleet.Equipment {
+	terms, _ := coldchain.TermsOf("refrigerated")
+	latitude, longitude := -1.5, 30.25
+	return &fleet.Equipment{
+		ID: fleet.ID(fmt.Sprintf("equipment-%02d", n)), Place: atNorth, Version: 1, Name: fmt.Sprintf("Fridge %02d", n), Kind: fleet.Fridge,
+		Terms: []fleet.TermsFrom{{From: 0, Terms: terms, By: "example"}}, Silence: 900, Latitude: &latitude, Longitude: &longitude, Made: Day,
+	}
+}
+
+func testEquipment(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	for n := range 3 {
+		must(t, b.PutEquipment(ctx, someEquipment(n)))
+	}
+	got, err := b.Equipment(ctx, "equipment-01")
+	must(t, err)
+	if diff := cmp.Diff(someEquipment(1), got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := b.Equipment(ctx, "none"); !errors.Is(err, fleet.ErrNoEquipment) {
+		t.Error(err)
+	}
+	got.Version, got.Name = 2, "Another"
+	must(t, b.PutEquipment(ctx, got))
+	if err := b.PutEquipment(ctx, got); !errors.Is(err, fleet.ErrChanged) {
+		t.Errorf("the same version again: %v", err)
+	}
+	if err := b.PutEquipment(ctx, someEquipment(1)); !errors.Is(err, fleet.ErrChanged) {
+		t.Errorf("made twice: %v", err)
+	}
+	for _, tt := range []struct {
+		at   fleet.Place
+		want int
+	}{{atNorth, 3}, {fleet.Place{Organisation: "moh"}, 3}, {fleet.Place{}, 3}, {fleet.Place{Organisation: "moh", Facility: "south"}, 0}, {fleet.Place{Organisation: "other"}, 0}} {
+		all, err := b.EquipmentAt(ctx, tt.at)
+		must(t, err)
+		if len(all) != tt.want {
+			t.Errorf("%+v: %d, want %d", tt.at, len(all), tt.want)
+		}
+	}
+	all, err := b.EquipmentAt(ctx, atNorth)
+	must(t, err)
+	if all[0].Name != "Another" {
+		t.Errorf("not by name: %s first", all[0].Name)
+	}
+}
+
+func deviceID(n int) device.ID {
+	var name device.ID
+	if err := name.UnmarshalText(fmt.Appendf(nil, "2.25.329800735698586629295641978511506172918.4.%d", n)); err != nil {
+		panic(err)
+	}
+	return name
+}
+
+func someDevice(n int) *fleet.Device {
+	name, err := device.NewName(device.Serial, fmt.Sprintf("Example/%d", n))
+	if err != nil {
+		panic(err)
+	}
+	return &fleet.Device{
+		ID: deviceID(n), Place: atNorth, State: device.Claimed, Version: 1, Names: []device.Name{name}, Supplier: "supplier",
+		Steps: []fleet.Step{{State: device.Claimed, At: Day, By: "example"}}, Stays: []fleet.Stay{{Equipment: "equipment-00", From: 100}},
+	}
+}
+
+func testDevices(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	claim := sha256.Sum256([]byte("EXAMPLE claim"))
+	for n := range 5 {
+		d := someDevice(n)
+		if n == 3 {
+			d.Claim = claim[:]
+		}
+		must(t, b.PutDevice(ctx, d))
+	}
+	for name, find := range map[string]func() (*fleet.Device, error){
+		"by identifier": func() (*fleet.Device, error) { return b.Device(ctx, deviceID(3)) },
+		"by name":       func() (*fleet.Device, error) { return b.DeviceNamed(ctx, someDevice(3).Names[0]) },
+		"by claim":      func() (*fleet.Device, error) { return b.DeviceClaimed(ctx, claim[:]) },
+	} {
+		got, err := find()
+		must(t, err)
+		want := someDevice(3)
+		want.Claim = claim[:]
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if _, err := b.Device(ctx, deviceID(9)); !errors.Is(err, fleet.ErrNoDevice) {
+		t.Error(err)
+	}
+	if _, err := b.DeviceClaimed(ctx, make([]byte, 32)); !errors.Is(err, fleet.ErrNoDevice) {
+		t.Error(err)
+	}
+	taken := someDevice(7)
+	taken.Names = append(taken.Names, someDevice(2).Names[0])
+	if err := b.PutDevice(ctx, taken); !errors.Is(err, fleet.ErrNameTaken) {
+		t.Errorf("a name of another: %v", err)
+	}
+	if _, err := b.Device(ctx, deviceID(7)); !errors.Is(err, fleet.ErrNoDevice) {
+		t.Errorf("half of it is there: %v", err)
+	}
+	d := someDevice(2)
+	d.Version, d.State, d.Names = 2, device.Active, someDevice(8).Names
+	must(t, b.PutDevice(ctx, d))
+	if err := b.PutDevice(ctx, d); !errors.Is(err, fleet.ErrChanged) {
+		t.Errorf("the same version again: %v", err)
+	}
+	if _, err := b.DeviceNamed(ctx, someDevice(2).Names[0]); !errors.Is(err, fleet.ErrNoDevice) {
+		t.Errorf("a name that was given up: %v", err)
+	}
+	var seen []device.ID
+	for after := device.ID(""); ; {
+		page, err := b.DevicesAt(ctx, fleet.Place{Organisation: "moh"}, after, 2)
+		must(t, err)
+		for _, d := range page {
+			seen = append(seen, d.ID)
+		}
+		if len(page) < 2 {
+			break
+		}
+		after = page[1].ID
+	}
+	if len(seen) != 5 || !slices.IsSorted(seen) {
+		t.Errorf("%q", seen)
+	}
+}
+
+// someStream makes a device and one stream of it.
+func someStream(t *testing.T, b fleet.Book, n int) *fleet.Stream {
+	t.Helper()
+	must(t, b.PutDevice(t.Context(), someDevice(n)))
+	s := &fleet.Stream{Device: deviceID(n), Sensor: "TVC", Quantity: device.Temperature, Interval: 60}
+	must(t, b.AddStream(t.Context(), s))
+	return s
+}
+
+func testStreams(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s := someStream(t, b, 1)
+	again := &fleet.Stream{Device: s.Device, Sensor: "TVC", Quantity: device.Temperature}
+	must(t, b.AddStream(ctx, again))
+	if again.N != s.N || s.N == 0 || again.Interval != 60 {
+		t.Errorf("%+v is another than %+v", again, s)
+	}
+	must(t, b.AddStream(ctx, &fleet.Stream{Device: s.Device, Sensor: "TVC", Quantity: device.Ambient}))
+	must(t, b.AddStream(ctx, &fleet.Stream{Device: s.Device, Sensor: "DORV", Quantity: device.Door}))
+	all, err := b.StreamsOf(ctx, s.Device)
+	must(t, err)
+	if len(all) != 3 {
+		t.Errorf("%d streams", len(all))
+	}
+	s.Last, s.Heard, s.Open, s.Opened = device.Reading{At: 5000, Value: -7}, Day.Add(1234*time.Millisecond), 12, Day
+	must(t, b.Evaluated(ctx, &fleet.Evaluation{Cursor: 77, Streams: []fleet.Stream{*s}}))
+	got, err := b.Stream(ctx, s.N)
+	must(t, err)
+	if diff := cmp.Diff(s, got, cmp.AllowUnexported(fleet.Stream{})); diff != "" {
+		t.Error(diff)
+	}
+	if n, err := b.Cursor(ctx); err != nil || n != 77 {
+		t.Errorf("cursor %d, %v", n, err)
+	}
+	count := 0
+	must(t, b.EachStream(ctx, func(s *fleet.Stream, d *fleet.Device) error {
+		count++
+		if s.Device != d.ID {
+			t.Errorf("a stream of %s with the device %s", s.Device, d.ID)
+		}
+		return nil
+	}))
+	if count != 3 {
+		t.Errorf("%d streams", count)
+	}
+}
+
+// block is an open one from a time on.
+func block(s *fleet.Stream, from int64, n int) fleet.Block {
+	return fleet.Block{Stream: s.N, First: from, Last: from + int64(n-1)*60, Count: n, Low: -5, High: 9, Level: device.LevelToken, Received: Day, Data: []byte{1, 2, 3}}
+}
+
+func signedBlock(s *fleet.Stream, o fleet.Origin, seq uint64, from int64) fleet.Block {
+	b := block(s, from, 3)
+	b.Origin, b.Seq, b.Data = o, seq, fmt.Appendf(nil, "EXAMPLE segment %d %d", o, seq)
+	b.Hash = sha256.Sum256(b.Data)
+	return b
+}
+
+func appendAll(t *testing.T, b fleet.Book, blocks ...fleet.Block) {
+	t.Helper()
+	if repeated, err := b.Append(t.Context(), &fleet.Addition{Blocks: blocks}); err != nil || repeated {
+		t.Fatal(repeated, err)
+	}
+}
+
+func testBlocks(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s, other := someStream(t, b, 1), someStream(t, b, 2)
+	appendAll(t, b, block(s, 1000, 10), block(other, 1000, 10))
+	appendAll(t, b, block(s, 2000, 5))
+	var many []fleet.Block
+	for i := range 700 { // more than one statement has
+		many = append(many, block(other, int64(10_000+i*600), 10))
+	}
+	appendAll(t, b, many...)
+	all, err := b.Arrived(ctx, 0, 10_000)
+	must(t, err)
+	if len(all) != 703 {
+		t.Fatalf("%d blocks", len(all))
+	}
+	for i := range all {
+		if all[i].N != int64(i+1) {
+			t.Fatalf("block %d has number %d", i, all[i].N)
+		}
+	}
+	want := block(s, 2000, 5)
+	want.N = 3
+	if diff := cmp.Diff(want, all[2]); diff != "" {
+		t.Error(diff)
+	}
+	if page, err := b.Arrived(ctx, 3, 2); err != nil || len(page) != 2 || page[0].N != 4 {
+		t.Errorf("%d blocks, %v", len(page), err)
+	}
+	for _, tt := range []struct {
+		from, until int64
+		want        int
+	}{{0, 999, 0}, {0, 1000, 1}, {1540, 1540, 1}, {1541, 1999, 0}, {1540, 2000, 2}, {2240, math.MaxInt64, 1}, {2241, math.MaxInt64, 0}} {
+		got, err := b.Blocks(ctx, s.N, tt.from, tt.until)
+		must(t, err)
+		if len(got) != tt.want {
+			t.Errorf("from %d until %d: %d blocks, want %d", tt.from, tt.until, len(got), tt.want)
+		}
+	}
+}
+
+func testMessageOnce(t *testing.T, b fleet.Book) {
+	s := someStream(t, b, 1)
+	raw := &fleet.Raw{Digest: sha256.Sum256([]byte("EXAMPLE")), Media: "application/json", Body: []byte("{}"), Supplier: "supplier", Until: Day.Add(time.Hour)}
+	for n := range 3 {
+		repeated, err := b.Append(t.Context(), &fleet.Addition{Blocks: []fleet.Block{block(s, 1000, 10)}, Raw: raw})
+		if err != nil || repeated != (n > 0) {
+			t.Errorf("time %d: %v, %v", n, repeated, err)
+		}
+	}
+	all, err := b.Arrived(t.Context(), 0, 100)
+	must(t, err)
+	if len(all) != 1 {
+		t.Errorf("%d blocks", len(all))
+	}
+}
+
+func testChains(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s := someStream(t, b, 1)
+	appendAll(t, b, signedBlock(s, fleet.Own, 1, 1000), signedBlock(s, fleet.Own, 3, 3000), signedBlock(s, fleet.Own, 2, 2000), signedBlock(s, fleet.Own, 7, 7000), signedBlock(s, fleet.Forked, 2, 2000))
+	three := signedBlock(s, fleet.Own, 3, 3000)
+	four := signedBlock(s, fleet.Own, 4, 4000)
+	if _, err := b.Append(ctx, &fleet.Addition{Blocks: []fleet.Block{four}, Heads: []fleet.Advance{{Stream: s.N, Own: device.Head{Seq: 4, Hash: four.Hash}, Since: 2, Level: device.LevelSigned}}}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := b.Segments(ctx, s.N, fleet.Own, 1, 100)
+	must(t, err)
+	var got []string
+	for _, x := range all {
+		got = append(got, fmt.Sprintf("%d at %d", x.Seq, x.Level))
+	}
+	if want := []string{"1 at 1", "2 at 3", "3 at 3", "4 at 3", "7 at 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if all[2].Hash != three.Hash || string(all[2].Data) != string(three.Data) {
+		t.Error("a segment came back as another")
+	}
+	if page, err := b.Segments(ctx, s.N, fleet.Own, 3, 1); err != nil || len(page) != 1 || page[0].Seq != 3 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	if page, err := b.Segments(ctx, s.N, fleet.Forked, 1, 10); err != nil || len(page) != 1 {
+		t.Errorf("%d forked, %v", len(page), err)
+	}
+	now, err := b.Stream(ctx, s.N)
+	must(t, err)
+	if now.Own != (device.Head{Seq: 4, Hash: four.Hash}) {
+		t.Errorf("head %d", now.Own.Seq)
+	}
+}
+
+func testSealing(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s, few := someStream(t, b, 1), someStream(t, b, 2)
+	appendAll(t, b, block(s, 1000, 10), block(few, 1000, 10), block(s, 2000, 10), block(s, 3000, 10))
+	s.Open, s.Opened, few.Open, few.Opened = 30, Day, 10, Day
+	must(t, b.Evaluated(ctx, &fleet.Evaluation{Cursor: 3, Streams: []fleet.Stream{*s, *few}}))
+	for _, tt := range []struct {
+		least  int64
+		before time.Time
+		want   int
+	}{{30, Day, 1}, {31, Day, 0}, {31, Day.Add(time.Second), 2}, {10, Day, 2}} {
+		all, err := b.Unsealed(ctx, tt.least, tt.before, 100)
+		must(t, err)
+		if len(all) != tt.want {
+			t.Errorf("%d or before %s: %d, want %d", tt.least, tt.before, len(all), tt.want)
+		}
+	}
+	open, err := b.OpenBlocks(ctx, s.N, 3)
+	must(t, err)
+	if len(open) != 2 {
+		t.Fatalf("%d open blocks up to the third", len(open))
+	}
+	segment := signedBlock(s, fleet.Sealed, 1, 1000)
+	s.Sealed, s.Open, s.Opened = device.Head{Seq: 1, Hash: segment.Hash}, 10, Day
+	must(t, b.Seal(ctx, []fleet.Sealing{{Stream: *s, Sealed: []fleet.Block{segment}, Replaced: []int64{open[0].N, open[1].N}}}))
+	all, err := b.Blocks(ctx, s.N, 0, math.MaxInt64)
+	must(t, err)
+	if len(all) != 2 || all[0].Origin != fleet.Sealed || all[1].Origin != fleet.Open {
+		t.Errorf("%+v", all)
+	}
+	after, err := b.Arrived(ctx, 3, 100)
+	must(t, err)
+	if len(after) != 1 || after[0].First != 3000 {
+		t.Errorf("what was sealed arrives again: %+v", after)
+	}
+	appendAll(t, b, block(s, 4000, 10))
+	if after, err := b.Arrived(ctx, 4, 100); err != nil || len(after) != 1 || after[0].First != 4000 {
+		t.Errorf("%+v, %v", after, err)
+	}
+	got, err := b.Stream(ctx, s.N)
+	must(t, err)
+	if got.Sealed != s.Sealed || got.Open != 10 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func someAlarm(s *fleet.Stream, n int) fleet.Alarm {
+	terms, _ := coldchain.TermsOf("refrigerated")
+	return fleet.Alarm{
+		ID: fleet.ID(fmt.Sprintf("alarm-%02d", n)), Version: 1, Place: atNorth, State: fleet.Standing, Stream: s.N, Equipment: "equipment-00", Name: "Fridge",
+		Device: s.Device, Sensor: "TVC", Episode: coldchain.Episode{Rule: "HEAT", Since: int64(1000 * n), At: int64(1000*n + 500), Seconds: 500, Extreme: 9100},
+		Terms: terms, Raised: Day, Changed: Day, Why: "raised", Statement: fmt.Appendf(nil, "EXAMPLE statement %d", n),
+	}
+}
+
+func testAlarms(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s := someStream(t, b, 1)
+	var all []fleet.Alarm
+	for n := 1; n <= 4; n++ {
+		all = append(all, someAlarm(s, n))
+	}
+	must(t, b.Evaluated(ctx, &fleet.Evaluation{Alarms: all}))
+	ended := all[1]
+	ended.Version, ended.State, ended.Episode.Until, ended.Statement = 2, fleet.Ended, 2900, []byte("EXAMPLE statement, again")
+	ended.Acknowledged = []fleet.Acknowledgement{{By: "example", At: Day, Comment: "seen"}}
+	must(t, b.Evaluated(ctx, &fleet.Evaluation{Alarms: []fleet.Alarm{ended}}))
+	if err := b.Evaluated(ctx, &fleet.Evaluation{Alarms: []fleet.Alarm{ended}, Cursor: 99}); !errors.Is(err, fleet.ErrChanged) {
+		t.Errorf("a version twice: %v", err)
+	}
+	if n, err := b.Cursor(ctx); err != nil || n == 99 {
+		t.Errorf("half of it is there: %d, %v", n, err)
+	}
+	got, err := b.Alarm(ctx, "alarm-02")
+	must(t, err)
+	if diff := cmp.Diff(&ended, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := b.Alarm(ctx, "none"); !errors.Is(err, fleet.ErrNoAlarm) {
+		t.Error(err)
+	}
+	versions, err := b.Versions(ctx, "alarm-02")
+	must(t, err)
+	if len(versions) != 2 || string(versions[1]) != "EXAMPLE statement, again" {
+		t.Errorf("%q", versions)
+	}
+	ids := func(all []fleet.Alarm, err error) (out []string) {
+		t.Helper()
+		must(t, err)
+		for _, a := range all {
+			out = append(out, string(a.ID[len("alarm-"):]))
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name string
+		got  []string
+		want []string
+	}{
+		{"standing", ids(b.Alarms(ctx, atNorth, fleet.Standing, "", 10)), []string{"04", "03", "01"}},
+		{"all", ids(b.Alarms(ctx, fleet.Place{Organisation: "moh"}, "", "", 10)), []string{"04", "03", "02", "01"}},
+		{"of everybody", ids(b.Alarms(ctx, fleet.Place{}, fleet.Ended, "", 10)), []string{"02"}},
+		{"a page", ids(b.Alarms(ctx, atNorth, "", "alarm-03", 1)), []string{"02"}},
+		{"elsewhere", ids(b.Alarms(ctx, fleet.Place{Organisation: "moh", Facility: "south"}, "", "", 10)), nil},
+		{"of a stream", ids(b.AlarmsOf(ctx, s.N, 2000)), []string{"02", "03", "04"}},
+		{"in equipment", ids(b.AlarmsIn(ctx, "equipment-00", 2901, 3500)), []string{"01", "03"}},
+	} {
+		if !slices.Equal(tt.got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, tt.got, tt.want)
+		}
+	}
+}
+
+func testNotices(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	target := &fleet.Target{ID: "target", Place: atNorth, Channel: "webhook", Address: "https://example.org/", Secret: []byte("secret"), Rank: 1, Zone: "UTC"}
+	must(t, b.PutTarget(ctx, target))
+	target.Rank = 0
+	must(t, b.PutTarget(ctx, target))
+	all, err := b.Targets(ctx)
+	must(t, err)
+	if diff := cmp.Diff([]fleet.Target{*target}, all); diff != "" {
+		t.Error(diff)
+	}
+	notices := []fleet.Notice{{ID: "n1", Alarm: "a", Version: 1, Target: "target", Kind: "raised", Due: Day}, {ID: "n2", Alarm: "a", Version: 2, Target: "target", Kind: "repeated", Due: Day.Add(time.Minute)}}
+	must(t, b.Evaluated(ctx, &fleet.Evaluation{Notices: notices}))
+	due := func(at time.Time) (out []string) {
+		t.Helper()
+		all, err := b.Due(ctx, at, 10)
+		must(t, err)
+		for _, n := range all {
+			out = append(out, string(n.ID))
+		}
+		return out
+	}
+	if got := due(Day.Add(-time.Second)); len(got) != 0 {
+		t.Errorf("too soon: %q", got)
+	}
+	if got := due(Day.Add(time.Hour)); !slices.Equal(got, []string{"n1", "n2"}) {
+		t.Errorf("%q", got)
+	}
+	n := notices[0]
+	n.Attempts, n.Due, n.Problem = 1, Day.Add(2*time.Hour), "not-delivered-yet"
+	must(t, b.PutNotice(ctx, &n))
+	if got := due(Day.Add(time.Hour)); !slices.Equal(got, []string{"n2"}) {
+		t.Errorf("put off: %q", got)
+	}
+	n.Sent = Day.Add(3 * time.Hour)
+	must(t, b.PutNotice(ctx, &n))
+	second := notices[1]
+	second.Given = true
+	must(t, b.PutNotice(ctx, &second))
+	if got := due(Day.Add(24 * time.Hour)); len(got) != 0 {
+		t.Errorf("sent, and given up: %q", got)
+	}
+	must(t, b.DeleteTarget(ctx, "target"))
+	if all, err := b.Targets(ctx); err != nil || len(all) != 0 {
+		t.Errorf("%d targets, %v", len(all), err)
+	}
+}
+
+func testForgetting(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s := someStream(t, b, 1)
+	for n := range 3 {
+		_, err := b.Append(ctx, &fleet.Addition{
+			Blocks: []fleet.Block{signedBlock(s, fleet.Sealed, uint64(n+1), int64(1000*(n+1))), block(s, int64(1000*(n+1)), 2)},
+			Raw:    &fleet.Raw{Digest: sha256.Sum256([]byte{byte(n)}), Media: "x", Supplier: "s", Until: Day.Add(time.Duration(n) * time.Hour)},
+		})
+		must(t, err)
+	}
+	raws, segments, err := b.Forget(ctx, Day.Add(90*time.Minute), 2500)
+	if err != nil || raws != 2 || segments != 2 {
+		t.Errorf("%d messages, %d segments, %v", raws, segments, err)
+	}
+	left, err := b.Blocks(ctx, s.N, 0, math.MaxInt64)
+	must(t, err)
+	if len(left) != 4 { // what is open is never forgotten
+		t.Errorf("%d blocks are left", len(left))
+	}
+	if raws, segments, err = b.Forget(ctx, Day, 0); err != nil || raws+segments != 0 {
+		t.Errorf("%d messages, %d segments, %v", raws, segments, err)
+	}
+}
+
+// testFleetAtOnce: who reads those after one misses none, however many are added.
+func testFleetAtOnce(t *testing.T, b fleet.Book) {
+	s := someStream(t, b, 1)
+	const hands, each = 8, 40
+	var adding sync.WaitGroup
+	for h := range hands {
+		adding.Go(func() {
+			for i := range each {
+				if _, err := b.Append(t.Context(), &fleet.Addition{Blocks: []fleet.Block{block(s, int64(h*1_000_000+i*600), 10), block(s, int64(h*1_000_000+i*600+300), 5)}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { adding.Wait(); close(done) }()
+	seen, last := 0, int64(0)
+	for over := false; ; {
+		page, err := b.Arrived(t.Context(), last, 7)
+		must(t, err)
+		for _, x := range page {
+			if x.N != last+1 {
+				t.Fatalf("%d after %d", x.N, last)
+			}
+			last = x.N
+			seen++
+		}
+		if len(page) > 0 {
+			continue
+		}
+		if over {
+			break
+		}
+		select {
+		case <-done:
+			over = true
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if seen != hands*each*2 {
+		t.Errorf("%d blocks of %d", seen, hands*each*2)
+	}
+}
