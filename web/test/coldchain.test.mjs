@@ -115,6 +115,12 @@ test('what is drawn loses no extreme, bridges no gap and leaves no alarm out, at
     assert.equal(Math.min(...rows.map((r) => r.low)), Math.min(...line.low))
     assert.equal(Math.max(...rows.map((r) => r.high)), Math.max(...line.high))
 
+    // Fewer buckets than there are: what is drawn of them has the same extremes and gaps.
+    const few = chart.thin(line, 1 + whole(120), gap)
+    assert.equal(Math.min(...few.low), Math.min(...line.low))
+    assert.equal(Math.max(...few.high), Math.max(...line.high))
+    assert.deepEqual(chart.drawn([few], gap, 1000).gaps, d.gaps)
+
     // Two lines on one axis keep what each has.
     const other = { ...line, at: line.at.map((t) => t + 300), last: line.last.map((t) => t + 300) }
     const both = chart.drawn([line, other], gap, 1000)

@@ -108,19 +108,26 @@ export function range(lines: Line[], limits: number[], unit: number): [number, n
 
 export interface Row extends Span { low: number; high: number }
 
-/** rows is a line as a table of so many rows at most. */
-export function rows(l: Line, most: number): Row[] {
+/** rows is a line in so many pieces of time at most, and one more for each gap, which is in none. */
+export function rows(l: Line, most: number, gap = Infinity): Row[] {
   const out: Row[] = []
   if (!l.at.length) return out
   const begin = l.at[0]!, width = Math.max(1, Math.ceil((l.last.at(-1)! + 1 - begin) / most))
   let of = -1
   for (let i = 0; i < l.at.length; i++) {
     const slot = Math.floor((l.at[i]! - begin) / width)
-    if (slot !== of) { out.push({ from: l.at[i]!, until: l.last[i]!, low: l.low[i]!, high: l.high[i]! }); of = slot; continue }
+    if (slot !== of || l.at[i]! - out.at(-1)!.until > gap) { out.push({ from: l.at[i]!, until: l.last[i]!, low: l.low[i]!, high: l.high[i]! }); of = slot; continue }
     const r = out.at(-1)!
     r.until = l.last[i]!
     r.low = Math.min(r.low, l.low[i]!)
     r.high = Math.max(r.high, l.high[i]!)
   }
   return out
+}
+
+/** thin is a line with no more buckets than can be told apart, its extremes and its gaps. */
+export function thin(l: Line, most: number, gap: number): Line {
+  if (l.at.length <= 2 * most) return l
+  const all = rows(l, most, gap)
+  return { ...l, at: all.map((r) => r.from), last: all.map((r) => r.until), low: all.map((r) => r.low), high: all.map((r) => r.high) }
 }
