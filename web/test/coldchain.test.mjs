@@ -418,14 +418,14 @@ test('suppliers, and a plan of faults', async () => {
   await go(page, '#/suppliers')
   await page.getByText('No supplier was heard yet').waitFor()
   const ids = ['1.1', '1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8', '2.1', '2.2', '2.3', '3.1', '3.2', '3.3', '3.4', '4.1', '4.2', '4.3', '4.4', '4.5', '4.6', '4.7', '4.8', '4.9', '5.1', '5.2', '5.3']
-  const Duties = ids.map((ID, n) => ({ ID, Clause: '5.1.3', Title: '', Answer: ['pass', 'not-seen', 'not-visible'][n % 3], Seen: n % 3 ? 0 : 12, Broken: 0, Why: null, Examples: null, Figures: null }))
-  Object.assign(Duties[18], { Answer: 'fail', Seen: 4, Broken: 1, Why: ['no-backoff'], Examples: [{ TransferID: 't-17', Received: '2026-11-20T10:00:00Z', Path: '', Reason: 'no-backoff' }], Figures: { first: 60, last: 60 } })
+  const Duties = ids.map((ID, n) => ({ id: ID, clause: '5.1.3', title: '', answer: ['pass', 'not-seen', 'not-visible'][n % 3], seen: n % 3 ? 0 : 12, broken: 0, why: null, examples: null, figures: null }))
+  Object.assign(Duties[18], { answer: 'fail', seen: 4, broken: 1, why: ['no-backoff'], examples: [{ transfer_id: 't-17', received: '2026-11-20T10:00:00Z', path: '', reason: 'no-backoff' }], figures: { first: 60, last: 60 } })
   let plan
   await page.route('**/v1/suppliers/acme/**', async (route) => {
     if (route.request().method() === 'PUT') plan = route.request().postDataJSON()
     if (route.request().method() === 'DELETE') plan = undefined
     if (route.request().method() !== 'GET') return route.fulfill({ status: 204 })
-    await route.fulfill({ json: { report: { Supplier: 'acme', From: '2026-11-01T00:00:00Z', Until: '2026-11-22T00:00:00Z', Transmissions: 40, Duties }, plan, met: plan ? 1 : undefined } })
+    await route.fulfill({ json: { report: { supplier: 'acme', from: '2026-11-01T00:00:00Z', until: '2026-11-22T00:00:00Z', transmissions: 40, duties: Duties }, plan, met: plan ? 1 : undefined } })
   })
   await go(page, '#/supplier/acme', 'supplier')
   await page.locator('[data-duty]').first().waitFor()
@@ -434,7 +434,7 @@ test('suppliers, and a plan of faults', async () => {
   await shot(page, 'coldchain-supplier')
   await page.getByRole('button', { name: 'Begin' }).click()
   await page.locator('[data-plan]').filter({ hasText: '1 of 3' }).waitFor()
-  assert.deepEqual(plan.Faults, Array(3).fill({ Status: 503, Wait: 0, Close: false, Delay: 0 }))
+  assert.deepEqual(plan.faults, Array(3).fill({ status: 503, wait: 0, close: false, delay: 0 }))
   await page.getByRole('button', { name: 'End it' }).click()
   await page.locator('[data-plan]').waitFor({ state: 'detached' })
 })
