@@ -487,10 +487,13 @@ func (f *Fleet) addGroup(group []*addition) error {
 				rows = appendBlock(rows, n, &c.Blocks[i])
 			}
 			for _, h := range c.Heads {
-				more = append(more,
-					stmt{sql: `UPDATE stream SET own = $1, ownhash = $2 WHERE n = $3`, args: []any{int64(h.Own.Seq), h.Own.Hash[:], h.Stream}},
-					stmt{sql: `UPDATE block SET level = $1 WHERE stream = $2 AND origin = $3 AND seq >= $4 AND seq <= $5 AND level < $6`,
-						args: []any{int64(h.Level), h.Stream, int64(fleet.Own), int64(h.Since), int64(h.Own.Seq), int64(h.Level)}})
+				more = append(more, stmt{sql: `UPDATE stream SET own = $1, ownhash = $2 WHERE n = $3`, args: []any{int64(h.Own.Seq), h.Own.Hash[:], h.Stream}})
+				if h.Since > h.Own.Seq {
+					continue
+				}
+				// The condition of the index stands in the statement, or it is not used.
+				more = append(more, stmt{sql: `UPDATE block SET level = $1 WHERE stream = $2 AND origin = $3 AND origin > 0 AND seq >= $4 AND seq <= $5 AND level < $6`,
+					args: []any{int64(h.Level), h.Stream, int64(fleet.Own), int64(h.Since), int64(h.Own.Seq), int64(h.Level)}})
 			}
 		}
 		if err := insertBlocks(t, rows); err != nil {
