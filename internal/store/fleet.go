@@ -515,12 +515,13 @@ func appendBlock(rows []any, n int64, b *fleet.Block) []any {
 const blockWidth = 12
 
 // blockInserts are statements that insert so many blocks at once: of few sizes, so that
-// they stay prepared.
+// they stay prepared, and none of them large: the driver of SQLite looks for the name of
+// each parameter among all of a statement.
 var blockInserts = func() (out []struct {
 	rows int
 	sql  string
 }) {
-	for _, rows := range []int{256, 64, 16, 4, 1} {
+	for _, rows := range []int{16, 4, 1} {
 		var b strings.Builder
 		b.WriteString(`INSERT INTO block (` + blockColumns + `) VALUES `)
 		for i := range rows {
