@@ -131,13 +131,15 @@ bench:
 # answer is wrong.
 soak: build
 	go run ./bench/soak -minutes $(MINUTES)
+	go run ./bench/soak -devices gateways -minutes $(MINUTES)
+	go run ./bench/soak -devices direct -minutes $(MINUTES)
 
 # Four nodes of the ledger that are killed, cut off, lied to and damaged under load, as
 # root: all of docs/benchmarks.md, or those that FAULT_RUNS names. Then a server that is
 # killed at random moments, FAULTS mornings long on each database.
 faults:
 	go run ./bench/faults -run "$(FAULT_RUNS)"
-	FAULTS=$(FAULTS) go test ./cmd/ampoule -run '^(TestClinicMorning|TestKilledWhileIssuing)$$' -count=1 -v -timeout 4h
+	FAULTS=$(FAULTS) go test ./cmd/ampoule -run '^(TestClinicMorning|TestKilledWhileIssuing|TestFleetKilled)$$' -count=1 -v -timeout 4h
 
 # Instructions instead of seconds: the same on every run. Needs valgrind.
 instructions:

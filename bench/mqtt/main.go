@@ -1,7 +1,7 @@
 // Mqtt measures the embedded broker, by turns in one run: the broker of the library as it
-// is, ours with a store that keeps every message on the disk before it is acknowledged,
-// and mosquitto where it is installed. The clients are another process on the same
-// machine.
+// is, ours with the fleet and the store that are served, which keep the reading of every
+// message on the disk before it is acknowledged, and mosquitto where it is installed. The
+// clients are another process on the same machine.
 //
 //	go run ./bench/mqtt
 //
@@ -12,8 +12,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
-	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -26,7 +28,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -34,16 +36,17 @@ import (
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
-	_ "modernc.org/sqlite"
 
 	"ampoule/internal/mqttapi"
+	"ampoule/internal/store"
 	"ampoule/party/fleet"
 )
 
 const (
 	connections = 100
 	payloadSize = 200
-	topic       = "s/bench/segments"
+	first       = 1767225600 // the time of the first reading
+	topic       = "s/bench/senml"
 )
 
 func main() {
@@ -118,19 +121,21 @@ func client(address string, number, window int, until time.Time) ([]time.Duratio
 	body := append([]byte{0, byte(len(topic))}, topic...)
 	at := len(body)
 	body = append(body, 0, 0)
-	// One item of CBOR: a byte string.
-	body = append(append(body, 0x58, payloadSize-2), make([]byte, payloadSize-2)...)
+	// A pack of one reading; its time counts on with each message.
+	pack := fmt.Sprintf(`[{"n":"urn:dev:mac:0024bef0%08x/TVC","u":"Cel","v":4.5,"t":%010d}`, number, first)
+	body = append(body, pack...)
+	mark := len(body) - len("0000000000}")
+	body = append(append(body, bytes.Repeat([]byte(" "), payloadSize-len(pack)-1)...), ']')
 	publish := append(binary.AppendUvarint([]byte{0x32}, uint64(len(body))), body...)
 	at += len(publish) - len(body)
-	mark := len(publish) - 16 // each message another
+	mark += len(publish) - len(body)
 	sent := make([]time.Time, window+1)
 	var waits []time.Duration
 	n := uint64(0)
 	send := func(id int) error {
 		n++
 		binary.BigEndian.PutUint16(publish[at:], uint16(id))
-		binary.BigEndian.PutUint64(publish[mark:], uint64(number))
-		binary.BigEndian.PutUint64(publish[mark+8:], n)
+		copy(publish[mark:], strconv.FormatUint(first+n, 10))
 		sent[id] = time.Now()
 		_, err := c.Write(publish)
 		return err
@@ -277,7 +282,7 @@ func startMochi(string) (string, func() error, error) {
 type account struct{}
 
 func (account) Secret(context.Context, string, string) (fleet.Source, error) {
-	return fleet.Source{Supplier: "bench"}, nil
+	return fleet.Source{Supplier: "bench", Organisation: "bench"}, nil
 }
 func (account) Certificate(context.Context, *x509.Certificate) (fleet.Source, error) {
 	return fleet.Source{}, mqttapi.ErrNobody
@@ -306,99 +311,25 @@ func startIdle(string) (string, func() error, error) {
 	return start(idle{}, func() error { return nil })
 }
 
-// grouped keeps messages in SQLite, all that wait in one transaction.
-type grouped struct {
-	db   *sql.DB
-	come chan order
-	done chan error
-}
-
-type order struct {
-	what []byte
-	kept chan error
-}
-
+// startOurs is the broker on the store of readings as it is served. What the clients send
+// is a pack of one reading, of a device for each client.
 func startOurs(folder string) (string, func() error, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(folder, "bench.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+	book, err := store.OpenFleet(context.Background(), store.Config{Dir: folder})
 	if err != nil {
 		return "", nil, err
 	}
-	db.SetMaxOpenConns(1)
-	if _, err := db.Exec("CREATE TABLE message (id INTEGER PRIMARY KEY, what BLOB NOT NULL)"); err != nil {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
 		return "", nil, err
 	}
-	g := &grouped{db, make(chan order, 4*connections), make(chan error, 1)}
-	go g.write()
-	return start(g, func() error { close(g.come); return errors.Join(<-g.done, db.Close()) })
-}
-
-func (g *grouped) Ingest(_ context.Context, d *fleet.Delivery) (fleet.Receipt, error) {
-	o := order{d.Raw, make(chan error, 1)}
-	g.come <- o
-	return fleet.Receipt{Stored: 1}, <-o.kept
-}
-
-// rows are how many go in with one statement, and the most that wait for one commit.
-const (
-	rows     = 20
-	together = 1000
-)
-
-func (g *grouped) write() {
-	one, err := g.db.Prepare("INSERT INTO message (what) VALUES (?)")
-	if err != nil {
-		g.done <- err
-		return
-	}
-	many, err := g.db.Prepare("INSERT INTO message (what) VALUES (?)" + strings.Repeat(", (?)", rows-1))
-	if err != nil {
-		g.done <- err
-		return
-	}
-	for first := range g.come {
-		all := []order{first}
-	more:
-		for len(all) < together {
-			select {
-			case o, open := <-g.come:
-				if !open {
-					break more
-				}
-				all = append(all, o)
-			default:
-				break more
-			}
+	f := &fleet.Fleet{Book: book, Signer: key, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	return start(f, func() error {
+		kept, err := book.Arrived(context.Background(), 0, connections)
+		if err == nil && len(kept) < connections {
+			err = errors.New("the messages were not read")
 		}
-		err := g.keep(one, many, all)
-		for _, o := range all {
-			o.kept <- err
-		}
-	}
-	g.done <- errors.Join(one.Close(), many.Close())
-}
-
-func (g *grouped) keep(one, many *sql.Stmt, all []order) error {
-	tx, err := g.db.Begin()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // nothing, after the commit
-	single, several := tx.Stmt(one), tx.Stmt(many)
-	for len(all) > 0 {
-		in, n := single, 1
-		if len(all) >= rows {
-			in, n = several, rows
-		}
-		var values []any
-		for _, o := range all[:n] {
-			values = append(values, o.what)
-		}
-		if _, err := in.Exec(values...); err != nil {
-			return err
-		}
-		all = all[n:]
-	}
-	return tx.Commit()
+		return errors.Join(err, book.Close())
+	})
 }
 
 func startMosquitto(folder string) (string, func() error, error) {

@@ -464,36 +464,39 @@ func (f *Fleet) addGroup(group []*addition) error {
 	n := f.last
 	err := f.db.write(context.Background(), func(t tx) error {
 		n = f.last
-		var rows []any
-		digests := make(map[[32]byte]bool)
+		var rows, raws []any
+		digests, err := knownRaw(t, group)
+		if err != nil {
+			return err
+		}
 		var more []stmt
 		for _, c := range group {
 			c.repeated = false
 			if c.Raw != nil {
-				var there int64
-				err := t.row(`SELECT 1 FROM raw WHERE digest = $1`, []any{c.Raw.Digest[:]}, &there)
-				if err != nil && !errors.Is(err, errNoRow) {
-					return err
-				}
-				if c.repeated = err == nil || digests[c.Raw.Digest]; c.repeated {
+				if c.repeated = digests[c.Raw.Digest]; c.repeated {
 					continue
 				}
 				digests[c.Raw.Digest] = true
-				more = append(more, stmt{sql: `INSERT INTO raw (digest, media, supplier, until, body) VALUES ($1, $2, $3, $4, $5)`,
-					args: []any{c.Raw.Digest[:], c.Raw.Media, c.Raw.Supplier, unix(c.Raw.Until), blob(c.Raw.Body)}})
+				raws = append(raws, c.Raw.Digest[:], c.Raw.Media, c.Raw.Supplier, unix(c.Raw.Until), blob(c.Raw.Body))
 			}
 			for i := range c.Blocks {
 				n++
 				rows = appendBlock(rows, n, &c.Blocks[i])
 			}
 			for _, h := range c.Heads {
-				more = append(more,
-					stmt{sql: `UPDATE stream SET own = $1, ownhash = $2 WHERE n = $3`, args: []any{int64(h.Own.Seq), h.Own.Hash[:], h.Stream}},
-					stmt{sql: `UPDATE block SET level = $1 WHERE stream = $2 AND origin = $3 AND seq >= $4 AND seq <= $5 AND level < $6`,
-						args: []any{int64(h.Level), h.Stream, int64(fleet.Own), int64(h.Since), int64(h.Own.Seq), int64(h.Level)}})
+				more = append(more, stmt{sql: `UPDATE stream SET own = $1, ownhash = $2 WHERE n = $3`, args: []any{int64(h.Own.Seq), h.Own.Hash[:], h.Stream}})
+				if h.Since > h.Own.Seq {
+					continue
+				}
+				// The condition of the index stands in the statement, or it is not used.
+				more = append(more, stmt{sql: `UPDATE block SET level = $1 WHERE stream = $2 AND origin = $3 AND origin > 0 AND seq >= $4 AND seq <= $5 AND level < $6`,
+					args: []any{int64(h.Level), h.Stream, int64(fleet.Own), int64(h.Since), int64(h.Own.Seq), int64(h.Level)}})
 			}
 		}
-		if err := insertBlocks(t, rows); err != nil {
+		if err := rawInserts.run(t, raws); err != nil {
+			return err
+		}
+		if err := blockInserts.run(t, rows); err != nil {
 			return err
 		}
 		return t.all(more...)
@@ -504,50 +507,105 @@ func (f *Fleet) addGroup(group []*addition) error {
 	return err
 }
 
+// rawAsked is how many messages are looked for at once.
+const rawAsked = 16
+
+var rawQuery = func() string {
+	var b strings.Builder
+	b.WriteString(`SELECT digest FROM raw WHERE digest IN ($1`)
+	for i := range rawAsked - 1 {
+		fmt.Fprintf(&b, ", $%d", i+2)
+	}
+	b.WriteString(")")
+	return b.String()
+}()
+
+// knownRaw returns which messages of a group are kept already.
+func knownRaw(t tx, group []*addition) (map[[32]byte]bool, error) {
+	known := make(map[[32]byte]bool)
+	var asked []any
+	ask := func() error {
+		for len(asked) < rawAsked {
+			asked = append(asked, asked[0])
+		}
+		defer func() { asked = asked[:0] }()
+		return t.rows(rawQuery, asked, func(s scan) error {
+			var digest []byte
+			if err := s(&digest); err != nil || len(digest) != sha256.Size {
+				return errors.Join(err, ErrDamaged)
+			}
+			known[[32]byte(digest)] = true
+			return nil
+		})
+	}
+	for _, c := range group {
+		if c.Raw == nil {
+			continue
+		}
+		if asked = append(asked, c.Raw.Digest[:]); len(asked) == rawAsked {
+			if err := ask(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(asked) > 0 {
+		return known, ask()
+	}
+	return known, nil
+}
+
 func appendBlock(rows []any, n int64, b *fleet.Block) []any {
 	return append(rows, n, b.Stream, int64(b.Origin), int64(b.Seq), b.First, b.Last, int64(b.Count), int64(b.Low), int64(b.High), int64(b.Level), b.Received.UnixMilli(), b.Data)
 }
 
-// blockWidth is how many columns a block has.
-const blockWidth = 12
+// inserts are statements that insert so many rows at once: of few sizes, so that they stay
+// prepared, and none of them large: the driver of SQLite looks for the name of each
+// parameter among all of a statement.
+type inserts struct {
+	width int
+	sizes []sized
+}
 
-// blockInserts are statements that insert so many blocks at once: of few sizes, so that
-// they stay prepared.
-var blockInserts = func() (out []struct {
+type sized struct {
 	rows int
 	sql  string
-}) {
-	for _, rows := range []int{256, 64, 16, 4, 1} {
+}
+
+var (
+	blockInserts = newInserts("block", blockColumns, 12)
+	rawInserts   = newInserts("raw", "digest, media, supplier, until, body", 5)
+)
+
+func newInserts(table, columns string, width int) (out inserts) {
+	out.width = width
+	for _, rows := range []int{16, 4, 1} {
 		var b strings.Builder
-		b.WriteString(`INSERT INTO block (` + blockColumns + `) VALUES `)
+		b.WriteString(`INSERT INTO ` + table + ` (` + columns + `) VALUES `)
 		for i := range rows {
 			if i > 0 {
 				b.WriteString(", ")
 			}
 			b.WriteString("(")
-			for j := range blockWidth {
+			for j := range width {
 				if j > 0 {
 					b.WriteString(", ")
 				}
-				fmt.Fprintf(&b, "$%d", i*blockWidth+j+1)
+				fmt.Fprintf(&b, "$%d", i*width+j+1)
 			}
 			b.WriteString(")")
 		}
-		out = append(out, struct {
-			rows int
-			sql  string
-		}{rows, b.String()})
+		out.sizes = append(out.sizes, sized{rows, b.String()})
 	}
 	return out
-}()
+}
 
-func insertBlocks(t tx, rows []any) error {
-	for _, s := range blockInserts {
-		for len(rows) >= s.rows*blockWidth {
-			if err := t.all(stmt{sql: s.sql, args: rows[:s.rows*blockWidth]}); err != nil {
+// run inserts rows, whose columns stand one after the other.
+func (x *inserts) run(t tx, rows []any) error {
+	for _, s := range x.sizes {
+		for n := s.rows * x.width; len(rows) >= n; rows = rows[n:] {
+			if err := t.all(stmt{sql: s.sql, args: rows[:n]}); err != nil {
 				return err
 			}
-			rows = rows[s.rows*blockWidth:]
 		}
 	}
 	return nil
@@ -617,7 +675,7 @@ func (f *Fleet) Seal(ctx context.Context, all []fleet.Sealing) error {
 			more = append(more, stmt{sql: `UPDATE stream SET sealed = $1, sealhash = $2, unsealed = $3, opened = $4 WHERE n = $5`,
 				args: []any{int64(s.Sealed.Seq), s.Sealed.Hash[:], s.Open, unix(s.Opened), s.N}})
 		}
-		if err := insertBlocks(t, rows); err != nil {
+		if err := blockInserts.run(t, rows); err != nil {
 			return err
 		}
 		return t.all(more...)

@@ -136,7 +136,7 @@ type Addition struct {
 type Advance struct {
 	Stream int64
 	Own    device.Head
-	Since  uint64 // segments from here to the head
+	Since  uint64 // segments from here to the head, which were kept before; above it: none
 	Level  device.Level
 }
 

@@ -313,8 +313,8 @@ func (f *Fleet) segments(ctx context.Context, d *Delivery, now time.Time, add *A
 			if err != nil {
 				return finish, err
 			}
-			next.Since = s.Seq
-			if h := heads[s.stream]; h != nil {
+			next.Since = s.Seq + 1 // it has its level itself
+			if h := heads[s.stream]; h != nil && h.Since <= h.Own.Seq {
 				next.Since = h.Since
 			}
 			heads[s.stream] = next
