@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite"
@@ -34,6 +35,9 @@ import (
 type shape struct{ connections, each int }
 
 var shapes = map[string]shape{"gateways": {1000, 100}, "direct": {20000, 1}}
+
+// sparedFiles are for all but connections.
+const sparedFiles = 200
 
 // crowd is devices under way.
 type crowd struct {
@@ -55,6 +59,16 @@ func runDevices(binary, kind string, last time.Duration) error {
 	if !known {
 		return fmt.Errorf("-devices %s: gateways or direct", kind)
 	}
+	// Each side holds one end of every connection.
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return err
+	}
+	files.Cur = files.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return err
+	}
+	how.connections = min(how.connections, int(files.Max)-sparedFiles)
 	dir, err := os.MkdirTemp("", "ampoule-soak-*")
 	if err != nil {
 		return err
@@ -262,7 +276,9 @@ func (c *crowd) connect(n int) (net.Conn, *bufio.Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	text := func(dst []byte, s string) []byte { return append(binary.BigEndian.AppendUint16(dst, uint16(len(s))), s...) }
+	text := func(dst []byte, s string) []byte {
+		return append(binary.BigEndian.AppendUint16(dst, uint16(len(s))), s...)
+	}
 	body := append(text(nil, "MQTT"), 4, 0x82, 0, 180) // user name, clean session, 3 minutes
 	body = text(text(body, fmt.Sprintf("soak-%d", n)), c.secret)
 	in := bufio.NewReaderSize(conn, 16)

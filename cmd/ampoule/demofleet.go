@@ -37,7 +37,7 @@ func demoStores() []*demoStore {
 			faults: []simulation.Fault{{Kind: simulation.Freezing, At: 12*day + 2*hour, Seconds: 7 * hour}}},
 		{facility: "south-clinic", name: "South clinic, fridge", kind: fleet.Fridge, profile: "refrigerated", latitude: -2.6, longitude: 29.74, config: simulation.Config{Kind: simulation.Mains, Ambient: 29},
 			faults: []simulation.Fault{{Kind: simulation.PowerCut, At: 20 * day, Seconds: 26 * hour}}},
-		{facility: "central-store", name: "Central store, cold room", kind: fleet.ColdRoom, profile: "refrigerated", latitude: -1.97, longitude: 30.1, config: simulation.Config{Kind: simulation.IceLined, Doors: 3},
+		{facility: "central-store", name: "Central store, cold room", kind: fleet.ColdRoom, profile: "refrigerated", latitude: -1.97, longitude: 30.1, config: simulation.Config{Kind: simulation.IceLined},
 			faults: []simulation.Fault{{Kind: simulation.DoorOpen, At: 25*day + 9*hour, Seconds: 40 * 60}}},
 		{facility: "central-store", name: "Central store, freezer", kind: fleet.Freezer, profile: "frozen", latitude: -1.97, longitude: 30.1, config: simulation.Config{Kind: simulation.Freezer}},
 		{facility: "central-store", name: "Central store, ultra-cold", kind: fleet.UltraLow, profile: "ultra-cold", latitude: -1.97, longitude: 30.1, config: simulation.Config{Kind: simulation.UltraCold},

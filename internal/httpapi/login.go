@@ -68,6 +68,7 @@ type accessView struct {
 	Manages bool // the visitor manages people
 	Settles bool // the visitor manages settings
 	Issues  bool // the visitor issues certificates
+	Watches bool // the visitor watches stores
 	Page    string
 	Saved   bool // the form before was taken
 	Body    any
@@ -82,7 +83,8 @@ func (s *server) show(w *answer, r *http.Request, name string, status int, err e
 	view := accessView{
 		Ways: s.Access.Accounts.Ways(), Visitor: w.visitor, Manages: s.Access.Accounts.ManagesPeople(w.visitor),
 		Settles: s.Access.Accounts.ManagesSettings(w.visitor), Saved: r.Method == http.MethodGet && r.URL.Query().Has("saved"), Page: name, Body: body,
-		Issues: w.visitor != nil && s.issues(w.visitor.Organisation, w.visitor.Grants),
+		Issues:  w.visitor != nil && s.issues(w.visitor.Organisation, w.visitor.Grants),
+		Watches: w.visitor != nil && s.watches(w.visitor.Organisation, w.visitor.Grants),
 	}
 	if err != nil {
 		p := &problem{}
@@ -202,9 +204,19 @@ func (s *server) landing(l *access.Login, next string) string {
 
 // issues reports whether somebody may issue at one of their places.
 func (s *server) issues(organisation string, grants []access.Grant) bool {
+	return s.Issuing != nil && s.mayAnywhere(access.CertificateIssue, organisation, grants)
+}
+
+// watches reports whether who has these grants may look at stores somewhere.
+func (s *server) watches(organisation string, grants []access.Grant) bool {
+	return s.Watching != nil && s.mayAnywhere(access.FleetRead, organisation, grants)
+}
+
+// mayAnywhere reports whether grants allow an action at one of their places.
+func (s *server) mayAnywhere(action access.Action, organisation string, grants []access.Grant) bool {
 	who := &access.Principal{Organisation: organisation, Grants: grants}
-	return s.Issuing != nil && slices.ContainsFunc(grants, func(g access.Grant) bool {
-		ok, _ := s.Access.Accounts.Policy.Allow(who, access.CertificateIssue, issuer.Place{Organisation: organisation, Facility: g.Facility})
+	return slices.ContainsFunc(grants, func(g access.Grant) bool {
+		ok, _ := s.Access.Accounts.Policy.Allow(who, action, issuer.Place{Organisation: organisation, Facility: g.Facility})
 		return ok
 	})
 }

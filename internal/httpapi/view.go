@@ -79,6 +79,7 @@ type frame struct {
 	Access        bool // there are accounts
 	People        bool // it is a page of people, on which what is entered is kept
 	Issues        bool // the reader may issue
+	Watches       bool // the reader may look at stores
 	Manages       bool // the reader manages people
 	Ledger        bool // there is a page of the ledger
 	Body          any
@@ -88,7 +89,8 @@ type frame struct {
 func (s *server) render(w *answer, status int, page *template.Template, f frame) {
 	f.Demonstration, f.Access, f.Ledger = s.Demonstration, s.Access != nil, s.Ledger != nil
 	if w.visitor != nil {
-		f.Issues, f.Manages = s.issues(w.visitor.Organisation, w.visitor.Grants), s.Access.Accounts.ManagesPeople(w.visitor)
+		f.Issues, f.Watches = s.issues(w.visitor.Organisation, w.visitor.Grants), s.watches(w.visitor.Organisation, w.visitor.Grants)
+		f.Manages = s.Access.Accounts.ManagesPeople(w.visitor)
 	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, f); err != nil {

@@ -15,6 +15,7 @@
 //	  master.key          as the file is, in its own lock; left out where it is kept elsewhere
 //	  audit.head          where there is one
 //	  keys/NAME.key       the signing keys, as the files are
+//	  devices/NAME.key    those of the devices: their authority, and what seals and signs for them
 //	  end                 empty: a tar that is cut off between two files looks whole
 package keyside
 
@@ -53,7 +54,12 @@ const (
 	endName      = "end"
 
 	maxFiles = 1000 // signing keys of decades
+
+	signingFolder = "keys"
 )
+
+// folders are those that have key files: of Info.Signing, of Info.Devices.
+var folders = []string{signingFolder, "devices"}
 
 // Source is an open store, here or at a server.
 type Source interface {
@@ -79,7 +85,8 @@ type Info struct {
 	Keys    int64     `json:"keys"`   // of records, with those made ahead
 	Erased  int64     `json:"erased"` // entries of the erasure list
 	Master  bool      `json:"master"`
-	Signing []string  `json:"signing"` // names of the signing keys
+	Signing []string  `json:"signing"`           // names of the signing keys
+	Devices []string  `json:"devices,omitempty"` // names of those of the devices
 }
 
 // Write writes a key side.
@@ -108,13 +115,15 @@ func Write(ctx context.Context, w io.Writer, p Place, s Source, now time.Time) e
 	if err := s.Erased(ctx, func(size int64, r io.Reader) error { return add(erasedName, size, r) }); err != nil {
 		return err
 	}
-	signing, err := filepath.Glob(filepath.Join(p.Dir, "keys", "*.key"))
-	if err != nil {
-		return err
-	}
 	files := [][2]string{{masterName, p.Master}, {auditName, filepath.Join(p.Dir, auditName)}}
-	for _, path := range signing {
-		files = append(files, [2]string{"keys/" + filepath.Base(path), path})
+	for _, folder := range folders {
+		paths, err := filepath.Glob(filepath.Join(p.Dir, folder, "*.key"))
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			files = append(files, [2]string{folder + "/" + filepath.Base(path), path})
+		}
 	}
 	for _, f := range files {
 		data, err := os.ReadFile(f[1])
@@ -168,8 +177,10 @@ func (i *Info) Remove(p Place) error {
 	if i.Master {
 		paths = append(paths, p.Master)
 	}
-	for _, name := range i.Signing {
-		paths = append(paths, filepath.Join(p.Dir, "keys", name))
+	for n, names := range [][]string{i.Signing, i.Devices} {
+		for _, name := range names {
+			paths = append(paths, filepath.Join(p.Dir, folders[n], name))
+		}
 	}
 	for _, path := range paths {
 		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
@@ -230,7 +241,7 @@ func unpack(r io.Reader, p Place) (info *Info, made []string, err error) {
 			return nil, made, err
 		}
 		path := ""
-		name, signing := strings.CutPrefix(h.Name, "keys/")
+		folder, name, _ := strings.Cut(h.Name, "/")
 		switch {
 		case h.Typeflag != tar.TypeReg || files > maxFiles:
 		case h.Name == masterName:
@@ -244,9 +255,13 @@ func unpack(r io.Reader, p Place) (info *Info, made []string, err error) {
 			info.Master = true
 		case h.Name == auditName:
 			path = filepath.Join(p.Dir, auditName)
-		case signing && isFileName(name):
-			path = filepath.Join(p.Dir, "keys", name)
-			info.Signing = append(info.Signing, name)
+		case slices.Contains(folders, folder) && isFileName(name):
+			path = filepath.Join(p.Dir, folder, name)
+			if folder == signingFolder {
+				info.Signing = append(info.Signing, name)
+			} else {
+				info.Devices = append(info.Devices, name)
+			}
 		}
 		if path == "" {
 			return nil, made, fmt.Errorf("keyside: %q in it: %w", format.Visible(h.Name), ErrKeySide)

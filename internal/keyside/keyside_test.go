@@ -71,7 +71,7 @@ func written(t testing.TB, s Source, p Place) []byte {
 
 func TestKeySide(t *testing.T) {
 	s, _, p, _, _ := issued(t, 3)
-	for name, text := range map[string]string{"keys/a.key": "key a", "audit.head": "head"} {
+	for name, text := range map[string]string{"keys/a.key": "key a", "devices/service.key": "key of the devices", "audit.head": "head"} {
 		path := filepath.Join(p.Dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestKeySide(t *testing.T) {
 		t.Errorf("%+v", info)
 	}
 	for from, to := range map[string]string{
-		"records.keys": n.Dir + "/records.keys", "erased.list": n.Dir + "/erased.list", "master.key": n.Master, "keys/a.key": n.Dir + "/keys/a.key", "audit.head": n.Dir + "/audit.head",
+		"records.keys": n.Dir + "/records.keys", "erased.list": n.Dir + "/erased.list", "master.key": n.Master, "keys/a.key": n.Dir + "/keys/a.key", "devices/service.key": n.Dir + "/devices/service.key", "audit.head": n.Dir + "/audit.head",
 	} {
 		want, err := os.ReadFile(filepath.Join(p.Dir, from))
 		if err != nil {

@@ -318,30 +318,37 @@ func scanStream(s scan, more ...any) (x fleet.Stream, err error) {
 func oneStream(s scan) (fleet.Stream, error) { return scanStream(s) }
 
 // AddStream implements [fleet.Book].
-func (f *Fleet) AddStream(ctx context.Context, s *fleet.Stream) error {
+func (f *Fleet) AddStream(ctx context.Context, all ...*fleet.Stream) error {
 	return full(f.db.write(ctx, func(t tx) error {
-		find := func() (found bool, err error) {
-			err = t.rows(`SELECT `+streamColumns+` FROM stream s WHERE device = $1 AND sensor = $2 AND quantity = $3`, []any{[]byte(s.Device), s.Sensor, string(s.Quantity)}, func(sc scan) error {
-				found = true
-				*s, err = scanStream(sc)
+		for _, s := range all {
+			if err := addStream(t, s); err != nil {
 				return err
-			})
-			return found, err
+			}
 		}
-		if found, err := find(); found || err != nil {
-			return err
-		}
-		var n int64
-		if err := t.row(`SELECT coalesce(max(n), 0) + 1 FROM stream`, nil, &n); err != nil {
-			return err
-		}
-		s.N = n
-		var none device.Hash
-		return t.all(stmt{
-			sql:  `INSERT INTO stream (n, device, sensor, quantity, every, sealed, sealhash, own, ownhash, last, value, heard, opened, unsealed) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $7, 0, 0, 0, 0, 0)`,
-			args: []any{n, []byte(s.Device), s.Sensor, string(s.Quantity), s.Interval, none[:], none[:]},
-		})
+		return nil
 	}))
+}
+
+func addStream(t tx, s *fleet.Stream) error {
+	found := false
+	err := t.rows(`SELECT `+streamColumns+` FROM stream s WHERE device = $1 AND sensor = $2 AND quantity = $3`, []any{[]byte(s.Device), s.Sensor, string(s.Quantity)}, func(sc scan) (err error) {
+		found = true
+		*s, err = scanStream(sc)
+		return err
+	})
+	if found || err != nil {
+		return err
+	}
+	var n int64
+	if err := t.row(`SELECT coalesce(max(n), 0) + 1 FROM stream`, nil, &n); err != nil {
+		return err
+	}
+	s.N = n
+	var none device.Hash
+	return t.all(stmt{
+		sql:  `INSERT INTO stream (n, device, sensor, quantity, every, sealed, sealhash, own, ownhash, last, value, heard, opened, unsealed) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $7, 0, 0, 0, 0, 0)`,
+		args: []any{n, []byte(s.Device), s.Sensor, string(s.Quantity), s.Interval, none[:], none[:]},
+	})
 }
 
 // StreamsOf implements [fleet.Book].
@@ -630,8 +637,8 @@ func (f *Fleet) Evaluated(ctx context.Context, e *fleet.Evaluation) error {
 		if !s.Heard.IsZero() {
 			heard = s.Heard.UnixMilli()
 		}
-		stmts = append(stmts, stmt{sql: `UPDATE stream SET last = $1, value = $2, heard = $3, unsealed = $4, opened = $5 WHERE n = $6`,
-			args: []any{s.Last.At, int64(s.Last.Value), heard, s.Open, unix(s.Opened), s.N}})
+		stmts = append(stmts, stmt{sql: `UPDATE stream SET last = $1, value = $2, heard = $3, unsealed = $4, opened = $5, every = $6 WHERE n = $7`,
+			args: []any{s.Last.At, int64(s.Last.Value), heard, s.Open, unix(s.Opened), s.Interval, s.N}})
 	}
 	for i := range e.Alarms {
 		a := &e.Alarms[i]

@@ -178,8 +178,8 @@ type Book interface {
 	// DevicesAt returns devices of a place after one of them, by identifier.
 	DevicesAt(ctx context.Context, at Place, after device.ID, limit int) ([]Device, error)
 
-	// AddStream gives a stream its number, or reads the one that is there.
-	AddStream(ctx context.Context, s *Stream) error
+	// AddStream gives streams their numbers, or reads those that are there.
+	AddStream(ctx context.Context, all ...*Stream) error
 	StreamsOf(ctx context.Context, id device.ID) ([]Stream, error)
 	Stream(ctx context.Context, n int64) (*Stream, error)
 	// EachStream calls each for every stream, with its device.

@@ -22,6 +22,7 @@ type watched struct {
 	state coldchain.State
 	in    *Equipment // nil: it was in none
 	terms *coldchain.Terms
+	steps [4]int64 // the last distances between readings
 	// from and until are the times of the device between which that is so.
 	from, until int64
 	// standing are its alarms that go on, by rule and since.
@@ -257,7 +258,7 @@ func (f *Fleet) at(ctx context.Context, w *watched, at int64) error {
 	if err != nil {
 		return err
 	}
-	w.in, w.terms = e, e.TermsAt(at)
+	w.in, w.terms = e, e.termsOf(&w.stream, at)
 	for _, t := range e.Terms[1:] {
 		edge(t.From)
 	}
@@ -320,10 +321,16 @@ func (f *Fleet) evaluate(ctx context.Context, w *watched, blocks []Block) ([]Ala
 	if len(readings) == 0 {
 		return alarms, nil
 	}
+	if every := w.pace(readings); every != w.stream.Interval {
+		w.stream.Interval, w.ready = every, false // what is a gap is another now
+	}
 	// Step 2: those after all that there were go on from there.
 	received := blocks[len(blocks)-1].Received
 	fresh := readings[len(readings)-1].At > w.stream.Last.At // what is sent again is no sign of life
 	news := news{f: f, w: w}
+	if w.stream.Last.At == 0 {
+		w.state, w.ready = coldchain.State{}, true // there was nothing before
+	}
 	if w.ready && readings[0].At > w.stream.Last.At {
 		if err := news.walk(ctx, readings); err != nil {
 			return nil, err
@@ -339,6 +346,31 @@ func (f *Fleet) evaluate(ctx context.Context, w *watched, blocks []Block) ([]Ala
 	}
 	changed, err := news.alarms(ctx)
 	return append(alarms, changed...), err
+}
+
+// slowest is the longest distance between readings that is taken for an interval.
+const slowest = 6 * 3600
+
+// pace is how far apart readings are as a rule: what the last of them show, or else what
+// was known. A logger that measures each hour must not look like one that is lost for
+// three quarters of it.
+func (w *watched) pace(readings []device.Reading) int64 {
+	all := readings
+	if w.stream.Last.At != 0 && readings[0].At > w.stream.Last.At {
+		all = append([]device.Reading{w.stream.Last}, readings...)
+	}
+	for i := max(1, len(all)-len(w.steps)); i < len(all); i++ {
+		copy(w.steps[:], w.steps[1:])
+		w.steps[len(w.steps)-1] = all[i].At - all[i-1].At
+	}
+	least, most := slices.Min(w.steps[:]), slices.Max(w.steps[:])
+	if least > 0 && most <= slowest && most-least <= least/10 {
+		if known := w.stream.Interval; known >= least-least/10 && known <= most+most/10 {
+			return known
+		}
+		return least
+	}
+	return w.stream.Interval
 }
 
 // again evaluates a stream from before a time on.

@@ -249,24 +249,59 @@ func (f *Fleet) Forget(id device.ID) {
 	}
 }
 
+// wish is a stream of a device that something is to be kept in.
+type wish struct {
+	of       *known
+	sensor   string
+	quantity device.Quantity
+	interval int64
+	stream   *Stream // when it was granted
+}
+
+// grant sets the streams of wishes. Those that are new are made in one step.
+func (f *Fleet) grant(ctx context.Context, all []wish) error {
+	var fresh []*Stream
+	for i := range all {
+		w := &all[i]
+		w.of.mu.Lock()
+		w.stream = w.of.streams[streamOf{w.sensor, w.quantity}]
+		many := len(w.of.streams) >= maxStreams
+		w.of.mu.Unlock()
+		if w.stream != nil {
+			continue
+		}
+		if many {
+			return fmt.Errorf("device %s: more than %d sensors: %w", w.of.ID, maxStreams, format.BadValue)
+		}
+		w.stream = &Stream{Device: w.of.ID, Sensor: w.sensor, Quantity: w.quantity, Interval: w.interval, ahead: true}
+		fresh = append(fresh, w.stream)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := f.Book.AddStream(ctx, fresh...); err != nil {
+		return err
+	}
+	for i := range all {
+		w := &all[i]
+		key := streamOf{w.sensor, w.quantity}
+		w.of.mu.Lock()
+		if s := w.of.streams[key]; s != nil {
+			w.stream = s // somebody was quicker, or it is wished for twice
+		} else {
+			w.stream.ahead = true
+			w.of.streams[key] = w.stream
+		}
+		w.of.mu.Unlock()
+	}
+	return nil
+}
+
 // stream returns a stream of a device, which is made where it is new.
 func (f *Fleet) stream(ctx context.Context, k *known, sensor string, q device.Quantity, interval int64) (*Stream, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	key := streamOf{sensor, q}
-	if s := k.streams[key]; s != nil {
-		return s, nil
-	}
-	if len(k.streams) >= maxStreams {
-		return nil, fmt.Errorf("device %s: more than %d sensors: %w", k.ID, maxStreams, format.BadValue)
-	}
-	s := &Stream{Device: k.ID, Sensor: sensor, Quantity: q, Interval: interval}
-	if err := f.Book.AddStream(ctx, s); err != nil {
-		return nil, err
-	}
-	s.ahead = true
-	k.streams[key] = s
-	return s, nil
+	w := []wish{{of: k, sensor: sensor, quantity: q, interval: interval}}
+	err := f.grant(ctx, w)
+	return w[0].stream, err
 }
 
 // maxStreams bounds the sensors of a device.

@@ -211,6 +211,25 @@ func odd(all []device.Reading, which int) (out []device.Reading) {
 	return out
 }
 
+// TestSlowLogger: one reading an hour, one by one and nothing said of it, is no gap.
+func TestSlowLogger(t *testing.T) {
+	for _, stated := range []int64{0, 60, 3600} {
+		k := newKit(t)
+		d := k.logger("1", k.equipment("North"))
+		for hour := range 30 {
+			degrees := int32(5000)
+			if hour >= 8 && hour < 20 {
+				degrees = 9000
+			}
+			r := []device.Reading{{At: day.Unix() + int64(hour)*3600, Value: degrees}}
+			_, err := k.Ingest(t.Context(), &fleet.Delivery{Source: source, Series: []fleet.Series{{Device: d.Names[0], Sensor: "TVC", Quantity: device.Temperature, Interval: stated, Readings: r}}})
+			must(t, err)
+			k.evaluate()
+		}
+		k.want("North HEAT 480 1080 1200 ended recovered")
+	}
+}
+
 // TestScenario: 30 days, three fridges, a gap, a dead sensor, a freeze, a double import.
 func TestScenario(t *testing.T) {
 	k := newKit(t)

@@ -52,6 +52,8 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	for i := range d.Describes {
 		about[d.Describes[i].Device] = &d.Describes[i]
 	}
+	var wishes []wish
+	var takes []take
 	for i := range d.Series {
 		s := &d.Series[i]
 		path := "series[" + strconv.Itoa(i) + "]"
@@ -80,15 +82,18 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 			readings = slices.Clone(readings)
 			slices.SortStableFunc(readings, byTime)
 		}
-		stream, err := f.stream(ctx, k, s.Sensor, s.Quantity, s.Interval)
-		if err != nil {
-			return Receipt{}, err
-		}
 		if k.State == device.Claimed || k.State == device.Enrolled {
 			heard[k.ID] = true
 		}
-		for part := range slices.Chunk(readings, maxBlock) {
-			b := open(stream.N, level, part)
+		wishes = append(wishes, wish{of: k, sensor: s.Sensor, quantity: s.Quantity, interval: s.Interval})
+		takes = append(takes, take{level, readings})
+	}
+	if err := f.grant(ctx, wishes); err != nil {
+		return Receipt{}, err
+	}
+	for i, t := range takes {
+		for part := range slices.Chunk(t.readings, maxBlock) {
+			b := open(wishes[i].stream.N, t.level, part)
 			b.Received = now
 			add.Blocks = append(add.Blocks, b)
 		}
@@ -134,6 +139,12 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	default: // it will be in any case
 	}
 	return r, nil
+}
+
+// take is readings of a series that are to be kept, at their level.
+type take struct {
+	level    device.Level
+	readings []device.Reading
 }
 
 // The bounds of what is kept as one.

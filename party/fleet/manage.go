@@ -54,8 +54,9 @@ func (f *Fleet) PutEquipment(ctx context.Context, by Actor, e *Equipment, terms 
 		return fmt.Errorf("silence: %w", ErrOrder)
 	case e.Latitude != nil && !(*e.Latitude >= -90 && *e.Latitude <= 90) || e.Longitude != nil && !(*e.Longitude >= -180 && *e.Longitude <= 180) || (e.Latitude == nil) != (e.Longitude == nil):
 		return fmt.Errorf("position: %w", ErrOrder)
-	case len(terms.Rules) > coldchain.MaxRules || terms.Gap <= 0:
-		return fmt.Errorf("terms: %w", ErrOrder)
+	}
+	if err := terms.Check(); err != nil {
+		return fmt.Errorf("terms: %w: %w", err, ErrOrder)
 	}
 	new := TermsFrom{From: now.Unix(), Terms: terms, By: by.ID}
 	if e.ID == "" {

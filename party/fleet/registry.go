@@ -91,6 +91,16 @@ func (e *Equipment) TermsAt(at int64) *coldchain.Terms {
 	return &e.Terms[0].Terms
 }
 
+// termsOf are the terms for a stream at a time: where it measures seldom, a longer time
+// without a reading is no gap.
+func (e *Equipment) termsOf(s *Stream, at int64) *coldchain.Terms {
+	t := *e.TermsAt(at)
+	if s.Interval > 0 {
+		t.Gap = max(t.Gap, coldchain.GapOf(s.Interval))
+	}
+	return &t
+}
+
 // Stay says where a device was: in a piece of equipment, for a time. Its readings of
 // that time are that equipment's, even where they are learned of later.
 type Stay struct {

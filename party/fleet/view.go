@@ -176,7 +176,7 @@ func (f *Fleet) lines(ctx context.Context, e *Equipment, d *Device, from, until 
 		for i := range blocks {
 			l.Level = min(l.Level, blocks[i].Level)
 		}
-		terms := e.TermsAt(until)
+		terms := e.termsOf(&s, until)
 		for i := 1; i < len(readings); i++ {
 			if step := readings[i].At - readings[i-1].At; step <= terms.Gap {
 				l.Measured += step

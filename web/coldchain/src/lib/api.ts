@@ -104,7 +104,7 @@ export const api = {
   change: (id: string, version: number, e: Record<string, unknown>) => ask<Equipment>('PUT', path('equipment', id), e, { 'If-Match': `"${version}"` }),
   chart: (id: string, from: number, until: number, points: number) => ask<Chart>('GET', `${path('equipment', id)}/chart${query({ from, until, points })}`),
 
-  alarms: (facility: string, state = '', cursor = '') => ask<Page<Alarm>>('GET', `/v1/alarms${query({ facility, state, cursor })}`),
+  alarms: (facility: string, state = '', cursor = '', limit = 100) => ask<Page<Alarm>>('GET', `/v1/alarms${query({ facility, state, cursor, limit })}`),
   alarm: (id: string) => ask<Alarm & { statements: string[] }>('GET', path('alarms', id)),
   acknowledge: (id: string, comment: string) => ask<Alarm>('POST', `${path('alarms', id)}/acknowledgements`, { comment: comment || undefined }),
 

@@ -63,9 +63,9 @@ export function periods(c: Chart): (Span & { terms: Terms })[] {
 export function alarmSpans(c: Chart): (Span & { alarm: Alarm })[] {
   return c.alarms
     .filter((a) => a.state !== 'withdrawn')
-    .map((alarm) => ({ alarm, from: Math.max(alarm.since, c.from), until: Math.min(alarm.until || Math.max(c.now, alarm.at), c.until) }))
-    .map((s) => ({ ...s, until: Math.max(s.until, s.from) }))
+    .map((alarm) => ({ alarm, from: alarm.since, until: Math.max(alarm.since, alarm.until || Math.max(c.now, alarm.at)) }))
     .filter((s) => s.from <= c.until && s.until >= c.from)
+    .map((s) => ({ ...s, from: Math.max(s.from, c.from), until: Math.min(s.until, c.until) }))
 }
 
 /** outside are the times at which a line was out of the profile, each with its worst. */

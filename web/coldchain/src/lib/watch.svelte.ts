@@ -28,7 +28,9 @@ class Watch {
   /** Of several facilities, the one that is looked at. */
   facility = $state('')
   equipment = $state.raw<Equipment[]>()
-  /** Alarms are counted as they change: who shows them asks again. */
+  /** Alarms that nobody has seen to, whether they stand or are over; of the newest thousand. */
+  unseen = $state(0)
+  /** Changes of alarms are counted: who shows them asks again. */
   alarms = $state(0)
   /** Readings of an equipment are counted as they come. */
   news = $state<Record<string, number>>({})
@@ -79,8 +81,14 @@ class Watch {
   }
 
   async #all(): Promise<void> {
-    this.equipment = (await api.equipment(this.place)).items
+    const [all] = await Promise.all([api.equipment(this.place), this.count()])
+    this.equipment = all.items
     this.now = new Date()
+  }
+
+  async count(): Promise<void> {
+    const { items } = await api.alarms(this.place, '', '', 1000)
+    this.unseen = items.filter((a) => a.state !== 'withdrawn' && a.acknowledged.length === 0).length
   }
 
   // After a break everything is asked again: what came meanwhile was told to nobody.
@@ -103,7 +111,7 @@ class Watch {
     for (const kind of ['readings', 'alarm']) {
       stream.addEventListener(kind, (e) => {
         const said = JSON.parse((e as MessageEvent<string>).data) as { equipment: string; alarm: string }
-        if (said.alarm) this.alarms++
+        if (said.alarm) { this.alarms++; void this.count().catch(() => {}) }
         if (said.equipment) this.#heard(said.equipment)
       })
     }

@@ -5,7 +5,7 @@ import type { Certificate, Report } from '../../../shared/report'
 export type Format = 'icvp' | 'eu-dcc' | 'ddcc' | 'shc' | 'vds-nc'
 export type State = 'valid' | 'revoked' | 'superseded'
 
-export interface Session { id: string; organisation: string; grants: { role: string; facility?: string }[]; actions: string[]; ledger: boolean; ends?: string }
+export interface Session { id: string; organisation: string; grants: { role: string; facility?: string }[]; actions: string[]; ledger: boolean; cold_chain: boolean; ends?: string }
 export interface Code { code: string; system?: string; display?: string }
 export interface Offered { format: Format; must_expire: boolean; may_expire: boolean; last_expiry?: string; irrevocable: boolean; required: string[] }
 export interface Offer {
