@@ -124,6 +124,12 @@ func TestDeviceEnrol(t *testing.T) {
 	other := append([]string{}, to...)
 	other[5] = filepath.Join(f.dir, "thief")
 	f.run(1, append(other, "--claim", label, "--ca", f.root())...)
+	// Another code is good, and ends the one before.
+	first := f.manager.want(http.StatusOK, "POST", "/v1/devices/"+id+"/claim", "")["label"].(string)
+	second := f.manager.want(http.StatusOK, "POST", "/v1/devices/"+id+"/claim", "")["label"].(string)
+	f.seeded("claim code", first, second)
+	f.run(1, append(other, "--claim", first, "--ca", f.root())...)
+	f.run(0, append(other, "--claim", second, "--ca", f.root())...)
 
 	// The next certificate is for another key, and the chain goes on under it.
 	run := []string{"device", "run", "--dir", dir, "--server", f.door, "--unencrypted", "--simulate", "1", "--interval", "1s", "--batch", "2", "--count", "2"}

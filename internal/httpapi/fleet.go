@@ -677,6 +677,17 @@ func (s *server) describeFleet(api huma.API) {
 		}
 		return one(madeBody{deviceBody(d), label, string(code)}, d.Version), nil
 	})
+	register(api, op("deviceReclaim", "POST", "/v1/devices/{id}/claim", "Make another code to claim it by; the one before is good no more"), func(ctx context.Context, r *byID) (*oneAnswer[madeBody], error) {
+		d, by, err := w.device(ctx, access.FleetManage, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		d, c, err := w.Fleet.Reclaim(ctx, by, d.ID)
+		if err != nil {
+			return nil, fleetProblem(err)
+		}
+		return one(madeBody{DeviceBody: deviceBody(d), Label: c.Label()}, d.Version), nil
+	})
 	type deviceAnswer struct {
 		DeviceBody
 		Streams   []StreamBody        `json:"streams"`

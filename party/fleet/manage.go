@@ -273,6 +273,24 @@ func (f *Fleet) Correct(ctx context.Context, by Actor, id device.ID, c Correctio
 	return d, f.Reevaluate(ctx, d, "", c.From)
 }
 
+// Reclaim gives a device another code for its label: the one before was lost, or was used
+// for a certificate that never arrived. Keys that it has stay its own.
+func (f *Fleet) Reclaim(ctx context.Context, by Actor, id device.ID) (*Device, device.Claim, error) {
+	c, err := f.NewClaim()
+	if err != nil {
+		return nil, c, err
+	}
+	hash := c.Hash()
+	d, err := f.change(ctx, by, id, func(d *Device) error {
+		if !d.State.Heard() {
+			return fmt.Errorf("a code for a device that is %s: %w", d.State, ErrOrder)
+		}
+		d.Claim = hash[:]
+		return nil
+	})
+	return d, c, err
+}
+
 // Calibrate keeps a calibration.
 func (f *Fleet) Calibrate(ctx context.Context, by Actor, id device.ID, c Calibration) (*Device, error) {
 	return f.change(ctx, by, id, func(d *Device) error {
