@@ -19,10 +19,7 @@ import (
 // demoArc is an UUID that was drawn for the demonstration's federation.
 const demoArc = "2.25.329800735698586629295641978511506172918"
 
-var (
-	demoMember = demoArc + ".1"
-	demoIssuer = demoMember + issuerWriter.below
-)
+var demoMember = demoArc + ".1"
 
 // ledger makes the folder of the node, tied to the participant's signing authority,
 // and those of the other members beside it.

@@ -354,8 +354,7 @@ func TestDeviceImport(t *testing.T) {
 	f.stop()
 }
 
-// TestDeviceSimulate: a fleet in each format arrives whole; what is true is told, and of
-// power cuts in refrigerators there are alarms.
+// TestDeviceSimulate: a fleet in each format arrives whole, and what is true is told.
 func TestDeviceSimulate(t *testing.T) {
 	f := newFleetBox(t)
 	for i, format := range []string{"cce", "senml", "segments"} {

@@ -914,18 +914,18 @@ func (f *Fleet) PutWindow(ctx context.Context, w *fleet.Window) error {
 }
 
 // Leaves implements [fleet.Book].
-func (f *Fleet) Leaves(ctx context.Context, after, until int64) (hashes []device.Hash, readings int64, err error) {
+func (f *Fleet) Leaves(ctx context.Context, after, until int64, limit int) (hashes []device.Hash, readings, last int64, err error) {
 	err = f.db.read(ctx, func(t tx) error {
-		hashes, readings = nil, 0
-		return t.rows(`SELECT data, count FROM block WHERE n > $1 AND n <= $2 AND origin > 0 ORDER BY n`, []any{after, until}, func(s scan) error {
+		hashes, readings, last = nil, 0, after
+		return t.rows(`SELECT n, data, count FROM block WHERE n > $1 AND n <= $2 AND origin > 0 ORDER BY n LIMIT $3`, []any{after, until, int64(limit)}, func(s scan) error {
 			var data []byte
 			var count int64
-			if err := s(&data, &count); err != nil {
+			if err := s(&last, &data, &count); err != nil {
 				return err
 			}
 			hashes, readings = append(hashes, sha256.Sum256(data)), readings+count
 			return nil
 		})
 	})
-	return hashes, readings, err
+	return hashes, readings, last, err
 }

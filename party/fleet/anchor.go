@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"ampoule/device"
@@ -30,11 +32,11 @@ type Window struct {
 // Key is what a window is called in an outbox of the ledger.
 func (w *Window) Key() string { return fmt.Sprintf("readings/%d", w.N) }
 
-// maxSegments bounds the numbers of a window, so that its tree fits in memory.
+// maxSegments bounds the segments of a window, so that its tree fits in memory.
 const maxSegments = 1 << 18
 
 // Close closes a window where the one before ended as long ago as every, and returns the
-// newest; nil: there is none yet. Only what has been evaluated is in one.
+// newest; nil: there is none yet.
 func (f *Fleet) Close(ctx context.Context, every time.Duration) (*Window, error) {
 	f.start()
 	f.round.Lock()
@@ -56,8 +58,7 @@ func (f *Fleet) Close(ctx context.Context, every time.Duration) (*Window, error)
 	if now.Sub(w.Since) < every {
 		return newest, nil
 	}
-	last := min(f.cursor, w.After+maxSegments)
-	hashes, readings, err := f.Book.Leaves(ctx, w.After, last)
+	hashes, readings, last, err := f.Book.Leaves(ctx, w.After, math.MaxInt64, maxSegments)
 	if err != nil || len(hashes) == 0 {
 		return newest, err
 	}
@@ -80,7 +81,11 @@ func treeOf(hashes []device.Hash) *tlog.Tree {
 	return tlog.NewTree(leaves)
 }
 
-// anchor is the proof that segments of some hashes stand under a root in the log.
+// anchorPaths is how many segments one anchor is of, at most: it is one item of evidence,
+// of 64 KiB at most, and a path has up to 18 steps.
+const anchorPaths = 60
+
+// anchors are the proofs that segments of some hashes stand under a root in the log.
 //
 //	proof = [
 //	    tlog-proof: tstr,              ;; C2SP tlog-proof of the transaction, which is its extra data
@@ -88,7 +93,7 @@ func treeOf(hashes []device.Hash) *tlog.Tree {
 //	]
 //
 // The leaf of the anchor is the transaction.
-func (w *Window) anchor(hashes []device.Hash, of map[device.Hash]bool, message, proof []byte) device.Anchor {
+func (w *Window) anchors(hashes []device.Hash, of map[device.Hash]bool, message, proof []byte) (out []device.Anchor) {
 	tree := treeOf(hashes)
 	var paths [][]byte
 	for i, h := range hashes {
@@ -106,11 +111,14 @@ func (w *Window) anchor(hashes []device.Hash, of map[device.Hash]bool, message, 
 		}
 		paths = append(paths, p)
 	}
-	out := cbor.AppendArray(cbor.AppendText(cbor.AppendArray(nil, 2), string(proof)), len(paths))
-	for _, p := range paths {
-		out = append(out, p...)
+	for some := range slices.Chunk(paths, anchorPaths) {
+		item := cbor.AppendArray(cbor.AppendText(cbor.AppendArray(nil, 2), string(proof)), len(some))
+		for _, p := range some {
+			item = append(item, p...)
+		}
+		out = append(out, device.Anchor{Leaf: message, Proof: item})
 	}
-	return device.Anchor{Leaf: message, Proof: out}
+	return out
 }
 
 // Why an anchor proves nothing.

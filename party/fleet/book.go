@@ -222,8 +222,9 @@ type Book interface {
 	Windows(ctx context.Context, after int64, limit int) ([]Window, error)
 	PutWindow(ctx context.Context, w *Window) error
 	// Leaves are the segments with numbers above one and up to another, of all streams, in
-	// the order of their numbers: their hashes, and how many readings they have.
-	Leaves(ctx context.Context, after, until int64) (hashes []device.Hash, readings int64, err error)
+	// the order of their numbers, so many at most: their hashes, how many readings they
+	// have, and the number of the last.
+	Leaves(ctx context.Context, after, until int64, limit int) (hashes []device.Hash, readings, last int64, err error)
 
 	PutTarget(ctx context.Context, t *Target) error
 	DeleteTarget(ctx context.Context, id ID) error

@@ -314,7 +314,7 @@ func (f *Fleet) anchors(ctx context.Context, e *device.EvidenceWriter, numbers m
 			if err != nil {
 				return err
 			}
-			hashes, _, err := f.Book.Leaves(ctx, w.After, w.Last)
+			hashes, _, _, err := f.Book.Leaves(ctx, w.After, w.Last, maxSegments)
 			if err != nil {
 				return err
 			}
@@ -322,7 +322,9 @@ func (f *Fleet) anchors(ctx context.Context, e *device.EvidenceWriter, numbers m
 			if proof == nil || int64(len(hashes)) != w.Segments {
 				continue
 			}
-			e.Anchor(w.anchor(hashes, of, message, proof))
+			for _, a := range w.anchors(hashes, of, message, proof) {
+				e.Anchor(a)
+			}
 		}
 		if len(windows) < 100 {
 			return nil
