@@ -121,7 +121,7 @@ func TestDeviceVerifyAnchored(t *testing.T) {
 		must(json.Unmarshal(said.Bytes(), &shown))
 		return shown
 	}
-	if s := verify(0, evidence); len(s.Streams) != 1 || s.Streams[0].Anchored != -1 || s.Streams[0].Signer != "service" || s.Streams[0].Segments != 3 {
+	if s := verify(0, evidence); len(s.Streams) != 1 || s.Streams[0].Anchored != -1 || s.Streams[0].Signer != "service" || s.Streams[0].Segments != 2 {
 		t.Errorf("without a policy: %+v", s.Streams)
 	}
 	s := verify(0, "--policy", policy(1), evidence)
