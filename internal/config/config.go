@@ -208,8 +208,9 @@ type Config struct {
 		// Arc is the arc below which devices are named, in dotted form; empty: each below
 		// 2.25, by a UUID.
 		Arc string `toml:"arc"`
-		// Raw is how long messages are kept as they came; 0: not at all. Keep is how long
-		// readings are; 0: for ever.
+		// Raw is how long messages are kept as they came, a week at least; 0: not at all, but
+		// for those of which something was refused. Keep is how long readings are kept; 0: for
+		// ever.
 		Raw  time.Duration `toml:"raw" default:"720h"`
 		Keep time.Duration `toml:"keep" default:"0s"`
 		// Anchor is how often the root of the segments since is brought to the ledger, by a

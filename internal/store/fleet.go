@@ -241,7 +241,17 @@ func (f *Fleet) PutDevice(ctx context.Context, d *fleet.Device) error {
 		if err != nil {
 			return err
 		}
-		stmts := []stmt{{sql: `DELETE FROM device_name WHERE device = $1`, args: []any{[]byte(d.ID)}}}
+		stmts := []stmt{
+			{sql: `DELETE FROM device_name WHERE device = $1`, args: []any{[]byte(d.ID)}},
+			{sql: `DELETE FROM device_stay WHERE device = $1`, args: []any{[]byte(d.ID)}},
+		}
+		seen := make(map[fleet.ID]bool)
+		for _, s := range d.Stays {
+			if !seen[s.Equipment] {
+				seen[s.Equipment] = true
+				stmts = append(stmts, stmt{sql: `INSERT INTO device_stay (equipment, device) VALUES ($1, $2)`, args: []any{string(s.Equipment), []byte(d.ID)}})
+			}
+		}
 		for _, n := range d.Names {
 			stmts = append(stmts, stmt{sql: `INSERT INTO device_name (name, device) VALUES ($1, $2)`, args: []any{n.String(), []byte(d.ID)}, taken: fleet.ErrNameTaken})
 		}
@@ -287,6 +297,11 @@ func (f *Fleet) DevicesAt(ctx context.Context, at fleet.Place, after device.ID, 
 	where, args := placed(at)
 	args = append(args, []byte(after), int64(limit))
 	return query(ctx, f.db, fmt.Sprintf(`SELECT %s FROM device d%s AND id > $%d ORDER BY id LIMIT $%d`, deviceColumns, where, len(args)-1, len(args)), args, scanDevice)
+}
+
+// DevicesIn implements [fleet.Book].
+func (f *Fleet) DevicesIn(ctx context.Context, e fleet.ID) ([]fleet.Device, error) {
+	return query(ctx, f.db, `SELECT `+deviceColumns+` FROM device_stay s JOIN device d ON d.id = s.device WHERE s.equipment = $1 ORDER BY d.id`, []any{string(e)}, scanDevice)
 }
 
 // --- Streams ---
@@ -362,20 +377,40 @@ func (f *Fleet) Stream(ctx context.Context, n int64) (*fleet.Stream, error) {
 	return first(found, err, fleet.ErrNoDevice)
 }
 
+// pair is a stream with its device.
+type pair struct {
+	fleet.Stream
+	fleet.Device
+}
+
+func scanPair(s scan) (p pair, err error) {
+	p.Device, err = scanDevice(func(dest ...any) error {
+		p.Stream, err = scanStream(s, dest...)
+		return err
+	})
+	return p, err
+}
+
+const pairsPage = 1000
+
 // EachStream implements [fleet.Book].
 func (f *Fleet) EachStream(ctx context.Context, each func(*fleet.Stream, *fleet.Device) error) error {
-	type pair struct {
-		fleet.Stream
-		fleet.Device
+	return f.eachPair(ctx, `SELECT `+streamColumns+`, `+deviceColumns+` FROM stream s JOIN device d ON d.id = s.device WHERE s.n > $1 ORDER BY s.n LIMIT $2`, nil, each)
+}
+
+// EachStreamIn implements [fleet.Book].
+func (f *Fleet) EachStreamIn(ctx context.Context, at fleet.Place, each func(*fleet.Stream, *fleet.Device) error) error {
+	where, args := placed(at)
+	for i := len(args); i > 0; i-- { // the first two are those of the page
+		where = strings.Replace(where, fmt.Sprintf("$%d", i), fmt.Sprintf("$%d", i+2), 1)
 	}
+	return f.eachPair(ctx, `SELECT `+streamColumns+`, `+deviceColumns+` FROM stream s JOIN device d ON d.id = s.device
+		WHERE s.n > $1 AND s.device IN (SELECT device FROM device_stay WHERE equipment IN (SELECT id FROM equipment`+where+`)) ORDER BY s.n LIMIT $2`, args, each)
+}
+
+func (f *Fleet) eachPair(ctx context.Context, text string, args []any, each func(*fleet.Stream, *fleet.Device) error) error {
 	for after := int64(0); ; {
-		page, err := query(ctx, f.db, `SELECT `+streamColumns+`, `+deviceColumns+` FROM stream s JOIN device d ON d.id = s.device WHERE s.n > $1 ORDER BY s.n LIMIT 1000`, []any{after}, func(s scan) (p pair, err error) {
-			p.Device, err = scanDevice(func(dest ...any) error {
-				p.Stream, err = scanStream(s, dest...)
-				return err
-			})
-			return p, err
-		})
+		page, err := query(ctx, f.db, text, append([]any{after, int64(pairsPage)}, args...), scanPair)
 		if err != nil {
 			return err
 		}
@@ -384,7 +419,7 @@ func (f *Fleet) EachStream(ctx context.Context, each func(*fleet.Stream, *fleet.
 				return err
 			}
 		}
-		if len(page) < 1000 {
+		if len(page) < pairsPage {
 			return nil
 		}
 		after = page[len(page)-1].N

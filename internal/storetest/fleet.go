@@ -207,6 +207,38 @@ func testStreams(t *testing.T, b fleet.Book) {
 	if n, err := b.Cursor(ctx); err != nil || n != 77 {
 		t.Errorf("cursor %d, %v", n, err)
 	}
+	// In which equipment: that of its stays, wherever the device itself belongs.
+	must(t, b.PutEquipment(ctx, someEquipment(0)))
+	for equipment, want := range map[fleet.ID]int{"equipment-00": 1, "equipment-01": 0} {
+		in, err := b.DevicesIn(ctx, equipment)
+		must(t, err)
+		if len(in) != want {
+			t.Errorf("%d devices in %s", len(in), equipment)
+		}
+	}
+	for _, tt := range []struct {
+		at   fleet.Place
+		want int
+	}{{atNorth, 3}, {fleet.Place{Organisation: "moh"}, 3}, {fleet.Place{}, 3}, {fleet.Place{Organisation: "moh", Facility: "south"}, 0}} {
+		n := 0
+		must(t, b.EachStreamIn(ctx, tt.at, func(s *fleet.Stream, d *fleet.Device) error {
+			n++
+			if s.Device != d.ID {
+				t.Errorf("a stream of %s with the device %s", s.Device, d.ID)
+			}
+			return nil
+		}))
+		if n != tt.want {
+			t.Errorf("%d streams at %+v, want %d", n, tt.at, tt.want)
+		}
+	}
+	moved, err := b.Device(ctx, s.Device)
+	must(t, err)
+	moved.Version, moved.Stays = 2, nil
+	must(t, b.PutDevice(ctx, moved))
+	if in, err := b.DevicesIn(ctx, "equipment-00"); err != nil || len(in) != 0 {
+		t.Errorf("%d devices, %v", len(in), err)
+	}
 	count := 0
 	must(t, b.EachStream(ctx, func(s *fleet.Stream, d *fleet.Device) error {
 		count++

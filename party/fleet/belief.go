@@ -172,7 +172,7 @@ func (f *Fleet) beside(ctx context.Context, d *Device, s *Stream, from, until in
 	if here == "" {
 		return nil, nil
 	}
-	others, err := f.Book.DevicesAt(ctx, d.Place, "", 1000)
+	others, err := f.Book.DevicesIn(ctx, here)
 	if err != nil {
 		return nil, err
 	}

@@ -177,6 +177,8 @@ type Book interface {
 	DeviceClaimed(ctx context.Context, claim []byte) (*Device, error)
 	// DevicesAt returns devices of a place after one of them, by identifier.
 	DevicesAt(ctx context.Context, at Place, after device.ID, limit int) ([]Device, error)
+	// DevicesIn returns those that are in a piece of equipment or were, by identifier.
+	DevicesIn(ctx context.Context, e ID) ([]Device, error)
 
 	// AddStream gives streams their numbers, or reads those that are there.
 	AddStream(ctx context.Context, all ...*Stream) error
@@ -184,6 +186,9 @@ type Book interface {
 	Stream(ctx context.Context, n int64) (*Stream, error)
 	// EachStream calls each for every stream, with its device.
 	EachStream(ctx context.Context, each func(*Stream, *Device) error) error
+	// EachStreamIn calls each for every stream of a device that is or was in equipment of a
+	// place, with its device.
+	EachStreamIn(ctx context.Context, at Place, each func(*Stream, *Device) error) error
 
 	// Append adds what one delivery brought, and reports whether its message was there:
 	// then nothing is added.

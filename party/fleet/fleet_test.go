@@ -230,6 +230,51 @@ func TestSlowLogger(t *testing.T) {
 	}
 }
 
+// TestSupplierOfAll: what an account of the whole organisation announces can be put into
+// equipment of a facility, and is seen there.
+func TestSupplierOfAll(t *testing.T) {
+	k := newKit(t)
+	north := fleet.Actor{ID: "specimen.nurse", Within: fleet.Place{Organisation: "moh", Facility: "north"}}
+	terms, _ := coldchain.TermsOf("refrigerated")
+	fridge := &fleet.Equipment{Place: north.Within, Name: "North", Kind: fleet.Fridge}
+	must(t, k.PutEquipment(t.Context(), north, fridge, terms))
+	name, err := device.NewName(device.Serial, "Specimen/announced")
+	must(t, err)
+	send := func(readings []device.Reading) {
+		_, err := k.Ingest(t.Context(), &fleet.Delivery{Source: source, Series: []fleet.Series{{Device: name, Sensor: "TVC", Quantity: device.Temperature, Interval: 900, Readings: readings}}})
+		must(t, err)
+		k.evaluate()
+	}
+	send(every(0, times(60, 9)...))
+	k.want() // it is nowhere yet
+	d, err := k.book.DeviceNamed(t.Context(), name)
+	must(t, err)
+	if d.State != device.Announced || d.Place != by.Within {
+		t.Errorf("%+v", d)
+	}
+	_, err = k.Turn(t.Context(), by, d.ID, device.Claimed, "")
+	must(t, err)
+	// The move is back-dated: what was measured since is the fridge's.
+	_, err = k.Move(t.Context(), by, d.ID, "", fridge.ID, day.Unix())
+	must(t, err)
+	k.want("North HEAT 0 600 - standing ")
+	all, err := k.Watching(t.Context(), north)
+	must(t, err)
+	if len(all) != 1 || len(all[0].Streams) != 1 || len(all[0].Standing) != 1 {
+		t.Errorf("%+v", all)
+	}
+	g, err := k.Look(t.Context(), north, fridge.ID)
+	must(t, err)
+	if len(g.Streams) != 1 || len(g.Standing) != 1 {
+		t.Errorf("%+v", g)
+	}
+	if _, lines, _, err := k.Chart(t.Context(), north, fridge.ID, day.Unix(), day.Unix()+86400, 100); err != nil || len(lines) != 1 {
+		t.Errorf("%d lines, %v", len(lines), err)
+	}
+	send(every(900, 4))
+	k.want("North HEAT 0 600 900 ended recovered")
+}
+
 // TestScenario: 30 days, three fridges, a gap, a dead sensor, a freeze, a double import.
 func TestScenario(t *testing.T) {
 	k := newKit(t)

@@ -109,7 +109,7 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	}
 
 	// Step 3: keep it, all or nothing of it.
-	add.Raw = f.raw(d, now)
+	add.Raw = f.raw(d, now, len(r.Refused) > 0)
 	if len(add.Blocks) == 0 && add.Raw == nil {
 		return r, nil
 	}
@@ -164,8 +164,9 @@ func byTime(a, b device.Reading) int {
 }
 
 // raw is what is kept of the message itself.
-func (f *Fleet) raw(d *Delivery, now time.Time) *Raw {
-	if d.Raw == nil {
+func (f *Fleet) raw(d *Delivery, now time.Time, refused bool) *Raw {
+	odd := refused || len(d.Findings) > 0
+	if d.Raw == nil || d.Plain && !odd {
 		return nil
 	}
 	h := sha256.New()
@@ -175,16 +176,18 @@ func (f *Fleet) raw(d *Delivery, now time.Time) *Raw {
 	}
 	raw := &Raw{Media: d.Media, Supplier: d.account(), Until: now.Add(f.KeepRaw)}
 	h.Sum(raw.Digest[:0])
-	if f.KeepRaw > 0 {
+	// What was not taken of it is nowhere else, and its sender will not send it again.
+	if f.KeepRaw > 0 || odd {
 		raw.Body = d.Raw
-	} else {
+	}
+	if f.KeepRaw < keepDigest {
 		raw.Until = now.Add(keepDigest)
 	}
 	return raw
 }
 
-// keepDigest is how long a message is known again whose body is not kept: DS01 lets a
-// supplier try for a day.
+// keepDigest is how long a message is known again at least, and kept of which something
+// was refused: DS01 lets a supplier try for a day.
 const keepDigest = 7 * 24 * time.Hour
 
 // segments takes signed segments in. Those of one stream wait for each other until

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"ampoule/coldchain"
 	"ampoule/device"
@@ -42,30 +43,14 @@ func (f *Fleet) Watching(ctx context.Context, by Actor) ([]Glance, error) {
 		}
 	}
 	now := f.Now().Unix()
-	for after := device.ID(""); ; {
-		devices, err := f.Book.DevicesAt(ctx, by.Within, after, 1000)
-		if err != nil {
-			return nil, err
+	err = f.Book.EachStreamIn(ctx, by.Within, func(s *Stream, d *Device) error {
+		if g := at[d.In(s.Sensor, now)]; g != nil {
+			g.Streams = append(g.Streams, *s)
 		}
-		for i := range devices {
-			d := &devices[i]
-			if len(d.Stays) == 0 {
-				continue
-			}
-			streams, err := f.Book.StreamsOf(ctx, d.ID)
-			if err != nil {
-				return nil, err
-			}
-			for _, s := range streams {
-				if g := at[d.In(s.Sensor, now)]; g != nil {
-					g.Streams = append(g.Streams, s)
-				}
-			}
-		}
-		if len(devices) < 1000 {
-			break
-		}
-		after = devices[len(devices)-1].ID
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	for i := range out {
 		slices.SortStableFunc(out[i].Streams, func(a, b Stream) int { return rankOf(a) - rankOf(b) })
@@ -92,16 +77,35 @@ func (f *Fleet) Look(ctx context.Context, by Actor, id ID) (*Glance, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := f.Watching(ctx, Actor{ID: by.ID, Within: e.Place})
+	g := &Glance{Equipment: e}
+	devices, err := f.Book.DevicesIn(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	for i := range all {
-		if all[i].ID == id {
-			return &all[i], nil
+	now := f.Now().Unix()
+	for i := range devices {
+		streams, err := f.Book.StreamsOf(ctx, devices[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range streams {
+			if devices[i].In(s.Sensor, now) == id {
+				g.Streams = append(g.Streams, s)
+			}
 		}
 	}
-	return nil, ErrNoEquipment
+	slices.SortStableFunc(g.Streams, func(a, b Stream) int { return rankOf(a) - rankOf(b) })
+	alarms, err := f.Book.AlarmsIn(ctx, id, math.MaxInt64, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range alarms {
+		if a.State == Standing {
+			g.Standing = append(g.Standing, a)
+		}
+	}
+	slices.SortFunc(g.Standing, func(a, b Alarm) int { return strings.Compare(string(b.ID), string(a.ID)) })
+	return g, nil
 }
 
 // Bucket is some readings on a chart: the least and the greatest, never a mean, so that
@@ -128,23 +132,17 @@ func (f *Fleet) Chart(ctx context.Context, by Actor, id ID, from, until int64, p
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	devices, err := f.Book.DevicesIn(ctx, id)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	var lines []Line
-	for after := device.ID(""); ; {
-		devices, err := f.Book.DevicesAt(ctx, e.Place, after, 1000)
+	for i := range devices {
+		some, err := f.lines(ctx, e, &devices[i], from, until, points)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		for i := range devices {
-			some, err := f.lines(ctx, e, &devices[i], from, until, points)
-			if err != nil {
-				return nil, nil, nil, err
-			}
-			lines = append(lines, some...)
-		}
-		if len(devices) < 1000 {
-			break
-		}
-		after = devices[len(devices)-1].ID
+		lines = append(lines, some...)
 	}
 	slices.SortStableFunc(lines, func(a, b Line) int { return rankOf(a.Stream) - rankOf(b.Stream) })
 	alarms, err := f.Book.AlarmsIn(ctx, id, from, until)

@@ -32,6 +32,14 @@ CREATE TABLE device_name (
 );
 CREATE INDEX device_name_of ON device_name (device);
 
+-- In which equipment a device is or was; when, its content says.
+CREATE TABLE device_stay (
+    equipment TEXT  NOT NULL,
+    device    BYTEA NOT NULL,
+    PRIMARY KEY (equipment, device)
+);
+CREATE INDEX device_stay_of ON device_stay (device);
+
 CREATE TABLE stream (
     n        BIGINT NOT NULL PRIMARY KEY,
     device   BYTEA  NOT NULL,
