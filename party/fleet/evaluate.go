@@ -80,6 +80,12 @@ func (f *Fleet) Evaluate(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		alarms, err := f.evaluate(ctx, w, byStream[n])
+		if errors.Is(err, ErrPacked) {
+			// What is damaged must not keep the alarms of all others back.
+			f.Log.Error("a stream cannot be evaluated: what is kept of it is damaged", "error", fmt.Errorf("stream %d: %w", n, err).Error())
+			w.ready = false
+			continue
+		}
 		if err != nil {
 			return false, fmt.Errorf("stream %d: %w", n, err)
 		}

@@ -230,6 +230,22 @@ func TestSlowLogger(t *testing.T) {
 	}
 }
 
+// TestDamaged: a block that cannot be read keeps nobody else's alarms back.
+func TestDamaged(t *testing.T) {
+	k := newKit(t)
+	bad, good := k.logger("bad", k.equipment("Bad")), k.logger("good", k.equipment("Good"))
+	k.deliver(bad, every(0, 5))
+	k.deliver(good, every(0, 5))
+	k.evaluate()
+	streams, err := k.book.StreamsOf(t.Context(), bad.ID)
+	must(t, err)
+	_, err = k.book.Append(t.Context(), &fleet.Addition{Blocks: []fleet.Block{{Stream: streams[0].N, First: day.Unix(), Last: day.Unix(), Count: 1, Received: day, Data: []byte{0x80}}}})
+	must(t, err)
+	k.deliver(good, every(15, times(60, 9)...))
+	k.evaluate()
+	k.want("Good HEAT 15 615 - standing ")
+}
+
 // TestSupplierOfAll: what an account of the whole organisation announces can be put into
 // equipment of a facility, and is seen there.
 func TestSupplierOfAll(t *testing.T) {

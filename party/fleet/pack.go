@@ -9,7 +9,7 @@ import (
 	"ampoule/format"
 )
 
-// ErrPacked is an open block that cannot be read.
+// ErrPacked is a block that cannot be read, although it could when it was kept.
 const ErrPacked format.Defect = "damaged-block"
 
 // pack writes readings that are not signed yet: varints of what each time and value
@@ -52,7 +52,7 @@ func (b *Block) Readings(dst []device.Reading) ([]device.Reading, error) {
 	}
 	s, err := device.ParseSegment(b.Data)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("block %d: %w: %w", b.N, ErrPacked, err)
 	}
 	return append(dst, s.Readings...), nil
 }

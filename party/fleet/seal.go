@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,10 +41,16 @@ func (f *Fleet) Seal(ctx context.Context) (more bool, err error) {
 	var all []Sealing
 	for i := range streams {
 		one, err := f.seal(ctx, &streams[i])
+		if errors.Is(err, ErrPacked) {
+			continue // said when it was evaluated; it stays as it is
+		}
 		if err != nil {
 			return false, fmt.Errorf("sealing stream %d: %w", streams[i].N, err)
 		}
 		all = append(all, *one)
+	}
+	if len(all) == 0 {
+		return false, nil
 	}
 	if err := f.Book.Seal(ctx, all); err != nil {
 		return false, err
