@@ -215,9 +215,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 				s.submitterOf(to, as)
 				measures.ledger = s.trouble
 				defer s.anchor(ctx, s.submitter, s.anchored)()
+				defer stop() // as below
 				var gateway *ledgerActor
 				if gateway, err = as.readings(settings); err == nil && gateway != nil && settings.Fleet.Anchor > 0 {
 					defer s.anchorReadings(ctx, to, gateway)()
+					defer stop()
 				}
 			}
 		}
@@ -226,6 +228,8 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 		defer s.work(ctx)()
+		// Before those that wait for the end of ctx, whyever this returns.
+		defer stop()
 	}
 	if err := s.refresh(ctx); err != nil {
 		listener.Close()
