@@ -846,3 +846,19 @@ func TestEnrolledDevice(t *testing.T) {
 	d.stop()
 	d.wantKept("enrolled", id, n)
 }
+
+// TestDoorTaken: a server that cannot open the door of its devices says so and ends,
+// although much of it works by then.
+func TestDoorTaken(t *testing.T) {
+	there, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	for _, setting := range []string{"fleet.listen", "fleet.mqtt", "fleet.plain_mqtt"} {
+		s := newBox(t, "", setting+"="+there.Addr().String())
+		if said := s.operate(exitUsage, "serve"); !strings.Contains(said, setting+": listen") {
+			t.Errorf("%s: %s", setting, said)
+		}
+	}
+}
