@@ -46,6 +46,9 @@ func newMaster(t testing.TB) *keys.MasterKey {
 func engines(t *testing.T, test func(t *testing.T, c Config)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, Config{Dir: t.TempDir(), Master: newMaster(t)}) })
 	t.Run("postgres", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("the short tests look for races, on one database")
+		}
 		dsn, _ := storetest.Postgres(t)
 		test(t, Config{Dir: t.TempDir(), Master: newMaster(t), Postgres: dsn})
 	})
