@@ -31,9 +31,6 @@ type Delivery struct {
 	// Raw is the message as it came, to be kept apart for a time; Media is its type.
 	Raw   []byte
 	Media string
-	// Plain says that the message tells nothing but its readings: nothing of it is kept
-	// beside them.
-	Plain bool
 	// Sent is when the sender says that it sent it; zero: it does not.
 	Sent time.Time
 	// Describes is what the sender says of the devices themselves.

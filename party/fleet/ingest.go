@@ -165,8 +165,7 @@ func byTime(a, b device.Reading) int {
 
 // raw is what is kept of the message itself.
 func (f *Fleet) raw(d *Delivery, now time.Time, refused bool) *Raw {
-	odd := refused || len(d.Findings) > 0
-	if d.Raw == nil || d.Plain && !odd {
+	if d.Raw == nil {
 		return nil
 	}
 	h := sha256.New()
@@ -177,7 +176,7 @@ func (f *Fleet) raw(d *Delivery, now time.Time, refused bool) *Raw {
 	raw := &Raw{Media: d.Media, Supplier: d.account(), Until: now.Add(f.KeepRaw)}
 	h.Sum(raw.Digest[:0])
 	// What was not taken of it is nowhere else, and its sender will not send it again.
-	if f.KeepRaw > 0 || odd {
+	if f.KeepRaw > 0 || refused || len(d.Findings) > 0 {
 		raw.Body = d.Raw
 	}
 	if f.KeepRaw < keepDigest {

@@ -71,7 +71,7 @@ func FromSenML(source Source, media string, body []byte, received time.Time) (*D
 	if err != nil {
 		return nil, err
 	}
-	d := &Delivery{Source: source, Raw: body, Media: media, Plain: true}
+	d := &Delivery{Source: source, Raw: body, Media: media}
 	all := newStreams()
 	for i := range pack {
 		if err := all.measured(source, &pack[i], received); err != nil {
