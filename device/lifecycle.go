@@ -19,7 +19,7 @@ const (
 	Claimed   Life = "claimed"   // it belongs to an organisation
 	Enrolled  Life = "enrolled"  // and has a certificate of ours
 	Active    Life = "active"    // and was heard
-	Suspended Life = "suspended" // it is not believed for now
+	Suspended Life = "suspended" // it is not believed until it is active again
 	Retired   Life = "retired"   // and never again: what comes back is another device
 )
 
