@@ -393,7 +393,7 @@ test('a file of a logger: looked at, asked about, taken, and taken again', async
     const q = Object.fromEntries(new URL(route.request().url()).searchParams)
     asked.push(q)
     const found = { kind: 'csv', serial: 'L-002', model: 'Logger', from: '2026-11-01T00:00:00Z', until: '2026-11-02T00:00:00Z', count: 144, low: 3900, high: 6100, stored: 0, repeated: 0, refused: [], findings: [] }
-    const asks = ['zone', 'dates'].filter((a) => !q[a])
+    const asks = ['zone', 'dates', 'unit'].filter((a) => !q[a])
     const again = asked.filter((x) => !x.dry && x.zone && x.dates).length > 1
     await route.fulfill({ json: asks.length ? { ...found, asks } : q.dry ? found : { ...found, ...(again ? { repeated: 144 } : { stored: 144 }) } })
   })
@@ -403,6 +403,7 @@ test('a file of a logger: looked at, asked about, taken, and taken again', async
   await page.locator('[data-found=csv]').waitFor()
   assert.equal(await page.locator('#i-zone').inputValue(), 'Africa/Kigali')
   await page.locator('#i-dates').selectOption('dmy')
+  await page.locator('#i-unit').selectOption('C')
   await axe(page, 'a file')
   await shot(page, 'coldchain-import')
   await page.getByRole('button', { name: 'Take it' }).click()
@@ -410,9 +411,10 @@ test('a file of a logger: looked at, asked about, taken, and taken again', async
   assert.equal(await page.locator('[data-taken] a').getAttribute('href'), `#/equipment/${known.id}`)
   await page.locator('#i-file').setInputFiles({ ...file, name: 'again.csv' })
   await page.locator('#i-dates').selectOption('dmy')
+  await page.locator('#i-unit').selectOption('C')
   await page.getByRole('button', { name: 'Take it' }).click()
   await page.getByText('All of this was taken before').waitFor()
-  assert.deepEqual(asked.filter((q) => !q.dry)[0], { zone: 'Africa/Kigali', dates: 'dmy' })
+  assert.deepEqual(asked.filter((q) => !q.dry)[0], { zone: 'Africa/Kigali', dates: 'dmy', unit: 'C' })
 })
 
 test('suppliers, and a plan of faults', async () => {

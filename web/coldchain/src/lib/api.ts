@@ -126,5 +126,5 @@ export const api = {
   plan: (id: string, p: { from: string; until: string; faults: Fault[] }) => ask<void>('PUT', `${path('suppliers', id)}/faults`, p),
   clear: (id: string) => ask<void>('DELETE', `${path('suppliers', id)}/faults`),
 
-  take: (file: Blob, answers: { facility?: string; device?: string; zone?: string; dates?: string; dry?: string }) => ask<Taken>('POST', `/v1/imports${query(answers)}`, file),
+  take: (file: Blob, answers: { facility?: string; device?: string; zone?: string; dates?: string; unit?: string; dry?: string }) => ask<Taken>('POST', `/v1/imports${query(answers)}`, file),
 }
