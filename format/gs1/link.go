@@ -174,7 +174,10 @@ func (d DigitalLink) Elements() Elements { return append(d.Key.Elements(), d.Att
 
 // String writes the link, on its own stem, with all that it has.
 func (d DigitalLink) String() string {
-	b := []byte(d.Key.DigitalLinkOn(d.Stem))
+	return string(d.appendQuery([]byte(d.Key.DigitalLinkOn(d.Stem))))
+}
+
+func (d DigitalLink) appendQuery(b []byte) []byte {
 	sep := byte('?')
 	add := func(name string) {
 		b = append(append(b, sep), name...)
@@ -193,7 +196,7 @@ func (d DigitalLink) String() string {
 	if d.Fragment != "" {
 		b = append(append(b, '#'), d.Fragment...)
 	}
-	return string(b)
+	return b
 }
 
 // On returns the link below another stem.
@@ -265,10 +268,11 @@ func NewDigitalLink(es Elements, key string) (DigitalLink, error) {
 
 // What stands unescaped in a path, besides letters and digits: what the hash of EPCIS
 // events leaves as it is (CBV 2.0 section 8.9), so that both have one spelling. In a query
-// nothing that could end a pair.
+// nothing that could end a pair; of what is not ours, what a query may have (RFC 3986).
 const (
 	keptInPath  = "-._~';="
 	keptInQuery = "-._~"
+	keptInOther = "-._~:/?@!$'()*,;="
 )
 
 func kept(c byte, others string) bool {
