@@ -212,8 +212,16 @@ func (w *bitWriter) end() string {
 }
 
 // Compress writes the link on its own stem with everything compressed that can be.
-// Pairs of the query that compression has no form for stay in the query.
-func (d DigitalLink) Compress() string { return d.compress(d.Stem, d.Elements()) }
+// Pairs of the query that compression has no form for stay in the query, and so does the
+// primary key in the path where an attribute is another: nothing would tell them apart.
+func (d DigitalLink) Compress() string {
+	for _, e := range d.Attributes {
+		if ai, _ := Lookup(e.AI); ai != nil && ai.Primary {
+			return d.CompressPartly()
+		}
+	}
+	return d.compress(d.Stem, d.Elements())
+}
 
 // CompressPartly leaves the primary key as it is, and compresses qualifiers and attributes. A
 // link that has none is written plain.
@@ -300,13 +308,15 @@ func decompress(uri string) (DigitalLink, error) {
 	text := u.path[last]
 	stem := u.path[:last]
 	var es Elements
+	key := ""
 	if last >= 2 {
 		if ai, ok := Lookup(u.path[last-2]); ok && ai.Primary {
 			value, err := unescape(u.path[last-1], false)
 			if err != nil {
 				return d, fmt.Errorf("(%s): %w", ai.Code, err)
 			}
-			es, stem = Elements{{ai.Code, pad(ai.Code, value)}}, u.path[:last-2]
+			key, stem = ai.Code, u.path[:last-2]
+			es = Elements{{key, pad(key, value)}}
 		}
 	}
 	if text == "" || strings.Trim(text, base64url) != "" {
@@ -316,7 +326,7 @@ func decompress(uri string) (DigitalLink, error) {
 	if es, err = r.elements(es, &d); err != nil {
 		return d, err
 	}
-	plain, err := NewDigitalLink(es, "")
+	plain, err := NewDigitalLink(es, key)
 	if err != nil {
 		return d, err
 	}

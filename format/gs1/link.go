@@ -214,15 +214,18 @@ func (d DigitalLink) Canonical() string {
 	return d.String()
 }
 
-// NewDigitalLink makes the canonical link of element strings, which hold one primary
-// key. Which of several (an SSCC and the GTIN of what is inside) is asked with the AI of the
-// key; empty: the only one.
+// NewDigitalLink makes the canonical link of element strings. Which of several primary
+// keys it is about (on a shipper: of the SSCC and the consignment) is told by its AI;
+// empty stands for the only one.
 func NewDigitalLink(es Elements, key string) (DigitalLink, error) {
-	for _, e := range es {
-		if ai, ok := Lookup(e.AI); ok && ai.Primary && key == "" {
-			key = e.AI
-		} else if ok && ai.Primary && key != e.AI && !ai.Attribute {
-			return DigitalLink{}, fmt.Errorf("digital link: (%s) and (%s): %w", key, e.AI, ErrNoKey)
+	if key == "" {
+		for _, e := range es {
+			if ai, ok := Lookup(e.AI); ok && ai.Primary {
+				if key != "" {
+					return DigitalLink{}, fmt.Errorf("digital link: of (%s) or of (%s): %w", key, e.AI, ErrNoKey)
+				}
+				key = e.AI
+			}
 		}
 	}
 	def, ok := Lookup(key)
