@@ -211,33 +211,42 @@ func (w *bitWriter) end() string {
 	return string(w.text)
 }
 
-// Compress writes the link on its own stem with everything compressed that can be.
-// Pairs of the query that compression has no form for stay in the query, and so does the
-// primary key in the path where an attribute is another: nothing would tell them apart.
+// Compress writes the link on its own stem with everything compressed that can be. What
+// cannot stays where it is: pairs of the query that compression has no form for, and where
+// an attribute is a primary key too, the key in the path, since nothing would tell the two
+// apart.
 func (d DigitalLink) Compress() string {
 	for _, e := range d.Attributes {
-		if ai, _ := Lookup(e.AI); ai != nil && ai.Primary {
+		if ai, ok := Lookup(e.AI); ok && ai.Primary {
 			return d.CompressPartly()
 		}
 	}
-	return d.compress(d.Stem, d.Elements())
+	return d.compress(d.Stem, d.Key.Elements())
 }
 
-// CompressPartly leaves the primary key as it is, and compresses qualifiers and attributes. A
-// link that has none is written plain.
+// CompressPartly leaves the primary key as it is, and compresses the rest. A link of
+// nothing but its key is written plain.
 func (d DigitalLink) CompressPartly() string {
-	es := append(slices.Clone(d.Key.Qualifiers), d.Attributes...)
 	key := d.Key
 	key.Qualifiers = nil
-	if len(es) == 0 {
-		return d.String()
-	}
-	return d.compress(key.DigitalLinkOn(d.Stem), es)
+	return d.compress(key.DigitalLinkOn(d.Stem), d.Key.Qualifiers)
 }
 
-func (d DigitalLink) compress(stem string, es Elements) string {
+// compress writes the given elements of the path, and the query.
+func (d DigitalLink) compress(stem string, path Elements) string {
 	var w bitWriter
-	left := slices.Clone(es)
+	left := slices.Clone(path)
+	rest := DigitalLink{Fragment: d.Fragment}
+	key, _ := Lookup(d.Key.AI)
+	for _, e := range d.Attributes {
+		// What could be a qualifier would be one to whoever decompresses it: a lot in the
+		// query would make the key another.
+		if slices.ContainsFunc(key.Qualifiers, func(sequence []string) bool { return slices.Contains(sequence, e.AI) }) {
+			rest.Attributes = append(rest.Attributes, e)
+		} else {
+			left = append(left, e)
+		}
+	}
 	slices.SortFunc(left, func(a, b Element) int { return strings.Compare(a.AI, b.AI) })
 	for {
 		// Of the sets that are there, the one that saves most characters of AIs.
@@ -267,11 +276,10 @@ func (d DigitalLink) compress(stem string, es Elements) string {
 		}
 		w.value(e)
 	}
-	var query []Parameter
 	for _, p := range d.Other {
 		value, err := unescape(p.Value, true)
 		if err != nil || len(p.Name) > 127 || len(value) > 127 || strings.Trim(p.Name, base64url) != "" || !isASCII(value) {
-			query = append(query, p)
+			rest.Other = append(rest.Other, p)
 			continue
 		}
 		w.put(0xF, 4)
@@ -281,8 +289,11 @@ func (d DigitalLink) compress(stem string, es Elements) string {
 		}
 		w.characters(value, 7)
 	}
-	rest := DigitalLink{Other: query, Fragment: d.Fragment}
-	return stem + "/" + w.end() + string(rest.appendQuery(nil))
+	bits := w.end()
+	if bits == "" {
+		return d.String()
+	}
+	return stem + "/" + bits + string(rest.appendQuery(nil))
 }
 
 func isASCII(s string) bool {
