@@ -212,14 +212,17 @@ func (w *bitWriter) end() string {
 }
 
 // Compress writes the link on its own stem with everything compressed that can be. What
-// cannot stays where it is: pairs of the query that compression has no form for, and where
-// an attribute is a primary key too, the key in the path, since nothing would tell the two
-// apart.
+// cannot stays where it is: pairs of the query that compression has no form for, and the
+// key in the path where an attribute is a primary key too, or the stem ends like one, and
+// nothing would tell the two apart.
 func (d DigitalLink) Compress() string {
 	for _, e := range d.Attributes {
-		if ai, ok := Lookup(e.AI); ok && ai.Primary {
+		if isPrimary(e.AI) {
 			return d.CompressPartly()
 		}
+	}
+	if segments := strings.Split(d.Stem, "/"); len(segments) > 4 && isPrimary(segments[len(segments)-2]) {
+		return d.CompressPartly()
 	}
 	return d.compress(d.Stem, d.Key.Elements())
 }
@@ -232,8 +235,19 @@ func (d DigitalLink) CompressPartly() string {
 	return d.compress(key.DigitalLinkOn(d.Stem), d.Key.Qualifiers)
 }
 
-// compress writes the given elements of the path, and the query.
+func isPrimary(code string) bool {
+	ai, ok := Lookup(code)
+	return ok && ai.Primary
+}
+
+// compress writes the given elements of the path, and the query. A link that nobody has
+// checked, and that is none, is written as it is.
 func (d DigitalLink) compress(stem string, path Elements) string {
+	for _, e := range d.Elements() {
+		if ai, ok := Lookup(e.AI); !ok || ai.check(e.Value) != nil {
+			return d.String()
+		}
+	}
 	var w bitWriter
 	left := slices.Clone(path)
 	rest := DigitalLink{Fragment: d.Fragment}
@@ -278,7 +292,7 @@ func (d DigitalLink) compress(stem string, path Elements) string {
 	}
 	for _, p := range d.Other {
 		value, err := unescape(p.Value, true)
-		if err != nil || len(p.Name) > 127 || len(value) > 127 || strings.Trim(p.Name, base64url) != "" || !isASCII(value) {
+		if err != nil || p.Name == "" || len(p.Name) > 127 || len(value) > 127 || strings.Trim(p.Name, base64url) != "" || !isASCII(value) {
 			rest.Other = append(rest.Other, p)
 			continue
 		}
@@ -321,12 +335,12 @@ func decompress(uri string) (DigitalLink, error) {
 	var es Elements
 	key := ""
 	if last >= 2 {
-		if ai, ok := Lookup(u.path[last-2]); ok && ai.Primary {
+		if code := u.path[last-2]; isPrimary(code) {
 			value, err := unescape(u.path[last-1], false)
 			if err != nil {
-				return d, fmt.Errorf("(%s): %w", ai.Code, err)
+				return d, fmt.Errorf("(%s): %w", code, err)
 			}
-			key, stem = ai.Code, u.path[:last-2]
+			key, stem = code, u.path[:last-2]
 			es = Elements{{key, pad(key, value)}}
 		}
 	}

@@ -123,7 +123,7 @@ func parseLink(uri string) (DigitalLink, error) {
 		}
 		d.Earlier = d.Earlier || earlier || pad(code, value) != value
 		pairs = append(pairs, Element{code, value})
-		if ai, ok := Lookup(code); ok && ai.Primary {
+		if isPrimary(code) {
 			key = i
 		}
 	}
@@ -239,7 +239,7 @@ func (d DigitalLink) Canonical() string {
 func NewDigitalLink(es Elements, key string) (DigitalLink, error) {
 	if key == "" {
 		for _, e := range es {
-			if ai, ok := Lookup(e.AI); ok && ai.Primary {
+			if isPrimary(e.AI) {
 				if key != "" {
 					return DigitalLink{}, fmt.Errorf("digital link: of (%s) or of (%s): %w", key, e.AI, ErrNoKey)
 				}
