@@ -65,7 +65,11 @@ func NewKey(ai, value string, qualifiers ...Element) (Key, error) {
 			return k, nil
 		}
 	}
-	return Key{}, fmt.Errorf("key: qualifiers of (%s): %w", ai, ErrQualifier)
+	names := ""
+	for _, q := range qualifiers {
+		names += fmt.Sprintf("(%.8s)", q.AI)
+	}
+	return Key{}, fmt.Errorf("key: (%s) with %.60s: %w", ai, names, ErrQualifier)
 }
 
 // order sorts qualifiers as a sequence has them, and fails where one is not in it or
@@ -87,8 +91,8 @@ func order(qualifiers []Element, sequence []string) (Elements, bool) {
 	return es, len(es) == len(qualifiers)
 }
 
-// pad brings a GTIN-8, GTIN-12 or GTIN-13 to fourteen digits, and leaves everything else as
-// it is. Of shorter ones the Digital Link standard had all three until 1.2.
+// pad brings a GTIN-8, GTIN-12 or GTIN-13 to fourteen digits, and leaves everything else
+// as it is.
 func pad(ai, value string) string {
 	if ai == "01" && (len(value) == 8 || len(value) == 12 || len(value) == 13) {
 		return strings.Repeat("0", 14-len(value)) + value
