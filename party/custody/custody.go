@@ -69,6 +69,8 @@ const (
 	ErrNoLocation format.Defect = "no-such-location"
 	ErrNotYours   format.Defect = "not-your-place" // somebody else answers for it
 	ErrConflict   format.Defect = "changed-meanwhile"
+	ErrNoEvent    format.Defect = "no-such-event"
+	ErrTooMany    format.Defect = "too-many-things"
 	ErrOtherEvent format.Defect = "event-exists" // another one has that name
 )
 
