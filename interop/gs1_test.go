@@ -16,6 +16,9 @@ import (
 
 	"ampoule/format/gs1"
 	"ampoule/format/linkset"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"pgregory.net/rapid"
 )
 
 // runGS1 reads the Digital Link URIs, turns the EPC URNs into Digital Links and back,
@@ -212,4 +215,90 @@ func loose(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+// lookAhead compiles the patterns of the linkset schema. Go has no look-ahead, and the one of
+// the schema stands before one of two alternatives.
+func lookAhead(pattern string) (jsonschema.Regexp, error) {
+	rest, ok := strings.CutPrefix(pattern, "(?!(anchor|itemDescription))^([a-z-]+$)|")
+	re, err := regexp.Compile(rest)
+	if !ok {
+		return re, err
+	}
+	return relationPattern{re}, err
+}
+
+type relationPattern struct{ *regexp.Regexp }
+
+var smallWord = regexp.MustCompile(`^[a-z-]+$`)
+
+func (p relationPattern) MatchString(s string) bool {
+	return smallWord.MatchString(s) && !strings.HasPrefix(s, "anchor") && !strings.HasPrefix(s, "itemDescription") || p.Regexp.MatchString(s)
+}
+
+// TestGS1LinksetSchema draws sets, mostly sound and with something odd here and there,
+// and compares what we find in them with the schema that GS1's own tests use.
+func TestGS1LinksetSchema(t *testing.T) {
+	file := filepath.Join(vectors(t), "gs1-linkset", "gs1-linkset-schema.json")
+	compiler := jsonschema.NewCompiler()
+	compiler.UseRegexpEngine(lookAhead)
+	schema, err := compiler.Compile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := rapid.SampledFrom([]string{"anchor", "itemDescription", "next", "prev", "anchored", "Next", "ne_xt", "", "gs1:pip", "https://ref.gs1.org/voc/pip", "https://gs1.org/voc/a_b", "https://a.b/c-d", "http://", "http:///", "itemDescriptions"})
+	texts := rapid.SampledFrom([]string{"", "A", "https://a", "https://", "http://_", "http://-", "https://a-b.c/d?e", "HTTPS://a", "en", "en-GB", "eng", "e", "EN_GB", "12", "text/html", "text", "a/", "/a", "x /y", "a/-", "a;/b/c"})
+	members := rapid.SampledFrom([]string{"href", "title", "hreflang", "type", "context", "fwqs", "public", "title*", "Href"})
+	rapid.Check(t, func(t *rapid.T) {
+		odd := func(usual any) any {
+			switch rapid.IntRange(0, 20).Draw(t, "odd") {
+			case 0:
+				return texts.Draw(t, "text")
+			case 1:
+				return []any{texts.Draw(t, "text")}
+			case 2:
+				return rapid.SampledFrom([]any{nil, true, json.Number("1"), map[string]any{}, []any{}, []any{json.Number("1")}}).Draw(t, "value")
+			}
+			return usual
+		}
+		link := func() any {
+			l := map[string]any{"href": odd("https://example.org/x"), "title": odd("A")}
+			for range rapid.IntRange(0, 3).Draw(t, "members") {
+				name := members.Draw(t, "member")
+				usual := map[string]any{"hreflang": []any{"en"}, "type": "text/html", "context": []any{"CH"}, "fwqs": true, "public": false}[name]
+				if usual == nil {
+					usual = "A"
+				}
+				l[name] = odd(usual)
+			}
+			if rapid.IntRange(0, 9).Draw(t, "leave out") == 0 {
+				delete(l, members.Draw(t, "member"))
+			}
+			return l
+		}
+		context := map[string]any{"anchor": odd("https://id.gs1.org/01/09501101530003"), "itemDescription": odd("A")}
+		for range rapid.IntRange(0, 2).Draw(t, "relations") {
+			context[names.Draw(t, "relation")] = odd([]any{odd(link())})
+		}
+		if rapid.IntRange(0, 9).Draw(t, "leave out") == 0 {
+			delete(context, names.Draw(t, "relation"))
+		}
+		set := map[string]any{"linkset": odd([]any{odd(context)})}
+		if rapid.IntRange(0, 19).Draw(t, "more") == 0 {
+			set[names.Draw(t, "beside")] = "A"
+		}
+		data, err := json.Marshal(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		document, err := jsonschema.UnmarshalJSON(strings.NewReader(string(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		invalid := schema.Validate(document)
+		_, findings, err := linkset.Parse(data)
+		if sound := err == nil && len(findings) == 0; sound != (invalid == nil) {
+			t.Fatalf("%s: %v %v, the schema: %v", data, err, findings, invalid)
+		}
+	})
 }

@@ -117,8 +117,8 @@ func (ai *AI) pack() (all []packed) {
 	return all
 }
 
-// numberBits is how many bits a number of n digits has. The hundredth is the
-// standard's, and tells for n = 59.
+// numberBits is how many bits a number of n digits has, as the toolkit of GS1 counts: the
+// hundredth tells for n = 0 and n = 59.
 func numberBits(n int) int { return int(math.Ceil(float64(n)*math.Log2(10) + 0.01)) }
 
 // bitWriter collects bits, the most significant first.
@@ -167,7 +167,7 @@ func (w *bitWriter) characters(s string, lengthBits int) {
 
 // encodingOf picks the shortest encoding of characters. Digits that begin with a zero go
 // as hexadecimal ones: there are readers that lose the zero of a number.
-func encodingOf(s string) (enc uint64, bits int, alphabet string) {
+func encodingOf(s string) (enc uint64, each int, alphabet string) {
 	only := func(alphabet string) bool { return s != "" && strings.Trim(s, alphabet) == "" }
 	switch {
 	case only(hexDigits[:10]) && s[0] != '0':
@@ -303,11 +303,11 @@ func (d DigitalLink) compress(stem string, path Elements) string {
 		}
 		w.characters(value, 7)
 	}
-	bits := w.end()
-	if bits == "" {
+	text := w.end()
+	if text == "" {
 		return d.String()
 	}
-	return stem + "/" + bits + string(rest.appendQuery(nil))
+	return stem + "/" + text + string(rest.appendQuery(nil))
 }
 
 func isASCII(s string) bool {
@@ -342,6 +342,7 @@ func decompress(uri string) (DigitalLink, error) {
 			}
 			key, stem = code, u.path[:last-2]
 			es = Elements{{key, pad(key, value)}}
+			d.Earlier = es[0].Value != value
 		}
 	}
 	if text == "" || strings.Trim(text, base64url) != "" {
@@ -355,6 +356,7 @@ func decompress(uri string) (DigitalLink, error) {
 	if err != nil {
 		return d, err
 	}
+	plain.Earlier = d.Earlier
 	plain.Stem = strings.Join(append([]string{u.origin}, stem...), "/")
 	plain.Other, plain.Fragment = d.Other, u.fragment
 	return plain, plain.query(u.query)

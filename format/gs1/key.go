@@ -113,6 +113,15 @@ func (k Key) Equal(other Key) bool {
 // String writes the key as people read it, "(01)09501101530003(10)AB-123".
 func (k Key) String() string { return k.Elements().String() }
 
+// GTIN returns the GTIN of a trade item, a lot of it, or a piece of one; empty where the
+// key is of something else.
+func (k Key) GTIN() GTIN {
+	if (k.AI == "01" || k.AI == "8006") && len(k.Value) >= 14 {
+		return GTIN(k.Value[:14])
+	}
+	return ""
+}
+
 // Finest keeps of the qualifiers only what says most closely which thing it is: of a
 // serial and a lot the serial, and never a variant. It is what the hash of an EPCIS event has of a
 // key, however it was written (CBV 2.0 section 8.9, constrained canonical form).

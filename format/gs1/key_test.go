@@ -156,6 +156,11 @@ func TestNewKey(t *testing.T) {
 			t.Errorf("%s is %s: %v", in, got, err)
 		}
 	}
+	for link, want := range map[string]GTIN{"01/09501101530003/10/A": "09501101530003", "8006/095011015300030102": "09501101530003", "414/9501101530003": ""} {
+		if d, err := ParseDigitalLink("https://id.gs1.org/" + link); err != nil || d.Key.GTIN() != want {
+			t.Errorf("%s is of %s: %v", link, d.Key.GTIN(), err)
+		}
+	}
 	if _, err := ParseSSCC("195011000000000158"); !errors.Is(err, ErrCheckDigit) {
 		t.Error(err)
 	}

@@ -13,7 +13,7 @@ const Canonical = "https://id.gs1.org"
 // as it stood in the URI.
 type Parameter struct{ Name, Value string }
 
-// DigitalLink is a GS1 Digital Link URI (GS1 Digital Link: URI Syntax 1.6).
+// DigitalLink is a GS1 Digital Link URI (GS1 Digital Link standard, URI syntax).
 //
 //	https://example.org/some/path /01/09501101530003 /10/AB-123/21/0007 ?17=290331&linkType=gs1:pip
 //	|------------ stem ----------|------ key -------|--- qualifiers ---|-attribute-|--- other ---|
@@ -24,8 +24,8 @@ type DigitalLink struct {
 	Attributes Elements
 	Other      []Parameter
 	Fragment   string // as it stood, without the number sign
-	// Earlier: it is written as versions of the standard before 1.3 had it: with words
-	// for AIs in the path (gtin, lot, ser), or a GTIN of 8, 12 or 13 digits.
+	// Earlier: it is written as earlier versions of the standard had it: with words for
+	// AIs in the path (gtin, lot, ser), or a GTIN of 8, 12 or 13 digits.
 	Earlier bool
 }
 

@@ -307,7 +307,8 @@ func isWeb(s string) bool {
 // the two alphabets.
 func inRelation(c byte) bool { return c >= 'A' && c <= 'z' || c >= '.' && c <= '9' }
 
-// isRelation is a word of small letters, or a URI without anything unusual.
+// isRelation is a word of small letters, or a URI without anything unusual. The schema's
+// look-ahead keeps out what begins with anchor.
 func isRelation(s string) bool {
 	if isWeb(s) {
 		_, rest, _ := strings.Cut(s, "://")
@@ -318,7 +319,7 @@ func isRelation(s string) bool {
 		}
 		return true
 	}
-	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") == ""
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") == "" && !strings.HasPrefix(s, "anchor")
 }
 
 // isWord is what \w is in the schema's patterns.
