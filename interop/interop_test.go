@@ -62,6 +62,8 @@ var runners = map[string]func(t *testing.T, b *board, dir string){
 	"certlogic":       runCertLogic,
 	"cold-chain-math": runColdChainMath,
 	"divoc":           runDIVOC,
+	"epcis":           runEPCIS,
+	"epcis-hash":      runEventHashes,
 	"eu-dcc":          runEUDCC,
 	"jcs":             runJCS,
 	"shc":             runSHC,
