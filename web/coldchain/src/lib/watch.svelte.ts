@@ -81,9 +81,19 @@ class Watch {
   }
 
   async #all(): Promise<void> {
-    const [all] = await Promise.all([api.equipment(this.place), this.count()])
-    this.equipment = all.items
+    const [all] = await Promise.all([this.#pages(), this.count()])
+    this.equipment = all.sort((a, b) => a.name.localeCompare(b.name, messages.tag))
     this.now = new Date()
+  }
+
+  async #pages(): Promise<Equipment[]> {
+    const all: Equipment[] = []
+    for (let cursor: string | undefined = ''; cursor !== undefined;) {
+      const page = await api.equipment(this.place, cursor)
+      all.push(...page.items)
+      cursor = page.next
+    }
+    return all
   }
 
   async count(): Promise<void> {
