@@ -77,6 +77,8 @@ var backedUp = []table{
 	{"location", []string{"uri", "organisation", "facility", "version", "content"}},
 	{"event", []string{"n", "id", "declared", "hash", "at", "recorded", "organisation", "captured", "content", "prefixes"}},
 	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "papers"}},
+	{"stock_session", []string{"id", "organisation", "facility", "version", "lot", "opened", "discard", "ended", "doses", "given", "wasted", "content"}},
+	{"dose", []string{"record", "lot", "products", "day", "organisation", "facility", "session"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the
