@@ -14,6 +14,7 @@ import (
 
 	"ampoule/coldchain"
 	"ampoule/format"
+	"ampoule/thing/vaccine"
 )
 
 // ID names what custody keeps and events do not: a UUID in its usual form.
@@ -58,10 +59,14 @@ type Readings struct {
 	Level    uint8 // the least assurance of them (device.Level)
 }
 
-// Fridges tells what was measured in equipment from one time until another, and just
-// before and after, in seconds. It is the fleet, seen from here.
+// Fridges tells what was measured from one time until another, and just before and
+// after, in seconds. It is the fleet, seen from here.
 type Fridges interface {
-	Readings(ctx context.Context, equipment string, from, until int64) (Readings, error)
+	// InEquipment is what was measured in a piece of equipment.
+	InEquipment(ctx context.Context, equipment string, from, until int64) (Readings, error)
+	// ByDevice is what a device measured that travels with goods, by its name in events.
+	// Of one that is not known there is nothing.
+	ByDevice(ctx context.Context, name string, from, until int64) (Readings, error)
 }
 
 // The defects of what is asked for.
@@ -69,14 +74,17 @@ const (
 	ErrNoLocation format.Defect = "no-such-location"
 	ErrNotYours   format.Defect = "not-your-place" // somebody else answers for it
 	ErrConflict   format.Defect = "changed-meanwhile"
+	ErrNoEvent    format.Defect = "no-such-event"
+	ErrTooMany    format.Defect = "too-many-things"
 	ErrOtherEvent format.Defect = "event-exists" // another one has that name
 )
 
 // Custody is the goods of a service.
 type Custody struct {
-	Events  EventBook
-	Stock   StockBook
-	Fridges Fridges // nil: nothing is measured
-	Now     func() time.Time
-	Log     *slog.Logger
+	Events    EventBook
+	Stock     StockBook
+	Fridges   Fridges                   // nil: nothing is measured
+	Catalogue func() *vaccine.Catalogue // what products bear; it may change
+	Now       func() time.Time
+	Log       *slog.Logger
 }
