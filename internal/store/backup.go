@@ -79,6 +79,9 @@ var backedUp = []table{
 	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "papers"}},
 	{"stock_session", []string{"id", "organisation", "facility", "version", "lot", "opened", "discard", "ended", "doses", "given", "wasted", "content"}},
 	{"dose", []string{"record", "lot", "products", "day", "organisation", "facility", "session"}},
+	{"lot_number", []string{"number", "lot"}},
+	{"concern", []string{"id", "version", "stands", "lot", "content"}},
+	{"lot_statement", []string{"id", "at", "message"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

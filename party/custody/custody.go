@@ -9,11 +9,14 @@ package custody
 
 import (
 	"context"
+	"crypto/rand"
+	"io"
 	"log/slog"
 	"time"
 
 	"ampoule/coldchain"
 	"ampoule/format"
+	"ampoule/format/uuid"
 	"ampoule/thing/vaccine"
 )
 
@@ -86,5 +89,15 @@ type Custody struct {
 	Fridges   Fridges                   // nil: nothing is measured
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
 	Now       func() time.Time
+	Rand      io.Reader // nil: crypto/rand
 	Log       *slog.Logger
+}
+
+// newID makes an identifier.
+func newID(now time.Time, random io.Reader) (ID, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	id, err := uuid.New(now, random)
+	return ID(id.String()), err
 }
