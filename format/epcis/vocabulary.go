@@ -63,15 +63,21 @@ var (
 // Steps and dispositions that are looked for here, as events have them.
 const (
 	Accepting       = cbvNamespace + "BizStep-accepting"
+	Arriving        = cbvNamespace + "BizStep-arriving"
 	Commissioning   = cbvNamespace + "BizStep-commissioning"
+	CycleCounting   = cbvNamespace + "BizStep-cycle_counting"
 	Decommissioning = cbvNamespace + "BizStep-decommissioning"
+	Departing       = cbvNamespace + "BizStep-departing"
 	Destroying      = cbvNamespace + "BizStep-destroying"
 	Dispensing      = cbvNamespace + "BizStep-dispensing"
+	Holding         = cbvNamespace + "BizStep-holding"
 	Packing         = cbvNamespace + "BizStep-packing"
 	Receiving       = cbvNamespace + "BizStep-receiving"
 	Shipping        = cbvNamespace + "BizStep-shipping"
 	StockTaking     = cbvNamespace + "BizStep-stock_taking"
+	Stocking        = cbvNamespace + "BizStep-stocking"
 	Storing         = cbvNamespace + "BizStep-storing"
+	Transporting    = cbvNamespace + "BizStep-transporting"
 	Unpacking       = cbvNamespace + "BizStep-unpacking"
 
 	Recalled  = cbvNamespace + "Disp-recalled"

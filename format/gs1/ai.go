@@ -55,16 +55,41 @@ func AIs() []*AI {
 	return all
 }
 
-// Format is the format in the notation of the General Specifications, "N3 X..9".
-func (ai *AI) Format() string {
-	var b strings.Builder
-	for i, p := range ai.parts {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(p.String())
+// String is the whole definition, in the notation of GS1's syntax dictionary:
+// "414 *? N13,csum,gcppos1 dlpkey=254|7040 # LOC No.".
+func (ai *AI) String() string {
+	words := []string{ai.Code}
+	flags := ""
+	if ai.Predefined {
+		flags += "*"
 	}
-	return b.String()
+	if ai.Attribute {
+		flags += "?"
+	}
+	if flags != "" {
+		words = append(words, flags)
+	}
+	for _, p := range ai.parts {
+		words = append(words, strings.Join(append([]string{p.String()}, p.linters...), ","))
+	}
+	join := func(key string, groups [][]string, inner, outer string) {
+		var all []string
+		for _, group := range groups {
+			all = append(all, strings.Join(group, inner))
+		}
+		if len(all) > 0 {
+			words = append(words, key+"="+strings.Join(all, outer))
+		}
+	}
+	join("req", ai.required, "+", ",")
+	if len(ai.exclusive) > 0 {
+		words = append(words, "ex="+strings.Join(ai.exclusive, ","))
+	}
+	if ai.Primary && len(ai.Qualifiers) == 0 {
+		words = append(words, "dlpkey")
+	}
+	join("dlpkey", ai.Qualifiers, ",", "|")
+	return strings.Join(append(words, "#", ai.Title), " ")
 }
 
 func (p part) String() string {

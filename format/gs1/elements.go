@@ -124,7 +124,7 @@ func bracketed(s string) (es Elements, err error) {
 }
 
 // add takes one more. The same again is what a composite symbol may say, and is said
-// once (General Specifications 4.13).
+// once.
 func (es Elements) add(ai *AI, value string) (Elements, error) {
 	if err := ai.check(value); err != nil {
 		return nil, err
@@ -144,8 +144,8 @@ func (es Elements) add(ai *AI, value string) (Elements, error) {
 }
 
 // Check asks of all element strings on one thing what they ask of each other: which
-// AIs must stand with which, and which must not (General Specifications 4.13 and 4.14). The first
-// thing wrong is the error.
+// AIs must stand with which, and which must not (General Specifications section 4, data
+// relationships). The first thing wrong is the error.
 func (es Elements) Check() error {
 	for _, e := range es {
 		ai, ok := Lookup(e.AI)

@@ -4,7 +4,7 @@
 // [Key] each of them names.
 //
 //	(01)09501101530003(17)290331(10)AB-123(21)0007       element string, as people read it
-//	]d20109501101530003172903311 0AB-123<GS>210007        the same from a scanner
+//	]d201095011015300031729033110AB-123<GS>210007         the same from a scanner
 //	https://id.gs1.org/01/09501101530003/10/AB-123/21/0007?17=290331
 //	urn:epc:id:sgtin:9501101.053000.0007
 //
@@ -20,7 +20,6 @@ import "ampoule/format"
 const (
 	ErrTooLong    = format.Defect("gs1-too-long")
 	ErrEmpty      = format.Defect("gs1-empty")
-	ErrForm       = format.Defect("gs1-form")            // neither brackets nor element strings
 	ErrUnknownAI  = format.Defect("gs1-unknown-ai")      // not in the table
 	ErrLength     = format.Defect("gs1-length")          // too few or too many characters
 	ErrCharacter  = format.Defect("gs1-character")       // one outside the character set

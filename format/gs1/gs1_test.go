@@ -2,6 +2,7 @@ package gs1
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -25,6 +26,7 @@ func TestParseElements(t *testing.T) {
 		{name: "an account", text: "(415)9501101530003(8020)1(8007)GB33BUKB20201555555555", want: "(415)9501101530003(8020)1(8007)GB33BUKB20201555555555"},
 		{name: "countries", text: "(01)09501101530003(423)276756", want: "(01)09501101530003(423)276756"},
 		{name: "two values of one AI", text: "^010950110153000310A^10B", err: ErrRepeated},
+		{name: "too long", text: strings.Repeat("(01)09501101530003", 500), err: ErrTooLong},
 		{name: "nothing", text: "", err: ErrEmpty},
 		{name: "nothing but a symbology", text: "]d2", err: ErrEmpty},
 		{name: "no AI", text: "(05)1", err: ErrUnknownAI},

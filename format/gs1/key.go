@@ -65,7 +65,11 @@ func NewKey(ai, value string, qualifiers ...Element) (Key, error) {
 			return k, nil
 		}
 	}
-	return Key{}, fmt.Errorf("key: qualifiers of (%s): %w", ai, ErrQualifier)
+	names := ""
+	for _, q := range qualifiers {
+		names += fmt.Sprintf("(%.8s)", q.AI)
+	}
+	return Key{}, fmt.Errorf("key: (%s) with %.60s: %w", ai, names, ErrQualifier)
 }
 
 // order sorts qualifiers as a sequence has them, and fails where one is not in it or
@@ -87,8 +91,8 @@ func order(qualifiers []Element, sequence []string) (Elements, bool) {
 	return es, len(es) == len(qualifiers)
 }
 
-// pad brings a GTIN-8, GTIN-12 or GTIN-13 to fourteen digits, and leaves everything else as
-// it is. Of shorter ones the Digital Link standard had all three until 1.2.
+// pad brings a GTIN-8, GTIN-12 or GTIN-13 to fourteen digits, and leaves everything else
+// as it is.
 func pad(ai, value string) string {
 	if ai == "01" && (len(value) == 8 || len(value) == 12 || len(value) == 13) {
 		return strings.Repeat("0", 14-len(value)) + value
@@ -108,6 +112,15 @@ func (k Key) Equal(other Key) bool {
 
 // String writes the key as people read it, "(01)09501101530003(10)AB-123".
 func (k Key) String() string { return k.Elements().String() }
+
+// GTIN returns the GTIN of a trade item, a lot of it, or a piece of one; empty where the
+// key is of something else.
+func (k Key) GTIN() GTIN {
+	if (k.AI == "01" || k.AI == "8006") && len(k.Value) >= 14 {
+		return GTIN(k.Value[:14])
+	}
+	return ""
+}
 
 // Finest keeps of the qualifiers only what says most closely which thing it is: of a
 // serial and a lot the serial, and never a variant. It is what the hash of an EPCIS event has of a

@@ -13,7 +13,7 @@ const Canonical = "https://id.gs1.org"
 // as it stood in the URI.
 type Parameter struct{ Name, Value string }
 
-// DigitalLink is a GS1 Digital Link URI (GS1 Digital Link: URI Syntax 1.6).
+// DigitalLink is a GS1 Digital Link URI (GS1 Digital Link standard, URI syntax).
 //
 //	https://example.org/some/path /01/09501101530003 /10/AB-123/21/0007 ?17=290331&linkType=gs1:pip
 //	|------------ stem ----------|------ key -------|--- qualifiers ---|-attribute-|--- other ---|
@@ -24,20 +24,30 @@ type DigitalLink struct {
 	Attributes Elements
 	Other      []Parameter
 	Fragment   string // as it stood, without the number sign
+	// Earlier: it is written as earlier versions of the standard had it: with words for
+	// AIs in the path (gtin, lot, ser), or a GTIN of 8, 12 or 13 digits.
+	Earlier bool
 }
 
 // ParseDigitalLink reads a Digital Link URI that is not compressed, at any domain. What
 // is compressed is read by [Decompress].
 //
-// A GTIN may have 8, 12 or 13 digits, as earlier versions of the standard had it; the
-// words that those had for numbers (gtin, lot, ser) are gone from it and are refused.
-// What the element strings ask of each other is asked by [Elements.Check].
+// What earlier versions of the standard had is read, and marked. What the element strings
+// ask of each other is asked by [Elements.Check].
 func ParseDigitalLink(uri string) (DigitalLink, error) {
 	d, err := parseLink(uri)
 	if err != nil {
 		return DigitalLink{}, fmt.Errorf("digital link: %w", err)
 	}
 	return d, nil
+}
+
+// words are what earlier versions of the standard had for AIs. In the query, where they
+// stood too, they are nobody's now: exp means something else to most.
+var words = map[string]string{
+	"sscc": "00", "gtin": "01", "gdti": "253", "gcn": "255", "ginc": "401", "gsin": "402", "gln": "414", "payto": "415", "party": "417",
+	"grai": "8003", "giai": "8004", "itip": "8006", "cpid": "8010", "gsrnp": "8017", "gsrn": "8018",
+	"cpv": "22", "lot": "10", "ser": "21", "glnx": "254", "cpsn": "8011", "srin": "8019", "refno": "8020",
 }
 
 // uriParts are the parts of a URI of http or https.
@@ -100,23 +110,31 @@ func parseLink(uri string) (DigitalLink, error) {
 	// The key is the last primary key that stands in its place, an even number of
 	// segments from the end: what is before belongs to the stem.
 	key := -1
-	for i := len(u.path) - 2; i >= 0 && key < 0; i -= 2 {
-		if ai, ok := Lookup(u.path[i]); ok && ai.Primary {
+	var pairs Elements // from the last to the first
+	for i := len(u.path) - 2; i >= 0 && key < 0 && len(pairs) < maxAIs; i -= 2 {
+		code := u.path[i]
+		word, earlier := words[code]
+		if earlier {
+			code = word
+		}
+		value, bad := unescape(u.path[i+1], false)
+		if bad != nil {
+			err = fmt.Errorf("(%.8s): %w", code, bad)
+		}
+		d.Earlier = d.Earlier || earlier || pad(code, value) != value
+		pairs = append(pairs, Element{code, value})
+		if isPrimary(code) {
 			key = i
 		}
 	}
-	if key < 0 {
+	switch {
+	case key < 0:
 		return d, ErrNoKey
+	case err != nil:
+		return d, err
 	}
+	slices.Reverse(pairs)
 	d.Stem = strings.Join(append([]string{u.origin}, u.path[:key]...), "/")
-	var pairs Elements
-	for i := key; i < len(u.path); i += 2 {
-		value, err := unescape(u.path[i+1], false)
-		if err != nil {
-			return d, fmt.Errorf("(%.4s): %w", u.path[i], err)
-		}
-		pairs = append(pairs, Element{u.path[i], value})
-	}
 	if d.Key, err = NewKey(pairs[0].AI, pairs[0].Value, pairs[1:]...); err != nil {
 		return d, err
 	}
@@ -161,6 +179,7 @@ func (d *DigitalLink) query(query string) error {
 		if d.Key.AI == name || d.Key.Qualifiers.Get(name) != "" || d.Attributes.Get(name) != "" {
 			return fmt.Errorf("(%s) %s: %w", ai.Code, ai.Title, ErrRepeated)
 		}
+		d.Earlier = d.Earlier || pad(name, value) != value
 		if d.Attributes, err = d.Attributes.add(ai, pad(name, value)); err != nil {
 			return err
 		}
@@ -174,7 +193,10 @@ func (d DigitalLink) Elements() Elements { return append(d.Key.Elements(), d.Att
 
 // String writes the link, on its own stem, with all that it has.
 func (d DigitalLink) String() string {
-	b := []byte(d.Key.DigitalLinkOn(d.Stem))
+	return string(d.appendQuery([]byte(d.Key.DigitalLinkOn(d.Stem))))
+}
+
+func (d DigitalLink) appendQuery(b []byte) []byte {
 	sep := byte('?')
 	add := func(name string) {
 		b = append(append(b, sep), name...)
@@ -193,7 +215,7 @@ func (d DigitalLink) String() string {
 	if d.Fragment != "" {
 		b = append(append(b, '#'), d.Fragment...)
 	}
-	return string(b)
+	return b
 }
 
 // On returns the link below another stem.
@@ -211,44 +233,31 @@ func (d DigitalLink) Canonical() string {
 	return d.String()
 }
 
-// NewDigitalLink makes the canonical link of element strings, which hold one primary
-// key. Which of several (an SSCC and the GTIN of what is inside) is asked with the AI of the
-// key; empty: the only one.
+// NewDigitalLink makes the canonical link of element strings. Which of several primary
+// keys it is about (on a shipper: of the SSCC and the consignment) is told by its AI;
+// empty stands for the only one.
 func NewDigitalLink(es Elements, key string) (DigitalLink, error) {
-	for _, e := range es {
-		if ai, ok := Lookup(e.AI); ok && ai.Primary && key == "" {
-			key = e.AI
-		} else if ok && ai.Primary && key != e.AI && !ai.Attribute {
-			return DigitalLink{}, fmt.Errorf("digital link: (%s) and (%s): %w", key, e.AI, ErrNoKey)
+	if key == "" {
+		for _, e := range es {
+			if isPrimary(e.AI) {
+				if key != "" {
+					return DigitalLink{}, fmt.Errorf("digital link: of (%s) or of (%s): %w", key, e.AI, ErrNoKey)
+				}
+				key = e.AI
+			}
 		}
 	}
 	def, ok := Lookup(key)
 	if !ok || !def.Primary || es.Get(key) == "" {
 		return DigitalLink{}, fmt.Errorf("digital link: %w", ErrNoKey)
 	}
+	qualifiers, attributes := def.divide(es)
 	d := DigitalLink{Stem: Canonical}
-	best := -1
-	var qualifiers Elements
-	// Of the sequences of qualifiers the one that takes in most.
-	for _, sequence := range append([][]string{nil}, def.Qualifiers...) {
-		var these Elements
-		for _, ai := range sequence {
-			if v := es.Get(ai); v != "" {
-				these = append(these, Element{ai, v})
-			}
-		}
-		if len(these) > best {
-			best, qualifiers = len(these), these
-		}
-	}
 	var err error
 	if d.Key, err = NewKey(key, es.Get(key), qualifiers...); err != nil {
 		return DigitalLink{}, fmt.Errorf("digital link: %w", err)
 	}
-	for _, e := range es {
-		if e.AI == key || d.Key.Qualifiers.Get(e.AI) != "" {
-			continue
-		}
+	for _, e := range attributes {
 		ai, ok := Lookup(e.AI)
 		switch {
 		case !ok:
@@ -263,12 +272,41 @@ func NewDigitalLink(es Elements, key string) (DigitalLink, error) {
 	return d, nil
 }
 
+// divide parts what stands beside a primary key into qualifiers and attributes. Of the
+// sequences of qualifiers it takes the one that leaves out least of what may stand in the
+// path alone, and then the one that takes in most.
+func (key *AI) divide(es Elements) (qualifiers, attributes Elements) {
+	fewest := len(es) + 1
+	for _, sequence := range append([][]string{nil}, key.Qualifiers...) {
+		var in, out Elements
+		stuck := 0
+		for _, e := range es {
+			ai, ok := Lookup(e.AI)
+			switch {
+			case e.AI == key.Code:
+			case slices.Contains(sequence, e.AI):
+				in = append(in, e)
+			default:
+				out = append(out, e)
+				if !ok || !ai.Attribute {
+					stuck++
+				}
+			}
+		}
+		if stuck < fewest || stuck == fewest && len(in) > len(qualifiers) {
+			fewest, qualifiers, attributes = stuck, in, out
+		}
+	}
+	return qualifiers, attributes
+}
+
 // What stands unescaped in a path, besides letters and digits: what the hash of EPCIS
 // events leaves as it is (CBV 2.0 section 8.9), so that both have one spelling. In a query
-// nothing that could end a pair.
+// nothing that could end a pair; of what is not ours, what a query may have (RFC 3986).
 const (
 	keptInPath  = "-._~';="
 	keptInQuery = "-._~"
+	keptInOther = "-._~:/?@!$'()*,;="
 )
 
 func kept(c byte, others string) bool {

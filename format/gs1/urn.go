@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// URN is an EPC URN, as it was read (EPC Tag Data Standard 2.x section 6.3).
+// URN is an EPC URN, as it was read (EPC Tag Data Standard section 6.3).
 type URN struct {
 	Key Key
 	// Prefix is the length of the company prefix, in digits.
@@ -157,7 +157,7 @@ func parseURN(s string) (URN, error) {
 	}
 	var qualifiers Elements
 	switch {
-	case sc.serial == "", pattern, name == "sgln" && last == "0": // section 6.3.4: 0 says that there is no extension
+	case sc.serial == "", pattern, name == "sgln" && last == "0": // which says that there is no extension
 	case last == "":
 		return u, fmt.Errorf("no serial: %w", ErrLength)
 	case sc.serial == "+":
