@@ -293,8 +293,12 @@ func (f *Fleet) DeviceClaimed(ctx context.Context, claim []byte) (*fleet.Device,
 }
 
 // DevicesAt implements [fleet.Book].
-func (f *Fleet) DevicesAt(ctx context.Context, at fleet.Place, after device.ID, limit int) ([]fleet.Device, error) {
+func (f *Fleet) DevicesAt(ctx context.Context, at fleet.Place, state device.Life, after device.ID, limit int) ([]fleet.Device, error) {
 	where, args := placed(at)
+	if state != "" {
+		args = append(args, string(state))
+		where += fmt.Sprintf(` AND state = $%d`, len(args))
+	}
 	args = append(args, []byte(after), int64(limit))
 	return query(ctx, f.db, fmt.Sprintf(`SELECT %s FROM device d%s AND id > $%d ORDER BY id LIMIT $%d`, deviceColumns, where, len(args)-1, len(args)), args, scanDevice)
 }

@@ -26,6 +26,7 @@ func Fleet(t *testing.T, open func(*testing.T) fleet.Book) {
 		{"equipment", testEquipment},
 		{"devices", testDevices},
 		{"streams", testStreams},
+		{"what was heard last", testHeard},
 		{"blocks in the order of arrival", testBlocks},
 		{"a message once", testMessageOnce},
 		{"chains", testChains},
@@ -138,6 +139,26 @@ func someDevice(n int) *fleet.Device {
 func testDevices(t *testing.T, b fleet.Book) {
 	ctx := t.Context()
 	claim := sha256.Sum256([]byte("EXAMPLE claim"))
+	for n, supplier := range []string{"a", "a", "b"} {
+		d := someDevice(20 + n)
+		d.Place.Organisation, d.State, d.Supplier = "waiting", device.Announced, supplier
+		must(t, b.PutDevice(ctx, d))
+	}
+	known := someDevice(23)
+	known.Place.Organisation, known.Supplier = "waiting", "a"
+	must(t, b.PutDevice(ctx, known))
+	for of, want := range map[[2]string]int{{"waiting", "a"}: 2, {"waiting", "b"}: 1, {"waiting", "c"}: 0, {"moh", "a"}: 0} {
+		if n, err := b.Announced(ctx, of[0], of[1]); err != nil || n != want {
+			t.Errorf("%v has announced %d, %v; want %d", of, n, err, want)
+		}
+	}
+	for state, want := range map[device.Life]int{"": 4, device.Announced: 3, device.Claimed: 1, device.Retired: 0} {
+		all, err := b.DevicesAt(ctx, fleet.Place{Organisation: "waiting", Facility: atNorth.Facility}, state, "", 9)
+		must(t, err)
+		if len(all) != want {
+			t.Errorf("%d devices are %q, want %d", len(all), state, want)
+		}
+	}
 	for n := range 5 {
 		d := someDevice(n)
 		if n == 3 {
@@ -183,7 +204,7 @@ func testDevices(t *testing.T, b fleet.Book) {
 	}
 	var seen []device.ID
 	for after := device.ID(""); ; {
-		page, err := b.DevicesAt(ctx, fleet.Place{Organisation: "moh"}, after, 2)
+		page, err := b.DevicesAt(ctx, fleet.Place{Organisation: "moh"}, "", after, 2)
 		must(t, err)
 		for _, d := range page {
 			seen = append(seen, d.ID)
@@ -293,6 +314,33 @@ func appendAll(t *testing.T, b fleet.Book, blocks ...fleet.Block) {
 	t.Helper()
 	if repeated, err := b.Append(t.Context(), &fleet.Addition{Blocks: blocks}); err != nil || repeated {
 		t.Fatal(repeated, err)
+	}
+}
+
+func testHeard(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	one, other, silent := someStream(t, b, 1), someStream(t, b, 2), someStream(t, b, 3)
+	second := &fleet.Stream{Device: one.Device, Sensor: "TAMB", Quantity: device.Ambient}
+	must(t, b.AddStream(ctx, second))
+	at := func(s *fleet.Stream, first int64, level device.Level, o fleet.Origin) fleet.Block {
+		x := block(s, first, 10)
+		x.Level, x.Origin = level, o
+		return x
+	}
+	appendAll(t, b, at(one, 1000, device.LevelToken, fleet.Open), at(second, 1000, device.LevelMutual, fleet.Open), at(other, 1000, device.LevelToken, fleet.Open))
+	appendAll(t, b, at(one, 9000, device.LevelAttested, fleet.Open))
+	for i, s := range []*fleet.Stream{one, second, other} {
+		s.Heard = Day.Add(time.Duration(i) * time.Minute)
+		must(t, b.Evaluated(ctx, &fleet.Evaluation{Streams: []fleet.Stream{*s}}))
+	}
+	got, err := b.Heard(ctx, deviceID(1), deviceID(3))
+	must(t, err)
+	want := map[device.ID]fleet.Heard{one.Device: {At: Day.Add(time.Minute), Level: device.LevelMutual}, other.Device: {At: Day.Add(2 * time.Minute), Level: device.LevelToken}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := b.Heard(ctx, silent.Device, silent.Device); err != nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

@@ -43,6 +43,12 @@ type Raw struct {
 	Until    time.Time // from then on it is deleted
 }
 
+// Heard is what was heard of a device last.
+type Heard struct {
+	At    time.Time    // when something new came, by the clock of the server
+	Level device.Level // the least of what its streams said last
+}
+
 // State of an alarm.
 type State string
 
@@ -178,8 +184,14 @@ type Book interface {
 	Device(ctx context.Context, id device.ID) (*Device, error)
 	DeviceNamed(ctx context.Context, n device.Name) (*Device, error)
 	DeviceClaimed(ctx context.Context, claim []byte) (*Device, error)
-	// DevicesAt returns devices of a place after one of them, by identifier.
-	DevicesAt(ctx context.Context, at Place, after device.ID, limit int) ([]Device, error)
+	// DevicesAt returns devices of a place after one of them, by identifier: those in a
+	// state, or all for "".
+	DevicesAt(ctx context.Context, at Place, state device.Life, after device.ID, limit int) ([]Device, error)
+	// Heard tells of those with an identifier from one to another what was heard last.
+	Heard(ctx context.Context, from, until device.ID) (map[device.ID]Heard, error)
+	// Announced counts devices of an organisation that an account has announced and nobody
+	// has claimed.
+	Announced(ctx context.Context, organisation, account string) (int, error)
 	// DevicesIn returns those that are in a piece of equipment or were, by identifier.
 	DevicesIn(ctx context.Context, e ID) ([]Device, error)
 

@@ -27,6 +27,9 @@ type Fleet struct {
 	KID    []byte
 	// Arc is what devices are named below: {Arc}.4.N. "": each below 2.25, by a UUID.
 	Arc string
+	// Announce is how many devices an account may announce that nobody has claimed yet; 0:
+	// 10,000.
+	Announce int
 	// KeepRaw is how long messages are kept as they came; 0: not at all. Keep is how long
 	// segments are; 0: for ever.
 	KeepRaw, Keep time.Duration
@@ -53,6 +56,9 @@ type Fleet struct {
 	targets    []Target
 	loaded     bool
 	cursor     int64
+
+	announcing sync.Mutex           // guards what follows
+	announced  map[string]announced // by account
 
 	round  sync.Mutex     // held for a round of evaluation, of sealing, of silence
 	chains [64]sync.Mutex // each held while a segment of its streams is taken in
@@ -85,6 +91,7 @@ func (f *Fleet) start() {
 		f.arrived = make(chan struct{}, 1)
 		f.names, f.known, f.streams = make(map[nameOf]*known), make(map[device.ID]*known), make(map[int64]*watched)
 		f.equipment, f.challenges = make(map[ID]*Equipment), make(map[device.ID]challenge)
+		f.announced = make(map[string]announced)
 	})
 }
 
@@ -184,7 +191,19 @@ func (f *Fleet) announce(ctx context.Context, s *Source, name device.Name, about
 			}
 		}
 	}
-	return d, f.Book.PutDevice(ctx, d)
+	// One after the other: two at once would both see the last place free.
+	f.announcing.Lock()
+	defer f.announcing.Unlock()
+	if err := f.mayAnnounce(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := f.Book.PutDevice(ctx, d); err != nil {
+		return nil, err
+	}
+	a := f.announced[d.Supplier]
+	a.n++
+	f.announced[d.Supplier] = a
+	return d, nil
 }
 
 // know makes what is kept of a device in memory.

@@ -484,3 +484,56 @@ func TestSigned(t *testing.T) {
 	k.evaluate()
 	k.want("North FORKED 0 0 0 ended FORKED")
 }
+
+// TestAnnounced: an account announces so many devices; one more is refused by itself, the
+// rest of its message is kept, and there is room again when somebody has claimed one.
+func TestAnnounced(t *testing.T) {
+	k := newKit(t)
+	k.Announce = 2
+	send := func(of fleet.Source, minute int, serials ...string) (refused []string) {
+		t.Helper()
+		d := &fleet.Delivery{Source: of}
+		for _, serial := range serials {
+			name, err := device.NewName(device.Serial, "Specimen/"+serial)
+			must(t, err)
+			d.Series = append(d.Series, fleet.Series{Device: name, Sensor: "TVC", Quantity: device.Temperature, Interval: 900, Readings: every(minute, 5)})
+		}
+		r, err := k.Ingest(t.Context(), d)
+		must(t, err)
+		if r.Stored != len(serials)-len(r.Refused) {
+			t.Errorf("%d readings of %d are kept", r.Stored, len(serials))
+		}
+		for _, f := range r.Refused {
+			refused = append(refused, f.Path+" "+string(f.Reason))
+		}
+		return refused
+	}
+	check := func(what string, got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	check("three", send(source, 0, "a", "b", "c"), "series[2] too-many-announced")
+	check("those that are known", send(source, 15, "a", "b"))
+	other := source
+	other.Supplier = "another"
+	check("another account", send(other, 0, "d", "e", "f"), "series[2] too-many-announced")
+	name, err := device.NewName(device.Serial, "Specimen/a")
+	must(t, err)
+	d, err := k.book.DeviceNamed(t.Context(), name)
+	must(t, err)
+	_, err = k.Turn(t.Context(), by, d.ID, device.Claimed, "")
+	must(t, err)
+	check("as it was counted before", send(source, 30, "c"), "series[0] too-many-announced")
+	k.now = k.now.Add(time.Minute)
+	check("one was claimed", send(source, 45, "c"))
+	check("and its place is taken", send(source, 60, "g"), "series[0] too-many-announced")
+	// A service that was started anew counts what there is.
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	k.Fleet = k.fleet(signer)
+	k.Announce = 2
+	check("after a start", send(source, 75, "g"), "series[0] too-many-announced")
+	check("after a start, another", send(other, 75, "d"))
+}

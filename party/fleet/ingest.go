@@ -65,6 +65,10 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 			refuse(path, ErrNoDevice)
 			continue
 		}
+		if errors.Is(err, ErrAnnounced) {
+			refuse(path, ErrAnnounced)
+			continue
+		}
 		if err != nil {
 			return Receipt{}, err
 		}
