@@ -27,6 +27,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"sync"
@@ -54,12 +55,13 @@ func main() {
 	seconds := flag.Float64("seconds", 3, "of each measurement")
 	load := flag.String("load", "", "be the clients of the broker at this address, and nothing else")
 	window := flag.Int("window", 1, "messages that a client has on their way, with -load")
+	profile := flag.String("profile", "", "write CPU profiles of ours, one a window, to files that begin so")
 	flag.Parse()
 	var err error
 	if *load != "" {
 		err = clients(*load, *window, time.Duration(*seconds*float64(time.Second)))
 	} else {
-		err = run(*rounds, *seconds)
+		err = run(*rounds, *seconds, *profile)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mqtt:", err)
@@ -164,7 +166,7 @@ func client(address string, number, window int, until time.Time) ([]time.Duratio
 }
 
 // run measures the systems by turns.
-func run(rounds int, seconds float64) error {
+func run(rounds int, seconds float64, profile string) error {
 	folder, err := os.MkdirTemp("", "mqtt")
 	if err != nil {
 		return err
@@ -193,10 +195,14 @@ func run(rounds int, seconds float64) error {
 				} else if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
+				stopProfile, err := profiled(profile, window, s.name == "ours, on the disk" && round == rounds-1)
+				if err != nil {
+					return err
+				}
 				before := used()
 				out, err := exec.Command(self, "-load", address, "-window", fmt.Sprint(window), "-seconds", fmt.Sprint(seconds)).Output()
 				spent := used() - before
-				if err := errors.Join(err, stop()); err != nil {
+				if err := errors.Join(err, stopProfile(), stop()); err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
 				var r result
@@ -234,6 +240,21 @@ func run(rounds int, seconds float64) error {
 		ratio("ours, on the disk", "mosquitto")
 	}
 	return nil
+}
+
+// profiled begins a profile of this process where one is wanted.
+func profiled(begins string, window int, wanted bool) (stop func() error, err error) {
+	if begins == "" || !wanted {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(fmt.Sprintf("%s%d", begins, window))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() error { pprof.StopCPUProfile(); return f.Close() }, nil
 }
 
 func median[T any](all []T, of func(T) float64) float64 {

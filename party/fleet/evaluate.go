@@ -643,7 +643,9 @@ func (f *Fleet) Work(ctx context.Context) {
 	defer tick.Stop()
 	var forgotten time.Time
 	for {
+		begun := time.Now()
 		more, err := f.Evaluate(ctx)
+		took := time.Since(begun)
 		trouble("evaluate", err)
 		if more && err == nil && ctx.Err() == nil {
 			continue
@@ -652,9 +654,11 @@ func (f *Fleet) Work(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-f.arrived:
-			// What comes in the next moment is evaluated with it.
+			// What comes in the next moment is evaluated with it: a longer one where a round costs
+			// much, as where a device brings what it kept, the newest first, and all after it is
+			// evaluated again.
 			select {
-			case <-time.After(gatherFor):
+			case <-time.After(min(max(gatherFor, gatherShare*took), gatherMost)):
 			case <-ctx.Done():
 				return
 			}
@@ -683,6 +687,10 @@ func (f *Fleet) Work(ctx context.Context) {
 const (
 	tickEvery = 10 * time.Second
 	gatherFor = 50 * time.Millisecond
+	// gatherShare times as long as the last round took is gathered for, so that no more than
+	// a fifth of a core evaluates again and again; but not longer than gatherMost.
+	gatherShare = 4
+	gatherMost  = 2 * time.Second
 
 	forgetEvery = time.Hour
 )
