@@ -55,7 +55,7 @@ func OpenFleet(ctx context.Context, c Config) (_ *Fleet, err error) {
 	c.hands = 1
 	// Each of the readers comes to every part of the registry sooner or later, and eight
 	// caches fill up with the same pages over hours. The kernel has them too.
-	c.cache = 4096
+	c.cache = 8192
 	f := &Fleet{additions: make(chan *addition, addCalls), spans: make(map[int64]span)}
 	if f.db, err = openEngine(ctx, c, true); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func OpenFleet(ctx context.Context, c Config) (_ *Fleet, err error) {
 	if err := f.db.readRow(ctx, `SELECT coalesce(max(n), 0) FROM block`, nil, &f.last); err != nil {
 		return nil, err
 	}
-	if err := f.recover(ctx); err != nil {
+	if err := f.reopen(ctx); err != nil {
 		return nil, err
 	}
 	f.adder.Go(f.add)

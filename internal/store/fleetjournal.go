@@ -15,11 +15,11 @@ import (
 	"ampoule/party/fleet"
 )
 
-// A message of a few readings costs a hundred times its bytes where it stands in tables:
-// each has pages of its own that are changed. So the readings that a group of deliveries
-// brings are one row of a journal first, which is synced and then acknowledged. A moment
-// later they are folded: in one transaction the rows of the journal go, and what they
-// have of one stream comes as one block.
+// A message of one reading that goes into tables at once changes pages of each of them and
+// of their indexes. So the readings that a group of deliveries brings are one row of a
+// journal first, which is synced and then acknowledged. A moment later they are folded: in
+// one transaction the rows of the journal go, and what they have of one stream comes as one
+// block.
 //
 // What waits to be folded is in memory too. Who reads blocks has them folded first, and so
 // has a store that is opened. Blocks that are not open readings are no matter of the
@@ -134,8 +134,8 @@ func readEntry(last int64, data []byte) (blocks []fleet.Block, raws []*fleet.Raw
 	return blocks, raws, nil
 }
 
-// recover reads the journal of a store that is opened, and folds it.
-func (f *Fleet) recover(ctx context.Context) error {
+// reopen reads the journal of a store that is opened, and folds it.
+func (f *Fleet) reopen(ctx context.Context) error {
 	err := f.db.read(ctx, func(t tx) error {
 		f.wait = waiting{}
 		return t.rows(`SELECT n, data FROM journal ORDER BY n`, nil, func(s scan) error {
