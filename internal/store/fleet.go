@@ -37,6 +37,7 @@ type Fleet struct {
 	numbers   sync.Mutex // guards what follows
 	last      int64      // number of the last block
 	wait      waiting    // the journal: see fleetjournal.go
+	folds     int        // how often it was emptied
 	spans     map[int64]span
 	unfolded  atomic.Bool // there is something in wait
 }
@@ -682,22 +683,17 @@ func (f *Fleet) Cursor(ctx context.Context) (n int64, err error) {
 
 // Blocks implements [fleet.Book].
 func (f *Fleet) Blocks(ctx context.Context, stream, from, until int64) ([]fleet.Block, error) {
-	read := func() ([]fleet.Block, error) {
-		return query(ctx, f.db, `SELECT `+blockColumns+` FROM block WHERE stream = $1 AND last >= $2 AND first <= $3 ORDER BY CASE origin WHEN 0 THEN 1 ELSE 0 END, n`, []any{stream, from, until}, scanBlock)
-	}
-	if f.settle() == nil {
-		return read()
-	}
-	// The disk is full, or worse: what waits in the journal is in memory.
-	f.numbers.Lock()
-	defer f.numbers.Unlock()
-	all, err := read()
-	for _, b := range f.wait.blocks {
-		if b.Stream == stream && b.Last >= from && b.First <= until {
-			all = append(all, b)
+	for {
+		waits, folds := f.waitingOf(stream, from, until)
+		all, err := query(ctx, f.db, `SELECT `+blockColumns+` FROM block WHERE stream = $1 AND last >= $2 AND first <= $3 ORDER BY CASE origin WHEN 0 THEN 1 ELSE 0 END, n`, []any{stream, from, until}, scanBlock)
+		if err != nil {
+			return nil, err
 		}
+		if len(waits) > 0 && f.foldedSince(folds) {
+			continue // what waited may be in both
+		}
+		return append(all, waits...), nil
 	}
-	return all, err
 }
 
 // Segments implements [fleet.Book].

@@ -21,8 +21,8 @@ import (
 // one transaction the rows of the journal go, and what they have of one stream comes as one
 // block.
 //
-// What waits to be folded is in memory too. Who reads blocks has them folded first, and so
-// has a store that is opened. Blocks that are not open readings are no matter of the
+// What waits to be folded is in memory too, where those who look at one stream find it. Who
+// reads all that has arrived has it folded first, and so has a store that is opened. Blocks that are not open readings are no matter of the
 // journal: what they come with is folded in the same transaction, so that what stands in
 // tables is always all up to one number.
 
@@ -179,8 +179,31 @@ func (f *Fleet) fold() error {
 }
 
 func (f *Fleet) setWaiting(w waiting) {
+	if w.empty() {
+		f.folds++
+	}
 	f.wait = w
 	f.unfolded.Store(!w.empty())
+}
+
+// waitingOf are the blocks of a stream that wait, with a reading between two times, and how
+// often the journal was emptied by then.
+func (f *Fleet) waitingOf(stream, from, until int64) (out []fleet.Block, folds int) {
+	f.numbers.Lock()
+	defer f.numbers.Unlock()
+	for i := range f.wait.blocks {
+		if b := &f.wait.blocks[i]; b.Stream == stream && b.Last >= from && b.First <= until {
+			out = append(out, *b)
+		}
+	}
+	return out, f.folds
+}
+
+// foldedSince reports whether the journal was emptied since.
+func (f *Fleet) foldedSince(folds int) bool {
+	f.numbers.Lock()
+	defer f.numbers.Unlock()
+	return f.folds != folds
 }
 
 // foldIn puts what waits where it stays, and empties the journal.
