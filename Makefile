@@ -108,7 +108,7 @@ unit:
 # detector.
 race:
 	CGO_ENABLED=1 go test -race -short -tags pkcs11 ./party/... $$(go list ./internal/... | grep -v '/internal/store$$') ./trust
-	CGO_ENABLED=1 go test -race -short -run '^(TestIssuing|TestOutbox|TestFleet|TestSubmit)$$' ./internal/store
+	CGO_ENABLED=1 go test -race -short -run '^(TestIssuing|TestOutbox|TestFleet|TestSubmit|TestGoods)$$' ./internal/store
 
 # The pages in a real browser.
 page: build

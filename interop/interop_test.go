@@ -62,6 +62,8 @@ var runners = map[string]func(t *testing.T, b *board, dir string){
 	"certlogic":       runCertLogic,
 	"cold-chain-math": runColdChainMath,
 	"divoc":           runDIVOC,
+	"epcis":           runEPCIS,
+	"epcis-hash":      runEventHashes,
 	"eu-dcc":          runEUDCC,
 	"jcs":             runJCS,
 	"shc":             runSHC,
@@ -70,6 +72,8 @@ var runners = map[string]func(t *testing.T, b *board, dir string){
 	"who-hcert":       runWHOHCERT,
 	"terminology":     runTerminology,
 
+	"gs1-digital-link":  runGS1,
+	"gs1-linkset":       runLinkset,
 	"token-status-list": runTokenStatusList,
 
 	"trust":  runTrust,

@@ -18,6 +18,8 @@ import (
 	"ampoule/format/fhir"
 	"ampoule/format/strictjson"
 	"ampoule/format/vdsnc"
+	"ampoule/thing"
+	"ampoule/thing/vaccine"
 )
 
 // runTerminology holds code tables and maps of others against ours, and reads the
@@ -31,6 +33,7 @@ func runTerminology(t *testing.T, b *board, dir string) {
 		{"who-immz/disease_crosswalk.csv", runDiseaseCrosswalk},
 		{"who-immz/vaccine_group_equivalents.csv", runVaccineGroups},
 		{"who-icvp/icvp_product_ids_2025.csv", runProductIDs},
+		{"who-prequal/products_flat_2026-04.csv", runPrequalified},
 		{"cdc/cvx.csv", runCVX},
 		{"eu-dcc", runEUValueSets},
 		{"fixtures", runFixtures},
@@ -436,4 +439,34 @@ func appendCBOR(dst []byte, v strictjson.Value) []byte {
 		dst = cbor.AppendInt(dst, n)
 	}
 	return dst
+}
+
+// runPrequalified reads WHO's list of prequalified vaccines: every product that it names
+// is found by both of its codes, with its doses.
+func runPrequalified(t *testing.T, b *board, path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, findings, err := vaccine.ParseWHO(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		b.add(result{format: "terminology", group: "prequalified", name: f.Path, judgement: disagree, detail: string(f.Reason)})
+	}
+	for _, row := range rows(t, path) {
+		r := result{format: "terminology", group: "prequalified", name: row["fvp"], judgement: agree}
+		byID := list.Find(thing.Product{Code: row["id"], System: cert.SystemICVPProduct})
+		byNumber := list.Find(thing.Product{Code: row["fvp"], System: cert.SystemICVPProduct})
+		switch {
+		case row["full"] == "" && row["commercial"] == "":
+			r.judgement, r.detail = notApplicable, "no product is told"
+		case byID == nil || byID != byNumber:
+			r.judgement, r.detail = disagree, "it is not found"
+		case fmt.Sprint(byID.Doses) != row["doses"] && row["doses"] != "":
+			r.judgement, r.detail = disagree, fmt.Sprintf("%d doses, want %s", byID.Doses, row["doses"])
+		}
+		b.add(r)
+	}
 }

@@ -69,8 +69,8 @@ const (
 // Product is a code for a product or, where certificates name nothing closer, a
 // kind of vaccine. Codes are compared exactly, and only within their system.
 type Product struct {
-	Code   string
-	System string // URI of the code system
+	Code   string `json:"code"`
+	System string `json:"system"` // URI of the code system
 }
 
 // StatementID names a statement: the first 16 bytes of the SHA-256 of its

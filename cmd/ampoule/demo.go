@@ -64,6 +64,9 @@ func (c *demoCmd) Run(t terminal) error {
 			if err == nil {
 				err = d.coldChain(ctx, s)
 			}
+			if err == nil {
+				err = d.suppliers(ctx, s)
+			}
 			return err
 		},
 		decorate: func(p *httpapi.Page) {
@@ -104,6 +107,7 @@ type demo struct {
 	verifier           *verifier.Verifier
 	samples            []httpapi.Sample
 	bundle, bundleRoot []byte
+	supplier           *demoSupplier
 }
 
 func newDemo(dir string, now time.Time) (*demo, error) {

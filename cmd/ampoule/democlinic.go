@@ -90,14 +90,21 @@ func (d *demo) people(ctx context.Context, s *service) ([]demoLogin, error) {
 		{"technician", []access.Grant{{Role: access.Technician}}, "sets devices and equipment up"},
 		{"auditor", []access.Grant{{Role: access.Auditor}}, "reads the audit log"},
 		{"operator", []access.Grant{{Role: access.Operator}}, "keeps the service running"},
+		{"supplier", []access.Grant{{Role: access.Technician}}, "sends what its loggers say, by a token"},
 	} {
 		invited, err := s.accounts.Create(ctx, visitor, p.name, p.grants)
 		if err != nil {
 			return nil, err
 		}
 		l := demoLogin{p.name, rand.Text(), p.does}
-		if _, err := s.accounts.AcceptPassword(ctx, invited.Secret, l.password); err != nil {
+		accepted, err := s.accounts.AcceptPassword(ctx, invited.Secret, l.password)
+		if err != nil {
 			return nil, err
+		}
+		if p.name == "supplier" {
+			if d.supplier, err = supplierOf(ctx, s.accounts, accepted); err != nil {
+				return nil, err
+			}
 		}
 		logins = append(logins, l)
 	}

@@ -374,11 +374,11 @@ func (o *outlet) send(ctx context.Context, path, media string, body []byte, read
 
 func degrees(v coldchain.Temperature) float64 { return float64(v) / 1000 }
 
-// report is a report of DS01 (EMS): the newest record first, as it asks.
+// report is a report of DS01 (EMS).
 func (s *simulated) report(all []simulation.Sample) map[string]any {
 	_, serial, _ := strings.Cut(s.name.Value, "/")
 	records := []map[string]any{}
-	for _, v := range slices.Backward(all) {
+	for _, v := range all {
 		r := map[string]any{
 			"ABST": time.Unix(v.At, 0).UTC().Format("20060102T150405Z"), "ALRM": nil, "BEMD": 14, "BLOG": 14, "EERR": nil, "LERR": nil,
 			"TAMB": degrees(v.Ambient), "TVC": nil, "CMPR": nil, "DORV": nil, "SVA": nil,

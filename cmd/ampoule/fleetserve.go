@@ -535,16 +535,30 @@ func (f *fleetNode) Clear(ctx context.Context, organisation, supplier string) er
 // Planned implements it.
 func (f *fleetNode) Planned(supplier string) (fleet.Plan, int, bool) { return f.plans.Left(supplier) }
 
-// readLoggerFile reads a file that somebody brings.
+// readLoggerFile reads a file that somebody brings. All that it does not say of itself is
+// asked for at once: to see what else is in it, it is read as if it were in UTC, had the
+// day first and were in Celsius, and what rests on that is not told.
 func readLoggerFile(data []byte, q httpapi.FileQuestion) (*fleet.Delivery, *httpapi.FileAnswer, error) {
 	o := loggerfile.Options{Zone: q.Zone, Unit: q.Unit, Order: map[string]loggerfile.Order{"dmy": loggerfile.DayMonth, "mdy": loggerfile.MonthDay}[q.Dates]}
-	file, err := loggerfile.Parse(data, o)
 	about := &httpapi.FileAnswer{}
-	for asked, word := range map[error]string{loggerfile.ErrZone: "zone", loggerfile.ErrOrder: "dates", loggerfile.ErrUnit: "unit"} {
-		if errors.Is(err, asked) {
-			about.Asks = append(about.Asks, word)
-			return nil, about, nil
+	file, err := loggerfile.Parse(data, o)
+	for _, ask := range []struct {
+		defect error
+		word   string
+		assume func()
+	}{
+		{loggerfile.ErrUnit, "unit", func() { o.Unit = "C" }},
+		{loggerfile.ErrOrder, "dates", func() { o.Order = loggerfile.DayMonth }},
+		{loggerfile.ErrZone, "zone", func() { o.Zone = time.UTC }},
+	} {
+		if errors.Is(err, ask.defect) {
+			about.Asks = append(about.Asks, ask.word)
+			ask.assume()
+			file, err = loggerfile.Parse(data, o)
 		}
+	}
+	if err != nil && len(about.Asks) > 0 {
+		return nil, about, nil // with the answers it will say more
 	}
 	if err != nil {
 		return nil, nil, err
@@ -571,8 +585,16 @@ func readLoggerFile(data []byte, q httpapi.FileQuestion) (*fleet.Delivery, *http
 	}
 	d, err := fleet.FromFile(file, data, "application/octet-stream", q.Device)
 	if errors.Is(err, fleet.ErrNoName) {
-		about.Asks = append(about.Asks, "device")
-		return nil, about, nil
+		about.Asks, err = append(about.Asks, "device"), nil
+	}
+	if slices.Contains(about.Asks, "unit") {
+		about.Low, about.High = 0, 0
+	}
+	if slices.Contains(about.Asks, "dates") || slices.Contains(about.Asks, "zone") {
+		about.From, about.Until = time.Time{}, time.Time{}
+	}
+	if len(about.Asks) > 0 {
+		d = nil
 	}
 	return d, about, err
 }

@@ -164,3 +164,58 @@ func (v Value) Any() any {
 	}
 	return nil
 }
+
+// AppendJSON appends the value as JSON without white space, its members in the order
+// of the text and its numbers as they were written.
+func (v Value) AppendJSON(dst []byte) []byte {
+	switch v.Kind() {
+	case Null:
+		return append(dst, "null"...)
+	case False:
+		return append(dst, "false"...)
+	case True:
+		return append(dst, "true"...)
+	case Number:
+		return append(dst, v.doc.string(v.at.span)...)
+	case String:
+		return AppendString(dst, v.doc.string(v.at.span))
+	case Array:
+		dst = append(dst, '[')
+		for i := range v.Len() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = v.At(i).AppendJSON(dst)
+		}
+		return append(dst, ']')
+	case Object:
+		dst = append(dst, '{')
+		for i := range v.Len() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			m := v.At(i)
+			dst = append(AppendString(dst, m.Name()), ':')
+			dst = m.AppendJSON(dst)
+		}
+		return append(dst, '}')
+	}
+	return dst
+}
+
+// AppendString appends a string as JSON has it, with no escape that need not be.
+func AppendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}

@@ -408,6 +408,19 @@ type listAnswer[T any] struct {
 	}
 }
 
+// follow says where the next page is.
+func (l *listAnswer[T]) follow(path, cursor, facility string, limit int, more url.Values) {
+	l.Body.Next = cursor
+	q := url.Values{"cursor": {cursor}, "limit": {fmt.Sprint(limit)}}
+	if facility != "" {
+		q.Set("facility", facility)
+	}
+	for name, values := range more {
+		q[name] = values
+	}
+	l.Link = "<" + path + "?" + q.Encode() + `>; rel="next"`
+}
+
 type oneAnswer[T any] struct {
 	CacheControl string `header:"Cache-Control"`
 	ETag         string `header:"ETag"`
@@ -480,12 +493,16 @@ func (s *server) describeFleet(api huma.API) {
 			e.Retired = time.Time{}
 		}
 	}
-	register(api, op("equipment", "GET", "/v1/equipment", "List the equipment, and how it stands"), func(ctx context.Context, r *facility) (*listAnswer[EquipmentBody], error) {
+	register(api, op("equipment", "GET", "/v1/equipment", "List the equipment, and how it stands"), func(ctx context.Context, r *struct {
+		Facility string `query:"facility" maxLength:"64" doc:"Of whom has several"`
+		Cursor   string `query:"cursor" maxLength:"36"`
+		Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"200"`
+	}) (*listAnswer[EquipmentBody], error) {
 		by, err := w.by(ctx, access.FleetRead, r.Facility)
 		if err != nil {
 			return nil, err
 		}
-		all, err := w.Fleet.Watching(ctx, by)
+		all, err := w.Fleet.Watching(ctx, by, fleet.ID(r.Cursor), r.Limit)
 		if err != nil {
 			return nil, err
 		}
@@ -493,6 +510,9 @@ func (s *server) describeFleet(api huma.API) {
 		out.Body.Items = make([]EquipmentBody, len(all))
 		for i := range all {
 			out.Body.Items[i] = equipmentBody(&all[i])
+		}
+		if len(all) == r.Limit {
+			out.follow("/v1/equipment", string(all[len(all)-1].ID), r.Facility, r.Limit, nil)
 		}
 		return out, nil
 	})
@@ -620,8 +640,7 @@ func (s *server) describeFleet(api huma.API) {
 			out.Body.Items[i] = deviceBody(&all[i])
 		}
 		if len(all) == r.Limit {
-			out.Body.Next = all[len(all)-1].ID.String()
-			out.Link = `</v1/devices?` + url.Values{"cursor": {out.Body.Next}, "limit": {fmt.Sprint(r.Limit)}}.Encode() + `>; rel="next"`
+			out.follow("/v1/devices", all[len(all)-1].ID.String(), r.Facility, r.Limit, nil)
 		}
 		return out, nil
 	})
@@ -861,8 +880,11 @@ func (s *server) describeFleet(api huma.API) {
 		}
 		out := &listAnswer[AlarmBody]{CacheControl: "no-store"}
 		if out.Body.Items = alarmBodies(all); len(all) == r.Limit {
-			out.Body.Next = string(all[len(all)-1].ID)
-			out.Link = `</v1/alarms?` + url.Values{"cursor": {out.Body.Next}, "state": {string(r.State)}, "limit": {fmt.Sprint(r.Limit)}}.Encode() + `>; rel="next"`
+			more := url.Values{}
+			if r.State != "" {
+				more.Set("state", string(r.State))
+			}
+			out.follow("/v1/alarms", string(all[len(all)-1].ID), r.Facility, r.Limit, more)
 		}
 		return out, nil
 	})

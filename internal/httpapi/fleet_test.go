@@ -334,6 +334,48 @@ func TestWatching(t *testing.T) {
 	}
 }
 
+// TestEquipmentPages goes through equipment by the cursor: all of it once, each page with
+// what it needs to know how its equipment stands.
+func TestEquipmentPages(t *testing.T) {
+	b := newFleetBed(t)
+	b.who = &access.Principal{ID: "u-manager", Organisation: "org-a", Grants: []access.Grant{{Role: access.ColdChainManager, Facility: "north"}}}
+	for n := range 6 {
+		b.do(t, "POST", "/v1/equipment", fmt.Sprintf(`{"name":"Fridge %d","kind":"fridge"}`, 9-n), 200)
+	}
+	seen := map[string]int{}
+	pages := 0
+	for path := "/v1/equipment?facility=north&limit=3"; path != ""; pages++ {
+		res, page := b.do(t, "GET", path, "", 200)
+		for _, item := range page["items"].([]any) {
+			e := item.(map[string]any)
+			seen[e["name"].(string)]++
+			if standing := e["standing"].([]any); (e["id"] == string(b.equipment.ID)) != (len(standing) == 1 && len(e["readings"].([]any)) == 1) {
+				t.Errorf("%v: %d standing", e["name"], len(standing))
+			}
+		}
+		link, next := res.Header.Get("Link"), ""
+		if page["next"] != nil {
+			next = link[1:strings.Index(link, ">")]
+			if !strings.Contains(next, "facility=north") || !strings.Contains(next, "limit=3") || !strings.Contains(next, page["next"].(string)) {
+				t.Errorf("the next page is at %s", link)
+			}
+		}
+		path = next
+	}
+	if len(seen) != 7 || pages != 3 {
+		t.Errorf("%v in %d pages", seen, pages)
+	}
+	for name, n := range seen {
+		if n != 1 {
+			t.Errorf("%s %d times", name, n)
+		}
+	}
+	if _, none := b.do(t, "GET", "/v1/equipment?cursor=z", "", 200); len(none["items"].([]any)) != 0 || none["next"] != nil {
+		t.Errorf("after the last: %v", none)
+	}
+	b.do(t, "GET", "/v1/equipment?limit=1001", "", 422)
+}
+
 // TestLive: who looks is told of what is at their place, and of nothing else.
 func TestLive(t *testing.T) {
 	b := newFleetBed(t)

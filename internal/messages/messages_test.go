@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -239,6 +240,55 @@ func TestReasons(t *testing.T) {
 	}
 }
 
+// notDuties are words of the sources below that no report of a supplier has, nor a file
+// that somebody brings: answers of the door to who is nobody's supplier or about faults of
+// ours, and a plan that is none.
+var notDuties = []string{"bad-fault-plan", "busy", "fault-on-purpose", "internal", "method-not-allowed", "nobody", "not-found"}
+
+// TestDuties reads the sources for what can be wrong with a transmission of DS01, and with
+// a file of a logger, and looks each word up in every language: no page shows a bare one.
+func TestDuties(t *testing.T) {
+	words := []string{"required-missing", "bad-type", "bad-date", "bad-value", "no-device-named", "no-such-device", "device-denied", "time-out-of-range"}
+	for _, source := range []string{"party/fleet/conformance.go", "format/cce/*.go", "format/strictjson/*.go", "internal/deviceapi/deviceapi.go", "format/loggerfile/*.go"} {
+		found := reasonsOf(t, source)
+		if len(found) == 0 {
+			t.Errorf("no word was found in %s: has the way in which they are written changed?", source)
+		}
+		words = append(words, found...)
+	}
+	for _, word := range notDuties {
+		if !slices.Contains(words, word) {
+			t.Errorf("%q is no word any more", word)
+		}
+	}
+	slices.Sort(words)
+	for _, word := range slices.Compact(words) {
+		for _, l := range Languages {
+			if !slices.Contains(notDuties, word) && !l.Has("cold.wrong."+word) {
+				t.Errorf("%s has no text for %q", l.Tag, word)
+			}
+		}
+	}
+	for key := range English.texts {
+		if word, ok := strings.CutPrefix(key, "cold.wrong."); ok && !slices.Contains(words, word) {
+			t.Errorf("nothing says %q", word)
+		}
+	}
+	source, err := os.ReadFile("../../party/fleet/conformance.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	figures := regexp.MustCompile(`d\.figure\("(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(figures) == 0 {
+		t.Error("no figure was found")
+	}
+	for _, f := range figures {
+		if !English.Has("cold.duty-figure." + f[1]) {
+			t.Errorf("no text for the figure %q", f[1])
+		}
+	}
+}
+
 // ours are the words that are put together or said outside of the packages
 // above: by the command line for a file, by the table
 // of readers, by the proof of step 10, by the zero state of step 9 and the end of all steps, and the dates
@@ -255,9 +305,15 @@ var ours = []string{
 // that are given for one.
 func reasonsIn(t *testing.T, dir string) []string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(dir), "*.go"))
+	return reasonsOf(t, dir+"/*.go")
+}
+
+// reasonsOf finds them in the sources of a pattern.
+func reasonsOf(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(pattern)))
 	if err != nil || len(paths) == 0 {
-		t.Fatalf("%s: %v, %d files", dir, err, len(paths))
+		t.Fatalf("%s: %v, %d files", pattern, err, len(paths))
 	}
 	var words []string
 	add := func(e ast.Expr) {

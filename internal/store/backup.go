@@ -74,6 +74,11 @@ var backedUp = []table{
 	{"leaf", []string{"hash", "at"}},
 	{"batch", []string{"n", "closed", "root", "leaves"}},
 	{"outbox", []string{"n", "key", "kind", "about", "size", "digest", "until", "put", "stage", "message", "reason", "retry", "leaf", "proof", "cosigned", "receipt", "device", "since", "gap"}},
+	{"location", []string{"uri", "organisation", "facility", "version", "content"}},
+	{"event", []string{"n", "id", "declared", "hash", "at", "recorded", "organisation", "captured", "content", "prefixes"}},
+	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "papers"}},
+	{"stock_session", []string{"id", "organisation", "facility", "version", "lot", "opened", "discard", "ended", "doses", "given", "wasted", "content"}},
+	{"dose", []string{"record", "lot", "products", "day", "organisation", "facility", "session"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

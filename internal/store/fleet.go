@@ -411,13 +411,9 @@ func (f *Fleet) EachStream(ctx context.Context, each func(*fleet.Stream, *fleet.
 }
 
 // EachStreamIn implements [fleet.Book].
-func (f *Fleet) EachStreamIn(ctx context.Context, at fleet.Place, each func(*fleet.Stream, *fleet.Device) error) error {
-	where, args := placed(at)
-	for i := len(args); i > 0; i-- { // the first two are those of the page
-		where = strings.Replace(where, fmt.Sprintf("$%d", i), fmt.Sprintf("$%d", i+2), 1)
-	}
+func (f *Fleet) EachStreamIn(ctx context.Context, from, until fleet.ID, each func(*fleet.Stream, *fleet.Device) error) error {
 	return f.eachPair(ctx, `SELECT `+streamColumns+`, `+deviceColumns+` FROM stream s JOIN device d ON d.id = s.device
-		WHERE s.n > $1 AND s.device IN (SELECT device FROM device_stay WHERE equipment IN (SELECT id FROM equipment`+where+`)) ORDER BY s.n LIMIT $2`, args, each)
+		WHERE s.n > $1 AND s.device IN (SELECT device FROM device_stay WHERE equipment >= $3 AND equipment <= $4) ORDER BY s.n LIMIT $2`, []any{string(from), string(until)}, each)
 }
 
 func (f *Fleet) eachPair(ctx context.Context, text string, args []any, each func(*fleet.Stream, *fleet.Device) error) error {

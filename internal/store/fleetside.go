@@ -96,3 +96,15 @@ func (f *Fleet) Transmissions(ctx context.Context, organisation, supplier string
 	})
 	return all, err
 }
+
+// EquipmentAfter implements [fleet.Book].
+func (f *Fleet) EquipmentAfter(ctx context.Context, at fleet.Place, after fleet.ID, limit int) ([]fleet.Equipment, error) {
+	where, args := placed(at)
+	args = append(args, string(after), int64(limit))
+	return query(ctx, f.db, fmt.Sprintf(`SELECT %s FROM equipment%s AND id > $%d ORDER BY id LIMIT $%d`, equipmentColumns, where, len(args)-1, len(args)), args, scanEquipment)
+}
+
+// StandingIn implements [fleet.Book].
+func (f *Fleet) StandingIn(ctx context.Context, from, until fleet.ID) ([]fleet.Alarm, error) {
+	return query(ctx, f.db, `SELECT `+alarmColumns+alarmTables+` WHERE a.equipment >= $1 AND a.equipment <= $2 AND a.state = $3 ORDER BY a.id DESC`, []any{string(from), string(until), string(fleet.Standing)}, scanAlarm)
+}

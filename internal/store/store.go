@@ -80,6 +80,7 @@ type Store struct {
 	// the new version of a person's record behind.
 	erasing sync.RWMutex
 	sealer  sealer
+	goods   Goods
 	// nextBatch is the number of the next batch to be closed: no leaf that is
 	// inserted from now on is in an earlier one.
 	nextBatch atomic.Int64
@@ -143,6 +144,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if s.db, err = openEngine(ctx, c, false); err != nil {
 		return nil, err
 	}
+	s.goods.db = s.db
 	if _, err := migrate(ctx, s.db, latest); err != nil {
 		return nil, err
 	}

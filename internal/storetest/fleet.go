@@ -90,6 +90,31 @@ func testEquipment(t *testing.T, b fleet.Book) {
 	if all[0].Name != "Another" {
 		t.Errorf("not by name: %s first", all[0].Name)
 	}
+	south := someEquipment(3)
+	south.ID, south.Place.Facility = "equipment-01-south", "south"
+	must(t, b.PutEquipment(ctx, south))
+	for _, tt := range []struct {
+		at    fleet.Place
+		after fleet.ID
+		limit int
+		want  []fleet.ID
+	}{
+		{atNorth, "", 2, []fleet.ID{"equipment-00", "equipment-01"}},
+		{atNorth, "equipment-01", 2, []fleet.ID{"equipment-02"}},
+		{fleet.Place{Organisation: "moh"}, "equipment-00", 9, []fleet.ID{"equipment-01", "equipment-01-south", "equipment-02"}},
+		{fleet.Place{}, "equipment-02", 9, nil},
+		{fleet.Place{Organisation: "other"}, "", 9, nil},
+	} {
+		page, err := b.EquipmentAfter(ctx, tt.at, tt.after, tt.limit)
+		must(t, err)
+		var got []fleet.ID
+		for _, e := range page {
+			got = append(got, e.ID)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%+v after %q: %q, want %q", tt.at, tt.after, got, tt.want)
+		}
+	}
 }
 
 func deviceID(n int) device.ID {
@@ -218,11 +243,11 @@ func testStreams(t *testing.T, b fleet.Book) {
 		}
 	}
 	for _, tt := range []struct {
-		at   fleet.Place
-		want int
-	}{{atNorth, 3}, {fleet.Place{Organisation: "moh"}, 3}, {fleet.Place{}, 3}, {fleet.Place{Organisation: "moh", Facility: "south"}, 0}} {
+		from, until fleet.ID
+		want        int
+	}{{"equipment-00", "equipment-00", 3}, {"equipment", "equipment-01", 3}, {"equipment-01", "equipment-99", 0}, {"", "e", 0}} {
 		n := 0
-		must(t, b.EachStreamIn(ctx, tt.at, func(s *fleet.Stream, d *fleet.Device) error {
+		must(t, b.EachStreamIn(ctx, tt.from, tt.until, func(s *fleet.Stream, d *fleet.Device) error {
 			n++
 			if s.Device != d.ID {
 				t.Errorf("a stream of %s with the device %s", s.Device, d.ID)
@@ -230,7 +255,7 @@ func testStreams(t *testing.T, b fleet.Book) {
 			return nil
 		}))
 		if n != tt.want {
-			t.Errorf("%d streams at %+v, want %d", n, tt.at, tt.want)
+			t.Errorf("%d streams from %q to %q, want %d", n, tt.from, tt.until, tt.want)
 		}
 	}
 	moved, err := b.Device(ctx, s.Device)
@@ -551,6 +576,8 @@ func testAlarms(t *testing.T, b fleet.Book) {
 		{"elsewhere", ids(b.Alarms(ctx, fleet.Place{Organisation: "moh", Facility: "south"}, "", "", 10)), nil},
 		{"of a stream", ids(b.AlarmsOf(ctx, s.N, 2000)), []string{"02", "03", "04"}},
 		{"in equipment", ids(b.AlarmsIn(ctx, "equipment-00", 2901, 3500)), []string{"01", "03"}},
+		{"standing in equipment", ids(b.StandingIn(ctx, "equipment", "equipment-00")), []string{"04", "03", "01"}},
+		{"standing in other equipment", ids(b.StandingIn(ctx, "equipment-01", "equipment-09")), nil},
 	} {
 		if !slices.Equal(tt.got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, tt.got, tt.want)

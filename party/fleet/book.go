@@ -167,6 +167,9 @@ type Book interface {
 	// EquipmentAt returns what stands at a place, by name, of all organisations for the
 	// zero place.
 	EquipmentAt(ctx context.Context, at Place) ([]Equipment, error)
+	// EquipmentAfter returns what stands at a place after one of them ("" for the first), by
+	// identifier.
+	EquipmentAfter(ctx context.Context, at Place, after ID, limit int) ([]Equipment, error)
 
 	// PutDevice writes a device whose version is one above that which is there, or returns
 	// [ErrChanged]; [ErrNameTaken] where a name of it is another's.
@@ -186,9 +189,9 @@ type Book interface {
 	Stream(ctx context.Context, n int64) (*Stream, error)
 	// EachStream calls each for every stream, with its device.
 	EachStream(ctx context.Context, each func(*Stream, *Device) error) error
-	// EachStreamIn calls each for every stream of a device that is or was in equipment of a
-	// place, with its device.
-	EachStreamIn(ctx context.Context, at Place, each func(*Stream, *Device) error) error
+	// EachStreamIn calls each for every stream of a device that is or was in equipment with
+	// an identifier from one to another, with its device.
+	EachStreamIn(ctx context.Context, from, until ID, each func(*Stream, *Device) error) error
 
 	// Append adds what one delivery brought, and reports whether its message was there, or
 	// each of its readings: then no block is added. An open reading that its stream has, of
@@ -220,6 +223,9 @@ type Book interface {
 	Alarms(ctx context.Context, at Place, s State, before ID, limit int) ([]Alarm, error)
 	AlarmsOf(ctx context.Context, stream int64, since int64) ([]Alarm, error)
 	AlarmsIn(ctx context.Context, e ID, from, until int64) ([]Alarm, error)
+	// StandingIn returns those that stand in equipment with an identifier from one to
+	// another, the newest first.
+	StandingIn(ctx context.Context, from, until ID) ([]Alarm, error)
 	Alarm(ctx context.Context, id ID) (*Alarm, error)
 	// Versions are the signed statements of an alarm, the first first.
 	Versions(ctx context.Context, id ID) ([][]byte, error)

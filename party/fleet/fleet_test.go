@@ -318,7 +318,7 @@ func TestSupplierOfAll(t *testing.T) {
 	_, err = k.Move(t.Context(), by, d.ID, "", fridge.ID, day.Unix())
 	must(t, err)
 	k.want("North HEAT 0 600 - standing ")
-	all, err := k.Watching(t.Context(), north)
+	all, err := k.Watching(t.Context(), north, "", 10)
 	must(t, err)
 	if len(all) != 1 || len(all[0].Streams) != 1 || len(all[0].Standing) != 1 {
 		t.Errorf("%+v", all)

@@ -21,10 +21,11 @@ type Glance struct {
 	Standing []Alarm
 }
 
-// Watching is what stands at the actor's place, with how it stands.
-func (f *Fleet) Watching(ctx context.Context, by Actor) ([]Glance, error) {
-	equipment, err := f.Book.EquipmentAt(ctx, by.Within)
-	if err != nil {
+// Watching is what stands at the actor's place, with how it stands: so many after one of
+// them, by identifier.
+func (f *Fleet) Watching(ctx context.Context, by Actor, after ID, limit int) ([]Glance, error) {
+	equipment, err := f.Book.EquipmentAfter(ctx, by.Within, after, limit)
+	if err != nil || len(equipment) == 0 {
 		return nil, err
 	}
 	at := make(map[ID]*Glance, len(equipment))
@@ -33,7 +34,9 @@ func (f *Fleet) Watching(ctx context.Context, by Actor) ([]Glance, error) {
 		out[i] = Glance{Equipment: &equipment[i]}
 		at[equipment[i].ID] = &out[i]
 	}
-	standing, err := f.Book.Alarms(ctx, by.Within, Standing, "", maxStanding)
+	// Between the first and the last may be that of other places.
+	first, last := equipment[0].ID, equipment[len(equipment)-1].ID
+	standing, err := f.Book.StandingIn(ctx, first, last)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +46,7 @@ func (f *Fleet) Watching(ctx context.Context, by Actor) ([]Glance, error) {
 		}
 	}
 	now := f.Now().Unix()
-	err = f.Book.EachStreamIn(ctx, by.Within, func(s *Stream, d *Device) error {
+	err = f.Book.EachStreamIn(ctx, first, last, func(s *Stream, d *Device) error {
 		if g := at[d.In(s.Sensor, now)]; g != nil {
 			g.Streams = append(g.Streams, *s)
 		}
@@ -57,8 +60,6 @@ func (f *Fleet) Watching(ctx context.Context, by Actor) ([]Glance, error) {
 	}
 	return out, nil
 }
-
-const maxStanding = 10_000
 
 // rankOf puts the temperature of the vaccine before others.
 func rankOf(s Stream) int {

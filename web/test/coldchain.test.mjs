@@ -1,9 +1,14 @@
 // The page of the cold chain, on the demonstration: six stores with a month of readings.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
+import { setUp } from './desk.mjs'
 import { axe, browser, noSidewaysScroll, phone, server, shot } from './kit.mjs'
+import { Service } from './service.mjs'
 
 const logins = readFileSync(process.env.AMPOULE_LOGINS, 'utf8')
 const day = 86400
@@ -330,27 +335,77 @@ test('set up from nothing: equipment, a device with its claim, who is told', asy
   await page.locator('[data-target]').waitFor({ state: 'detached' })
 })
 
-test('what changes shows by itself, and after a break all is asked again', async () => {
-  const page = await open('manager')
-  const e = await store(page, 'fridge 1')
-  const tile = page.locator('[data-equipment="North clinic, fridge 1"]')
-  await tile.waitFor()
-  // Another one renames it: nothing is told of that, but a break asks for all again.
-  const other = await open('technician')
-  const asked = page.waitForResponse((r) => r.url().endsWith('/v1/equipment'), { timeout: 30e3 })
-  await page.context().setOffline(true)
-  page.complaints.length = 0
-  await page.locator('main[data-live=broken], main[data-live=live]').waitFor()
-  const put = await other.evaluate(async ([id, version]) => {
-    const r = await fetch(`/v1/equipment/${id}`, { method: 'PUT', headers: { 'Content-Type': 'application/json', 'If-Match': `"${version}"` }, body: JSON.stringify({ name: 'North clinic, fridge one', kind: 'fridge', latitude: -1.95, longitude: 30.06, silence: 600, lost: 86400 }) })
-    return r.status
-  }, [e.id, e.version])
-  assert.equal(put, 200)
-  await page.context().setOffline(false)
-  await page.reload()
-  await asked
-  await page.locator('[data-equipment="North clinic, fridge one"]').waitFor()
-  page.complaints.length = 0 // the network that was cut
+test('a server that goes away, and comes again: the page says so, and asks for all that it missed', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ampoule-stores-'))
+  const service = new Service(dir, null)
+  let between
+  try {
+    await service.start()
+    const s = await setUp(service.url, service.out.match(/token: +(\S+)/)[1])
+    await s.letIn('specimen.manager', 'a cold chain of the specimen 4', { 'whole-cold-chain-manager': '1' })
+    const api = async (...of) => (await s.api('specimen.manager', ...of)).body
+    const fridge = await api('POST', '/v1/equipment', { name: 'Specimen fridge 1', kind: 'fridge' })
+    const { secret } = await api('POST', '/v1/tokens', { name: 'logger', scopes: ['readings:send'], days: 1 })
+    const { id: logger } = await api('POST', '/v1/devices', { names: ['serial:Specimen/R-1'], supplier: (await api('GET', '/v1/session')).id })
+    await api('POST', `/v1/devices/${logger}/stays`, { equipment: fridge.id, from: 1 })
+    const send = async (celsius) => {
+      const r = await fetch(service.url + '/devices/senml', {
+        method: 'POST', headers: { Authorization: `Bearer ${secret}`, 'Content-Type': 'application/senml+json' },
+        body: JSON.stringify([{ n: `urn:oid:${logger}/TVC`, u: 'Cel', t: Math.floor(Date.now() / 1000), v: celsius }]),
+      })
+      assert.equal(r.status, 200, await r.text())
+    }
+
+    const context = await chromium.newContext({ locale: 'en-GB', viewport: phone, reducedMotion: 'reduce' })
+    context.setDefaultTimeout(20e3)
+    const [name, value] = s.cookies['specimen.manager'].split('=')
+    await context.addCookies([{ name, value, url: service.url }])
+    const page = await context.newPage()
+    await page.goto(service.url + '/coldchain/')
+    await page.locator('main[data-live=live]').waitFor()
+    const tile = page.locator('[data-equipment="Specimen fridge 1"]')
+    await send(4.5)
+    await tile.filter({ hasText: '+4.5 °C' }).waitFor() // told, not asked for
+
+    // Nobody answers.
+    await service.kill()
+    await page.locator('main[data-live=broken]').waitFor()
+    await page.getByText('The connection is lost').waitFor()
+    assert.match(await tile.innerText(), /\+4\.5 °C/, 'what was known is gone')
+    await shot(page, 'coldchain-broken')
+    await service.start()
+    await send(5.5) // which nobody was told of
+    await page.locator('main[data-live=live]').waitFor()
+    await tile.filter({ hasText: '+5.5 °C' }).waitFor()
+    assert.equal(await page.getByText('The connection is lost').count(), 0)
+    await send(6.5)
+    await tile.filter({ hasText: '+6.5 °C' }).waitFor()
+
+    // Something else answers, as a proxy does whose server is away: then nothing comes again by itself.
+    await service.kill()
+    await page.locator('main[data-live=broken]').waitFor()
+    let asked = 0
+    between = createServer((_, a) => { asked++; a.writeHead(502, { connection: 'close' }).end() }).listen(service.port, '127.0.0.1')
+    for (let n = 0; asked < 2; n++) {
+      assert.ok(n < 200, 'the page gave up')
+      await page.waitForTimeout(100)
+    }
+    await page.locator('main[data-live=broken]').waitFor()
+    assert.match(await tile.innerText(), /\+6\.5 °C/, 'what was known is gone')
+    between.closeAllConnections()
+    await new Promise((done) => between.close(done))
+    await service.start()
+    await send(7.5)
+    await tile.filter({ hasText: '+7.5 °C' }).waitFor()
+    await page.locator('main[data-live=live]').waitFor()
+    await send(3.5)
+    await tile.filter({ hasText: '+3.5 °C' }).waitFor()
+    await context.close()
+  } finally {
+    between?.close()
+    await service.kill()
+    rmSync(dir, { recursive: true, force: true })
+  }
 })
 
 test('a device: its life, how far it is believed, a move dated back, the evidence', async () => {
@@ -384,64 +439,110 @@ test('a device: its life, how far it is believed, a move dated back, the evidenc
   assert.ok(readFileSync(await download.path()).length > 1000)
 })
 
+/** past is a day of this month or the last on which day and month could be taken for each other. */
+function past() {
+  const d = new Date(Date.now() - 2 * day * 1000)
+  while (d.getDate() > 12 || d.getDate() === d.getMonth() + 1) d.setDate(d.getDate() - 1)
+  return d
+}
+
 test('a file of a logger: looked at, asked about, taken, and taken again', async () => {
-  // The operation is described in the server, and answered here as it is there.
   const page = await open('manager')
-  const asked = []
-  const known = await store(page, 'fridge 2')
-  await page.route('**/v1/imports*', async (route) => {
-    const q = Object.fromEntries(new URL(route.request().url()).searchParams)
-    asked.push(q)
-    const found = { kind: 'csv', serial: 'L-002', model: 'Logger', from: '2026-11-01T00:00:00Z', until: '2026-11-02T00:00:00Z', count: 144, low: 3900, high: 6100, stored: 0, repeated: 0, refused: [], findings: [] }
-    const asks = ['zone', 'dates', 'unit'].filter((a) => !q[a])
-    const again = asked.filter((x) => !x.dry && x.zone && x.dates).length > 1
-    await route.fulfill({ json: asks.length ? { ...found, asks } : q.dry ? found : { ...found, ...(again ? { repeated: 144 } : { stored: 144 }) } })
-  })
+  const known = await store(page, 'South clinic')
+  const d = past(), two = (n) => String(n).padStart(2, '0')
+  const rows = Array.from({ length: 144 }, (_, i) => `${two(d.getDate())}/${two(d.getMonth() + 1)}/${d.getFullYear()} ${two(Math.floor(i / 6))}:${two((i % 6) * 10)};${(5 + Math.sin(i / 9)).toFixed(1)}`)
+  const file = { name: 'logger.csv', mimeType: 'text/csv', buffer: Buffer.from(['Serial number;L-003', 'Date/Time;Temperature', ...rows, ''].join('\n')) }
   await go(page, '#/import')
-  const file = { name: 'logger.csv', mimeType: 'text/csv', buffer: Buffer.from('time;temperature\n01.11.2026 00:00;5.1\n') }
   await page.locator('#i-file').setInputFiles(file)
-  await page.locator('[data-found=csv]').waitFor()
+  await page.locator('[data-found=table]').waitFor()
+  assert.match(await page.locator('[data-found]').innerText(), /Table \(CSV\)[^]*L-003[^]*144 readings/)
+  assert.equal(await page.locator('[data-found] dt').filter({ hasText: 'Temperatures' }).count(), 0, 'a range is told whose unit is not known')
   assert.equal(await page.locator('#i-zone').inputValue(), 'Africa/Kigali')
+  await page.locator('#i-device').fill('serial:Specimen/L-003')
   await page.locator('#i-dates').selectOption('dmy')
   await page.locator('#i-unit').selectOption('C')
   await axe(page, 'a file')
   await shot(page, 'coldchain-import')
+  await page.getByRole('button', { name: 'Look again' }).click()
+  await page.locator('[data-found] dd').filter({ hasText: /\+4\.0 °C.*\+6\.0 °C/ }).waitFor()
   await page.getByRole('button', { name: 'Take it' }).click()
   await page.locator('[data-taken="144"]').waitFor()
   assert.equal(await page.locator('[data-taken] a').getAttribute('href'), `#/equipment/${known.id}`)
+  await shot(page, 'coldchain-imported')
+
+  // The readings are on the chart, at the times of the zone that was given.
+  const first = Date.UTC(d.getFullYear(), d.getMonth(), d.getDate()) / 1000 - 2 * 3600
+  const chart = (await ask(page, `/v1/equipment/${known.id}/chart?from=${first - 60}&until=${first + day}&points=1000`)).body
+  const line = chart.lines.find((l) => l.quantity === 'temperature' && l.at.length === 144)
+  assert.equal(line?.at[0], first)
+  assert.equal(line.level, 0)
+
+  // The same bytes under another name.
   await page.locator('#i-file').setInputFiles({ ...file, name: 'again.csv' })
+  await page.locator('#i-device').fill('serial:Specimen/L-003')
   await page.locator('#i-dates').selectOption('dmy')
   await page.locator('#i-unit').selectOption('C')
   await page.getByRole('button', { name: 'Take it' }).click()
   await page.getByText('All of this was taken before').waitFor()
-  assert.deepEqual(asked.filter((q) => !q.dry)[0], { zone: 'Africa/Kigali', dates: 'dmy', unit: 'C' })
+
+  // What is no file of a logger is refused, in words.
+  await page.locator('#i-file').setInputFiles({ name: 'letter.csv', mimeType: 'text/csv', buffer: Buffer.from('Dear clinic;\n') })
+  await page.locator('.trouble, [role=alert]').first().waitFor()
+  page.complaints.length = 0 // that answer
 })
 
-test('suppliers, and a plan of faults', async () => {
-  // Nobody pushes readings to the demonstration: what the server would tell is answered here.
+/** transmission is one of DS01 with a record, and what is changed of it. */
+const transmission = (id, change = {}) => ({
+  meta: { schemaVersion: '0.8.1', transferType: 'ems', transferId: id, transferSrc: 'org.specimen', transferredAt: new Date().toISOString() },
+  data: [{
+    LSV: '1.0', EMSV: '1.0', CID: 'RWA', ADOP: '2024-01-01', AMFR: 'SPECIMEN Fridges', AMOD: 'F', APQS: 'E003/001', ASER: 'A-9', LDOP: '2024-01-01', LMFR: 'PEN32473', LMOD: 'L', LPQS: 'E006/001', LSER: 'T-9',
+    EDOP: '2024-01-01', EMFR: 'SPECIMEN Radio', EMOD: 'R', EPQS: 'E006/002', ESER: 'R-9',
+    records: [{ ABST: new Date().toISOString().replace(/[-:]|\.\d+/g, ''), ALRM: null, BEMD: 14, BLOG: 14, EERR: null, LERR: null, TAMB: 24, TVC: 5, CMPR: 300, DORV: 0, SVA: 900, ...change }],
+  }],
+})
+
+test('a supplier: its report as the server judges it, and a plan of faults that it meets', async () => {
   const page = await open('manager')
   await go(page, '#/suppliers')
-  await page.getByText('No supplier was heard yet').waitFor()
-  const ids = ['1.1', '1.2', '1.3', '1.4', '1.5', '1.6', '1.7', '1.8', '2.1', '2.2', '2.3', '3.1', '3.2', '3.3', '3.4', '4.1', '4.2', '4.3', '4.4', '4.5', '4.6', '4.7', '4.8', '4.9', '5.1', '5.2', '5.3']
-  const Duties = ids.map((ID, n) => ({ id: ID, clause: '5.1.3', title: '', answer: ['pass', 'not-seen', 'not-visible'][n % 3], seen: n % 3 ? 0 : 12, broken: 0, why: null, examples: null, figures: null }))
-  Object.assign(Duties[18], { answer: 'fail', seen: 4, broken: 1, why: ['no-backoff'], examples: [{ transfer_id: 't-17', received: '2026-11-20T10:00:00Z', path: '', reason: 'no-backoff' }], figures: { first: 60, last: 60 } })
-  let plan
-  await page.route('**/v1/suppliers/acme/**', async (route) => {
-    if (route.request().method() === 'PUT') plan = route.request().postDataJSON()
-    if (route.request().method() === 'DELETE') plan = undefined
-    if (route.request().method() !== 'GET') return route.fulfill({ status: 204 })
-    await route.fulfill({ json: { report: { supplier: 'acme', from: '2026-11-01T00:00:00Z', until: '2026-11-22T00:00:00Z', transmissions: 40, duties: Duties }, plan, met: plan ? 1 : undefined } })
-  })
-  await go(page, '#/supplier/acme', 'supplier')
+  await page.locator('[data-supplier]').first().click()
   await page.locator('[data-duty]').first().waitFor()
   assert.equal(await page.locator('[data-duty]').count(), 27)
+  // What the supplier of the demonstration does wrong, and nothing else.
+  const broken = await page.locator('[data-answer=fail]').evaluateAll((all) => all.map((d) => d.dataset.duty))
+  assert.deepEqual(broken, ['1.8', '2.3', '3.2', '4.5'])
+  for (const [duty, why] of [['1.8', 'sent again although it had been taken'], ['2.3', 'an alarm came later than 15 minutes'], ['3.2', 'no temperature, and no error that says why'], ['4.5', 'sent again before Retry-After was over']]) {
+    assert.equal(await page.locator(`[data-duty="${duty}"] [data-why]`).innerText(), why)
+  }
+  for (const kept of ['1.1', '1.6', '2.1', '4.1', '4.2', '4.4']) assert.equal(await page.locator(`[data-duty="${kept}"]`).getAttribute('data-answer'), 'pass', kept)
+  assert.equal(await page.locator('[data-duty="4.3"]').getAttribute('data-answer'), 'not-seen')
+  await page.locator('[data-duty="3.2"] summary').click()
+  assert.match(await page.locator('[data-duty="3.2"] details').innerText(), /demonstration-\d+-9.*data\[0\]\.records\[\d+\]\.TVC no temperature/)
   await axe(page, 'a supplier')
   await shot(page, 'coldchain-supplier')
+
+  // The plan is met by who speaks for the supplier, by its token.
+  const own = await open('supplier')
+  const { status, body: token } = await ask(own, '/v1/tokens', 'POST', { name: 'test', scopes: ['readings:send'], days: 1 })
+  assert.equal(status, 201)
+  const push = (body) => fetch(new URL('/devices/cce', server), { method: 'POST', headers: { Authorization: `Bearer ${token.secret}`, 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then((r) => r.status)
+  assert.equal(await push(transmission('before')), 200)
+  await page.locator('#p-kind').selectOption('400')
+  await page.locator('#p-count').fill('3')
   await page.getByRole('button', { name: 'Begin' }).click()
+  await page.locator('[data-plan]').filter({ hasText: '0 of 3' }).waitFor()
+  assert.equal(await push(transmission('refused')), 400)
+  await page.reload()
   await page.locator('[data-plan]').filter({ hasText: '1 of 3' }).waitFor()
-  assert.deepEqual(plan.faults, Array(3).fill({ status: 503, wait: 0, close: false, delay: 0 }))
+  // It was refused for good; who sends it again breaks a duty, and plain HTTP another.
+  assert.equal(await push(transmission('refused')), 400)
   await page.getByRole('button', { name: 'End it' }).click()
   await page.locator('[data-plan]').waitFor({ state: 'detached' })
+  assert.equal(await push(transmission('after', { TAMB: 600 })), 200)
+  await page.reload()
+  await page.locator('[data-duty="4.3"][data-answer=fail]').waitFor()
+  assert.equal(await page.locator('[data-duty="4.3"] [data-why]').innerText(), 'sent again although it was refused for good')
+  assert.equal(await page.locator('[data-duty="1.1"] [data-why]').innerText(), 'it came without TLS')
+  assert.match(await page.locator('[data-duty="3.2"] [data-why]').innerText(), /a value that cannot be/)
 })
 
 test('every language, on a phone, in the dark', async () => {

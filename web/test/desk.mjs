@@ -50,15 +50,15 @@ export async function setUp(url, token) {
       token, organisation: 'clinic', name: 'Specimen Clinic', participant: 'XXA', country: 'CH', language: 'en', zone: 'UTC', login: 'admin', password: passwords.admin,
     })),
   }
-  const invite = async (login, grants) => {
+  const letIn = async (login, password, grants) => {
     const shown = await (await post('/people', { login, ...grants }, cookies.admin)).text()
     const secret = /\/invitation\/([\w-]+)/.exec(shown)?.[1] ?? assert.fail(`no invitation for ${login}`)
-    cookies[login] = cookieOf(await post(`/invitation/${secret}`, { password: passwords[login] }))
+    cookies[login] = cookieOf(await post(`/invitation/${secret}`, { password }))
   }
-  await invite('clerk', { 'at-clerk': 'north' })
-  await invite('chief', { 'whole-supervisor': '1' })
+  await letIn('clerk', passwords.clerk, { 'at-clerk': 'north' })
+  await letIn('chief', passwords.chief, { 'whole-supervisor': '1' })
   return {
-    url, passwords, cookies,
+    url, passwords, cookies, letIn,
     /** Asks the API as somebody. */
     async api(who, method, path, body, header = {}) {
       const r = await fetch(url + path, { method, headers: { cookie: cookies[who], ...(body ? { 'content-type': 'application/json' } : {}), ...header }, body: body && JSON.stringify(body) })

@@ -98,7 +98,7 @@ const path = (kind: string, id: string) => `/v1/${kind}/${encodeURIComponent(id)
 
 export const api = {
   session: () => ask<Session>('GET', '/v1/session'),
-  equipment: (facility: string) => ask<Page<Equipment>>('GET', `/v1/equipment${query({ facility })}`),
+  equipment: (facility: string, cursor = '', limit = 1000) => ask<Page<Equipment>>('GET', `/v1/equipment${query({ facility, cursor, limit })}`),
   one: (id: string) => ask<Equipment>('GET', path('equipment', id)),
   make: (e: Record<string, unknown>) => ask<Equipment>('POST', '/v1/equipment', e),
   change: (id: string, version: number, e: Record<string, unknown>) => ask<Equipment>('PUT', path('equipment', id), e, { 'If-Match': `"${version}"` }),

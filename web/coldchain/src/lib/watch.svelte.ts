@@ -81,9 +81,19 @@ class Watch {
   }
 
   async #all(): Promise<void> {
-    const [all] = await Promise.all([api.equipment(this.place), this.count()])
-    this.equipment = all.items
+    const [all] = await Promise.all([this.#pages(), this.count()])
+    this.equipment = all.sort((a, b) => a.name.localeCompare(b.name, messages.tag))
     this.now = new Date()
+  }
+
+  async #pages(): Promise<Equipment[]> {
+    const all: Equipment[] = []
+    for (let cursor: string | undefined = ''; cursor !== undefined;) {
+      const page = await api.equipment(this.place, cursor)
+      all.push(...page.items)
+      cursor = page.next
+    }
+    return all
   }
 
   async count(): Promise<void> {
@@ -96,17 +106,14 @@ class Watch {
     const facility = this.place
     const stream = new EventSource(`/v1/fleet/events${facility ? `?facility=${encodeURIComponent(facility)}` : ''}`)
     this.#stream = stream
-    let broken = false
     stream.onopen = () => {
-      this.live = 'live'
-      if (broken) void this.#all().then(() => { this.alarms++ }, () => {})
-      broken = false
+      if (this.live !== 'broken') { this.live = 'live'; return }
+      void this.#all().then(() => { if (stream.readyState === EventSource.OPEN) this.live = 'live'; this.alarms++ }, () => this.#later(stream))
     }
     stream.onerror = () => {
-      broken = true
       this.live = 'broken'
-      if (stream.readyState !== EventSource.CLOSED) return // it comes back by itself
-      setTimeout(() => { if (this.#stream === stream) void this.load() }, 5e3)
+      // It comes back by itself, unless something else answered.
+      if (stream.readyState === EventSource.CLOSED) this.#later(stream)
     }
     for (const kind of ['readings', 'alarm']) {
       stream.addEventListener(kind, (e) => {
@@ -115,6 +122,15 @@ class Watch {
         if (said.equipment) this.#heard(said.equipment)
       })
     }
+  }
+
+  /** #later begins anew in a while, unless somebody did. */
+  #later(stream: EventSource): void {
+    stream.close()
+    setTimeout(() => {
+      if (this.#stream !== stream) return
+      void this.#all().then(() => this.#listen(), () => this.#later(stream))
+    }, 5e3)
   }
 
   // A device that empties its memory says many things at once: they are asked for once.

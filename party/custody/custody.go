@@ -1,0 +1,90 @@
+// Package custody follows vaccines from the factory to the arm.
+//
+// What is known of goods is told in events of EPCIS 2.0, which are captured once and
+// never changed. Where a lot is and was is folded from them (package trail), and what
+// it went through there is asked of the equipment it stood in. A clinic opens sessions
+// from stock that may be used, doses are drawn from them, and what is found against a
+// lot later finds its way to the certificates.
+package custody
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"ampoule/coldchain"
+	"ampoule/format"
+	"ampoule/thing/vaccine"
+)
+
+// ID names what custody keeps and events do not: a UUID in its usual form.
+type ID string
+
+// Place is an organisation, and a facility of it; "" for the whole organisation.
+type Place struct {
+	Organisation string `json:"organisation"`
+	Facility     string `json:"facility,omitempty"`
+}
+
+// Holds reports whether a place is this one, or part of it.
+func (p Place) Holds(o Place) bool {
+	return p.Organisation == o.Organisation && (p.Facility == "" || p.Facility == o.Facility)
+}
+
+// Actor is who asks. To an actor there is nothing but what is at its place, and what
+// its partners tell it.
+type Actor struct {
+	ID     string // names no person
+	Within Place
+}
+
+// Location is where goods can be, as events name it: a site, or a piece of equipment in
+// one.
+type Location struct {
+	URI     string `json:"-"` // by trail.Name
+	Place   Place  `json:"-"`
+	Version int64  `json:"-"`
+
+	Name    string `json:"name"`
+	Country string `json:"country,omitempty"` // ISO 3166-1 alpha-2
+	Within  string `json:"within,omitempty"`  // URI of the site that it is in; "": it is one
+	// Equipment is what watches it: a piece of equipment of a fleet; "": none.
+	Equipment string `json:"equipment,omitempty"`
+}
+
+// Readings are what was measured in a piece of equipment.
+type Readings struct {
+	Readings []coldchain.Reading
+	Gap      int64 // seconds
+	Level    uint8 // the least assurance of them (device.Level)
+}
+
+// Fridges tells what was measured from one time until another, and just before and
+// after, in seconds. It is the fleet, seen from here.
+type Fridges interface {
+	// InEquipment is what was measured in a piece of equipment.
+	InEquipment(ctx context.Context, equipment string, from, until int64) (Readings, error)
+	// ByDevice is what a device measured that travels with goods, by its name in events.
+	// Of one that is not known there is nothing.
+	ByDevice(ctx context.Context, name string, from, until int64) (Readings, error)
+}
+
+// The defects of what is asked for.
+const (
+	ErrNoLocation format.Defect = "no-such-location"
+	ErrNotYours   format.Defect = "not-your-place" // somebody else answers for it
+	ErrConflict   format.Defect = "changed-meanwhile"
+	ErrNoEvent    format.Defect = "no-such-event"
+	ErrTooMany    format.Defect = "too-many-things"
+	ErrOtherEvent format.Defect = "event-exists" // another one has that name
+)
+
+// Custody is the goods of a service.
+type Custody struct {
+	Events    EventBook
+	Stock     StockBook
+	Fridges   Fridges                   // nil: nothing is measured
+	Catalogue func() *vaccine.Catalogue // what products bear; it may change
+	Now       func() time.Time
+	Log       *slog.Logger
+}
