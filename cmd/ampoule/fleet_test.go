@@ -146,7 +146,8 @@ func three(t *testing.T, address, name, secret string, config *tls.Config) mqtt3
 		scheme = "ssl://"
 	}
 	o := mqtt3.NewClientOptions().AddBroker(scheme + address).SetClientID(name).SetUsername(secret).SetCleanSession(false).SetProtocolVersion(4).SetTLSConfig(config).
-		SetAutoReconnect(true).SetMaxReconnectInterval(100 * time.Millisecond).SetConnectTimeout(5 * time.Second)
+		SetAutoReconnect(true).SetMaxReconnectInterval(100 * time.Millisecond).SetConnectTimeout(5 * time.Second).
+		SetStore(mqtt3.NewOrderedMemoryStore()) // or it sends again in any order, and alarms begin late and are withdrawn
 	c := mqtt3.NewClient(o)
 	if token := c.Connect(); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
 		t.Fatal(token.Error())

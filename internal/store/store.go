@@ -68,6 +68,7 @@ type Config struct {
 
 	sealEvery time.Duration // of the audit log; 0: [sealEvery]. Benchmarks set it
 	file      string        // of SQLite; "": [databaseFile]
+	cache     int           // KiB of each of SQLite's readers; 0: 32 MiB
 	hands     int           // transactions of PostgreSQL under way at once; 0: [gatherHands]
 }
 

@@ -48,9 +48,10 @@ type Fleet struct {
 	arrived chan struct{} // there is something to evaluate
 
 	mu         sync.Mutex // guards what follows
-	names      map[nameOf]*known
+	names      map[nameOf]device.ID
 	streams    map[int64]*watched
 	known      map[device.ID]*known
+	changes    map[device.ID]int // how often a device has changed
 	equipment  map[ID]*Equipment
 	challenges map[device.ID]challenge
 	targets    []Target
@@ -89,7 +90,8 @@ func (f *Fleet) start() {
 			f.Rand = rand.Reader
 		}
 		f.arrived = make(chan struct{}, 1)
-		f.names, f.known, f.streams = make(map[nameOf]*known), make(map[device.ID]*known), make(map[int64]*watched)
+		f.names, f.known, f.streams = make(map[nameOf]device.ID), make(map[device.ID]*known), make(map[int64]*watched)
+		f.changes = make(map[device.ID]int)
 		f.equipment, f.challenges = make(map[ID]*Equipment), make(map[device.ID]challenge)
 		f.announced = make(map[string]announced)
 	})
@@ -132,10 +134,17 @@ func (s *Source) speaks(d *Device) (device.Level, bool) {
 func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *Description) (*known, error) {
 	key := nameOf{s.account(), name}
 	f.mu.Lock()
-	k := f.names[key]
+	id, known := f.names[key]
+	k := f.known[id]
 	f.mu.Unlock()
-	if k != nil {
+	if known && k != nil {
 		return k, nil
+	}
+	if known {
+		// It has changed: is the name still its own?
+		if k, err := f.byID(ctx, id); err == nil && (name.Scheme == device.OID || slices.Contains(k.Names, name)) {
+			return k, nil
+		}
 	}
 	d, err := f.named(ctx, name)
 	if errors.Is(err, ErrNoDevice) {
@@ -153,7 +162,7 @@ func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *De
 		return nil, err
 	}
 	f.mu.Lock()
-	f.names[key] = k
+	f.names[key] = k.ID
 	f.mu.Unlock()
 	return k, nil
 }
@@ -256,16 +265,7 @@ func (f *Fleet) Forget(id device.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.known, id)
-	for key, k := range f.names {
-		if k.ID == id {
-			delete(f.names, key)
-		}
-	}
-	for _, w := range f.streams {
-		if w.stream.Device == id {
-			w.device = nil
-		}
-	}
+	f.changes[id]++
 }
 
 // wish is a stream of a device that something is to be kept in.

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,6 +246,48 @@ func TestDamaged(t *testing.T) {
 	k.deliver(good, every(15, times(60, 9)...))
 	k.evaluate()
 	k.want("Good HEAT 15 615 - standing ")
+}
+
+// TestChangedMeanwhile: a device and its equipment change in the middle of a round.
+func TestChangedMeanwhile(t *testing.T) {
+	k := newKit(t)
+	e := k.equipment("North")
+	d := k.logger("L-1", e)
+	done := make(chan struct{})
+	var changing sync.WaitGroup
+	changing.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				k.Forget(d.ID)
+			}
+		}
+	})
+	changing.Go(func() {
+		terms, _ := coldchain.TermsOf("refrigerated")
+		for n := range 20 {
+			next := *e
+			next.Name = fmt.Sprint("North ", n)
+			if err := k.PutEquipment(t.Context(), by, &next, terms); err != nil {
+				t.Error(err)
+				return
+			}
+			e = &next
+		}
+	})
+	for n := range 60 {
+		k.deliver(d, every(n*60, 5, 5, 5, 5))
+		k.evaluate()
+	}
+	close(done)
+	changing.Wait()
+	k.deliver(d, every(60*60, times(60, 9)...))
+	k.evaluate()
+	if got := k.alarms(); len(got) != 1 || !strings.HasSuffix(got[0], "standing ") {
+		t.Errorf("%q", got)
+	}
 }
 
 // TestSupplierOfAll: what an account of the whole organisation announces can be put into

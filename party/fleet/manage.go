@@ -89,7 +89,7 @@ func (f *Fleet) PutEquipment(ctx context.Context, by Actor, e *Equipment, terms 
 	delete(f.equipment, e.ID)
 	for _, w := range f.streams {
 		if w.in != nil && w.in.ID == e.ID {
-			w.device = nil // and is found again, with all that it goes by
+			w.stale.Store(true) // and is found again, with all that it goes by
 		}
 	}
 	return nil
