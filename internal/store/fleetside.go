@@ -136,6 +136,9 @@ func (f *Fleet) Announced(ctx context.Context, organisation, account string) (n 
 // order in which they are deleted: so many after one of them, of which until and digest
 // are given. size is that of each body.
 func (f *Fleet) Kept(ctx context.Context, source string, until time.Time, digest [32]byte, limit int) (all []fleet.Raw, size []int64, err error) {
+	if err := f.settle(); err != nil {
+		return nil, nil, err
+	}
 	all, err = query(ctx, f.db, `SELECT digest, media, until, length(body) FROM raw WHERE supplier = $1 AND body IS NOT NULL AND (until > $2 OR until = $2 AND digest > $3) ORDER BY until, digest LIMIT $4`,
 		[]any{source, unix(until), digest[:], int64(limit)}, func(s scan) (r fleet.Raw, err error) {
 			var id []byte
@@ -168,6 +171,9 @@ func (f *Fleet) KeptBody(ctx context.Context, source string, digest [32]byte) ([
 // Heard implements [fleet.Book].
 func (f *Fleet) Heard(ctx context.Context, from, until device.ID) (map[device.ID]fleet.Heard, error) {
 	all := make(map[device.ID]fleet.Heard)
+	if err := f.settle(); err != nil { // what waits in the journal was heard too
+		return nil, err
+	}
 	_, err := query(ctx, f.db, `SELECT device, max(heard), min(level) FROM (
 			SELECT s.device, s.heard, (SELECT b.level FROM block b WHERE b.stream = s.n AND b.origin <> $3 ORDER BY b.last DESC LIMIT 1) AS level
 			FROM stream s WHERE s.device >= $1 AND s.device <= $2 AND s.heard > 0) AS newest
