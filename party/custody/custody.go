@@ -14,6 +14,7 @@ import (
 
 	"ampoule/coldchain"
 	"ampoule/format"
+	"ampoule/thing"
 	"ampoule/thing/vaccine"
 )
 
@@ -85,6 +86,7 @@ type Custody struct {
 	Stock     StockBook
 	Fridges   Fridges                   // nil: nothing is measured
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
+	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
 	Now       func() time.Time
 	Log       *slog.Logger
 }
