@@ -76,7 +76,7 @@ var backedUp = []table{
 	{"outbox", []string{"n", "key", "kind", "about", "size", "digest", "until", "put", "stage", "message", "reason", "retry", "leaf", "proof", "cosigned", "receipt", "device", "since", "gap"}},
 	{"location", []string{"uri", "organisation", "facility", "version", "content"}},
 	{"event", []string{"n", "id", "declared", "hash", "at", "recorded", "organisation", "captured", "content", "prefixes"}},
-	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "papers"}},
+	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "unit", "papers"}},
 	{"stock_session", []string{"id", "organisation", "facility", "version", "lot", "opened", "discard", "ended", "doses", "given", "wasted", "content"}},
 	{"dose", []string{"record", "lot", "products", "day", "organisation", "facility", "session"}},
 	{"lot_number", []string{"number", "lot"}},

@@ -17,6 +17,7 @@ import (
 	"ampoule/coldchain"
 	"ampoule/format"
 	"ampoule/format/uuid"
+	"ampoule/thing"
 	"ampoule/thing/vaccine"
 )
 
@@ -88,6 +89,7 @@ type Custody struct {
 	Stock     StockBook
 	Fridges   Fridges                   // nil: nothing is measured
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
+	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
 	Now       func() time.Time
 	Rand      io.Reader // nil: crypto/rand
 	Log       *slog.Logger
