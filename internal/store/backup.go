@@ -77,6 +77,10 @@ var backedUp = []table{
 	{"location", []string{"uri", "organisation", "facility", "version", "content"}},
 	{"event", []string{"n", "id", "declared", "hash", "at", "recorded", "organisation", "captured", "content", "prefixes"}},
 	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "papers"}},
+	{"event_key", []string{"kind", "value", "event"}},
+	{"capture_job", []string{"id", "organisation", "captured", "content"}},
+	{"event_query", []string{"organisation", "name", "facility", "account", "created", "content"}},
+	{"subscription", []string{"id", "organisation", "query", "facility", "account", "position", "due", "scheduled", "content"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

@@ -143,7 +143,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if s.db, err = openEngine(ctx, c, false); err != nil {
 		return nil, err
 	}
-	s.goods.db = s.db
+	s.goods.db, s.goods.store = s.db, s
 	if _, err := migrate(ctx, s.db, latest); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ package custody
 
 import (
 	"context"
+	"crypto/cipher"
 	"log/slog"
 	"time"
 
@@ -77,6 +78,14 @@ const (
 	ErrNoEvent    format.Defect = "no-such-event"
 	ErrTooMany    format.Defect = "too-many-things"
 	ErrOtherEvent format.Defect = "event-exists" // another one has that name
+	ErrNoJob      format.Defect = "no-such-capture"
+	ErrNoQuery    format.Defect = "no-such-query"
+	ErrQueryTaken format.Defect = "query-exists"
+	ErrToken      format.Defect = "bad-page-token" // of another query, or it has ended
+	ErrTooLarge   format.Defect = "query-too-large"
+
+	ErrNoSubscription format.Defect = "no-such-subscription"
+	ErrSubscription   format.Defect = "bad-subscription"
 )
 
 // Custody is the goods of a service.
@@ -85,6 +94,15 @@ type Custody struct {
 	Stock     StockBook
 	Fridges   Fridges                   // nil: nothing is measured
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Secret seals what goes out and must come back as it was, and the tokens of those who
+	// subscribe. It brings its own nonces.
+	Secret cipher.AEAD
+	// Send takes a report to a subscriber; nil: nothing is sent. Still reports whether one
+	// who subscribed may still read events; nil: everybody may.
+	Send  func(ctx context.Context, r Report) error
+	Still func(ctx context.Context, by Actor) (bool, error)
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	captured wake // that there is something for those who subscribed
 }
