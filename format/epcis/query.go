@@ -99,6 +99,18 @@ func (e *Event) Keys() []Key {
 	return out
 }
 
+// Short is what stands in an index as lists give it: of a word of the vocabulary the word
+// alone.
+func Short(in Index, value string) string {
+	switch in {
+	case ByStep:
+		return bizSteps.short(value)
+	case ByDisposition:
+		return dispositions.short(value)
+	}
+	return value
+}
+
 // Matches reports whether an event answers the query. How many are asked for does not
 // count here.
 func (q *Query) Matches(e *Event) bool {

@@ -89,7 +89,7 @@ func (c *Custody) Query(ctx context.Context, by Actor, q *epcis.Query, said, tok
 	from.Given += len(found)
 	if more && (q.Limit == 0 || from.Given < q.Limit) {
 		from.After = last
-		p.Next, p.Expires = c.seal(by, "query "+said, from), c.Now().Add(tokenFor).UTC().Truncate(time.Second)
+		p.Next, p.Expires = c.seal(by, "query "+said, from), c.Expires()
 	}
 	return p, c.Events.Looked(ctx, Look{c.Now(), by.ID, by.Within.Organisation, said, len(found)})
 }
@@ -214,6 +214,9 @@ func (c *Custody) Has(ctx context.Context, by Actor, in epcis.Index, value strin
 }
 
 // --- Tokens ---
+
+// Expires is when a token that is made now ends.
+func (c *Custody) Expires() time.Time { return c.Now().Add(tokenFor).UTC().Truncate(time.Second) }
 
 // seal makes a token of where a page ended. Numbers of events count all that there are,
 // those that the asker must not know of too: so nobody reads them, and a token is good

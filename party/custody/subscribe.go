@@ -367,7 +367,10 @@ func (c *Custody) report(ctx context.Context, s *Subscription) error {
 		s.Notified = c.Now().UTC().Truncate(time.Millisecond)
 	}
 	// Step 4: go on from there.
-	s.Position, s.Until, s.Report, s.Tries, s.Ran = until, 0, "", 0, now
+	s.Position, s.Until, s.Report, s.Tries = until, 0, "", 0
+	if s.Schedule != nil || len(found) > 0 {
+		s.Ran = now // and not where there is something new that is nothing to its owner
+	}
 	switch {
 	case more:
 		s.Due = now
