@@ -301,7 +301,7 @@ func TestOthersAreAsIfNotThere(t *testing.T) {
 	if diff := cmp.Diff(without, with); diff != "" {
 		t.Errorf("what others have shows: %s", diff)
 	}
-	if text := strings.Join(with, "\n"); strings.Count(text, "sent ") != 3 || strings.Contains(text, "urn:x:received\"") || !strings.Contains(text, "urn:x:sold") {
+	if text := strings.Join(with, "\n"); strings.Count(text, "sent ") != 4 || strings.Contains(text, "urn:x:received\"") || !strings.Contains(text, "urn:x:sold") {
 		t.Error(text)
 	}
 }
