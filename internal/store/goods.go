@@ -70,7 +70,7 @@ func capture(t tx, e *custody.Event, n int64) (int64, error) {
 	}
 	var before int64
 	var hash []byte
-	switch err := t.row(`SELECT n, hash FROM event WHERE id = $1 AND declared = $2`, []any{e.ID, declared}, &before, &hash); {
+	switch err := t.row(`SELECT n, hash FROM event WHERE id = $1 AND declared = $2 AND organisation = $3`, []any{e.ID, declared, e.Organisation}, &before, &hash); {
 	case err == nil && bytes.Equal(hash, e.Hash[:]):
 		return before, nil
 	case err == nil:
@@ -86,10 +86,15 @@ func capture(t tx, e *custody.Event, n int64) (int64, error) {
 		sql:  `INSERT INTO event (n, id, declared, hash, at, recorded, organisation, captured, content, prefixes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		args: []any{n, e.ID, declared, e.Hash[:], e.At.UnixMilli(), e.Recorded.UnixMilli(), e.Organisation, e.By, e.Kept.JSON, prefixes},
 	}}
+	keys, err := indexed(n, e)
+	if err != nil {
+		return 0, err
+	}
+	stmts = append(stmts, keys...)
 	wrong := int64(0)
 	if e.Declares {
-		stmts = append(stmts, stmt{sql: `DELETE FROM move WHERE event IN (SELECT n FROM event WHERE id = $1 AND declared = 0)`, args: []any{e.ID}})
-	} else if err := t.row(`SELECT count(*) FROM event WHERE id = $1 AND declared = 1`, []any{e.ID}, &wrong); err != nil {
+		stmts = append(stmts, stmt{sql: `DELETE FROM move WHERE event IN (SELECT n FROM event WHERE id = $1 AND declared = 0 AND organisation = $2)`, args: []any{e.ID, e.Organisation}})
+	} else if err := t.row(`SELECT count(*) FROM event WHERE id = $1 AND declared = 1 AND organisation = $2`, []any{e.ID, e.Organisation}, &wrong); err != nil {
 		return 0, err
 	}
 	if wrong == 0 {
