@@ -41,7 +41,7 @@ type Session struct {
 	Number        string          `json:"number"`           // of the lot, as printed
 	Expiry        string          `json:"expiry,omitempty"` // YYYY-MM-DD, the last day
 	Serial        string          `json:"serial,omitempty"`
-	Why           string          `json:"why"`             // it is discarded then (coldchain.DiscardHours and others)
+	Why           string          `json:"why"` // it is discarded then (coldchain.DiscardHours and others)
 	Reconstituted bool            `json:"reconstituted,omitempty"`
 	Diluent       string          `json:"diluent,omitempty"` // its lot
 	Wastes        []Waste         `json:"wastes,omitempty"`
