@@ -84,6 +84,7 @@ type Known struct {
 	Vaccine *vaccine.Vaccine // nil: the catalogue does not have it
 	Balance trail.Balance
 	Path    []trail.Stay
+	Names   []string // what people call each stay of the path
 	coldchain.Assessment
 }
 
@@ -105,7 +106,7 @@ func (c *Custody) assess(ctx context.Context, t *trail.Trail, sites *sites, plac
 		if err != nil {
 			return nil, err
 		}
-		legs = append(legs, leg)
+		legs, k.Names = append(legs, leg), append(k.Names, leg.Where)
 	}
 	bearing := coldchain.Bearing{Storage: coldchain.Refrigerated}
 	if k.Vaccine != nil {
