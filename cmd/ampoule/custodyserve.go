@@ -16,6 +16,7 @@ import (
 	"ampoule/bundle"
 	"ampoule/coldchain"
 	"ampoule/device"
+	"ampoule/internal/access"
 	"ampoule/internal/config"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
@@ -35,6 +36,7 @@ type goodsNode struct {
 	catalogue *vaccine.Catalogue
 	authority *custody.Authority // in whose name it speaks of lots; nil: of none
 	listed    bundle.LotAuthority
+	policy    *access.Policy
 	changed   chan struct{} // something is held against a lot, or not any more
 	lots      atomic.Pointer[thing.LotList]
 	log       *slog.Logger
@@ -44,7 +46,7 @@ type goodsNode struct {
 // measured.
 func openGoods(s *service) (*goodsNode, error) {
 	c := s.settings.Custody
-	g := &goodsNode{settings: s.settings, changed: make(chan struct{}, 1), log: s.log}
+	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log}
 	vaccines, err := readProducts(c.Products)
 	if err != nil {
 		return nil, err
@@ -160,6 +162,7 @@ func (g *goodsNode) show(p *httpapi.Page) {
 		return
 	}
 	g.lots.Store(p.Verifier.Lots)
+	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
 }
 
 // work assesses what is in stock from time to time, and says what is found. It returns
@@ -174,11 +177,10 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 		tick := time.NewTicker(g.settings.Custody.Assess)
 		defer tick.Stop()
 		for {
-			if changed, err := g.round(ctx); err != nil && ctx.Err() == nil {
+			if err := g.round(ctx); err != nil && ctx.Err() == nil {
 				g.log.Error("stock was not assessed", "error", err.Error())
-			} else if changed {
-				published()
 			}
+			published() // what was said by hand, too
 			select {
 			case <-ctx.Done():
 				return
@@ -190,17 +192,17 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 	return func() { <-done }
 }
 
-// round assesses once, and reports whether anything is another than before.
-func (g *goodsNode) round(ctx context.Context) (bool, error) {
+// round assesses once.
+func (g *goodsNode) round(ctx context.Context) error {
 	concerns, err := g.Sweep(ctx, "")
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, c := range concerns {
 		g.log.Info("a lot was assessed anew", "value", string(c.Value), "reason", c.Why)
 	}
-	made, err := g.Speak(ctx, g.authority)
-	return len(concerns) > 0 || made > 0, err
+	_, err = g.Speak(ctx, g.authority)
+	return err
 }
 
 // held is what a service holds against doses, as its bundles have it.
