@@ -3,6 +3,7 @@ package thing
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -81,6 +82,15 @@ func AppendLine(dst, message []byte) []byte {
 
 // Entries returns every statement that was read, in that order.
 func (l *LotList) Entries() []*LotEntry { return l.entries }
+
+// Numbers are the lots about which something counts, by their letters and digits; of no
+// list, none.
+func (l *LotList) Numbers() []string {
+	if l == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(l.byLot))
+}
 
 // subject is what a later statement takes the place of: the same authority
 // saying the same of the same doses. Another value takes no place: a recall is

@@ -274,40 +274,11 @@ func constrained(uri string) string {
 			return u.Key.Finest().DigitalLink()
 		}
 	} else if strings.HasPrefix(uri, "http") {
-		d, err := gs1.ParseDigitalLink(uri)
-		if err != nil {
-			d, err = gs1.ParseDigitalLink(withoutNames(uri))
-		}
-		if err == nil {
+		if d, err := gs1.ParseDigitalLink(uri); err == nil {
 			return d.Key.Finest().DigitalLink()
 		}
 	}
 	return uri
-}
-
-// keyNames are what Digital Links of version 1.1 may have in the place of an
-// Application Identifier (GS1 Digital Link Standard 1.1, section 4.3 and 4.6). Later
-// versions dropped them, and events still have them.
-var keyNames = map[string]string{
-	"sscc": "00", "gtin": "01", "cpv": "22", "lot": "10", "ser": "21", "gdti": "253", "glnx": "254", "gcn": "255", "ginc": "401",
-	"gsin": "402", "gln": "414", "party": "417", "grai": "8003", "giai": "8004", "itip": "8006", "cpid": "8010", "cpsn": "8011",
-	"gsrnp": "8017", "gsrn": "8018", "srin": "8019",
-}
-
-// withoutNames puts Application Identifiers in the place of such names.
-func withoutNames(uri string) string {
-	path, rest := uri, ""
-	if i := strings.IndexAny(uri, "?#"); i >= 0 {
-		path, rest = uri[:i], uri[i:]
-	}
-	parts := strings.Split(path, "/")
-	for i := 3; i < len(parts)-1; i++ {
-		if ai, ok := keyNames[parts[i]]; ok {
-			parts[i] = ai
-			i++ // its value
-		}
-	}
-	return strings.Join(parts, "/") + rest
 }
 
 // maxNumber is in bytes: what is longer counts as it was written.

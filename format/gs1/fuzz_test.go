@@ -51,7 +51,7 @@ func sameLink(a, b DigitalLink) bool {
 // FuzzParseDigitalLink: what is read is written so that it is read to the same, plain
 // and compressed.
 func FuzzParseDigitalLink(f *testing.F) {
-	for _, s := range []string{vialLink, "http://a/gtin/9501101530003/lot/a%2Fb?linkType=gs1:epil&99=x#y", "https://a.b:1/x/8004/9501101A?01=09501101530003&other", "https://a/01/x/8004/9501101A?3103=000195"} {
+	for _, s := range []string{vialLink, "http://a/gtin/9501101530003/lot/a%2Fb?linkType=gs1:epil&99=x#y", "https://a.b:1/x/8004/9501101A?01=09501101530003&other", "https://a/01/x/8004/9501101A?3103=000195", "http://0/01/09501101530003?=&=a&&b="} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {

@@ -151,7 +151,7 @@ func parseLink(uri string) (DigitalLink, error) {
 // of somebody else, and passed on.
 func (d *DigitalLink) query(query string) error {
 	for pair := range strings.SplitSeq(query, "&") {
-		if pair == "" {
+		if pair == "" || pair == "=" {
 			continue
 		}
 		name, value, ok := strings.Cut(pair, "=")

@@ -208,6 +208,8 @@ type Config struct {
 		// Arc is the arc below which devices are named, in dotted form; empty: each below
 		// 2.25, by a UUID.
 		Arc string `toml:"arc"`
+		// Announced is how many devices an account may announce that nobody has claimed.
+		Announced int `toml:"announced" default:"10000"`
 		// Raw is how long messages are kept as they came, a week at least; 0: not at all, but
 		// for those of which something was refused. Keep is how long readings are kept; 0: for
 		// ever.

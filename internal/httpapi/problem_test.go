@@ -29,7 +29,7 @@ var everyProblem = []*problem{
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
 	problemOldPassword, problemSettingsChanged,
 	problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
-	problemNoEquipment, problemNoDevice, problemNoAlarm, problemFleetOrder, problemStoreFull,
+	problemNoEquipment, problemNoDevice, problemNoAlarm, problemNoMessage, problemFleetOrder, problemStoreFull,
 }
 
 // problemDetails are the problems that have several details.

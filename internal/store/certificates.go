@@ -139,12 +139,16 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 	if e.Corrects != (issuer.Guard{}) {
 		stmts = append(append(stmts, correct(e)), list(e.Corrects.ID)...)
 	}
-	stmts = append(stmts, s.audit(e.Line))
+	drawn, err := s.draw(e)
+	if err != nil {
+		return nil, err
+	}
+	stmts = append(append(stmts, drawn...), s.audit(e.Line))
 	var found []issuer.ID
 	if len(doses) > 0 {
 		stmts = append(stmts, findTerms(doses, &found))
 	}
-	if e.Corrects == (issuer.Guard{}) {
+	if e.Corrects == (issuer.Guard{}) && (e.Dose == nil || e.Dose.Session == "") {
 		err = s.db.writeAll(ctx, stmts...)
 	} else {
 		err = s.db.write(ctx, func(t tx) error {
@@ -167,6 +171,44 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 	}
 	return same, nil
 }
+
+// draw ties a record to the lot of its dose, and takes the dose out of its session.
+func (s *Store) draw(e issuer.Entry) ([]stmt, error) {
+	d := e.Dose
+	if d == nil {
+		return nil, nil
+	}
+	products, err := json.Marshal(d.Products)
+	if err != nil {
+		return nil, fmt.Errorf("store: dose: %w", err)
+	}
+	stmts := []stmt{{
+		sql:  `INSERT INTO dose (record, lot, products, day, organisation, facility, session) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		args: []any{e.ID[:], s.lotMAC(d.Lot), string(products), d.Day, e.Place.Organisation, e.Place.Facility, d.Session},
+	}}
+	if d.Session == "" {
+		return stmts, nil
+	}
+	from := []any{d.Session, e.Place.Organisation, e.Place.Facility}
+	if e.Corrects != (issuer.Guard{}) {
+		// A record that is put right is of the dose that was given, not of one more.
+		from = append(from, e.Corrects.ID[:])
+		return append(stmts, stmt{
+			sql: `UPDATE stock_session SET version = version WHERE id = $1 AND organisation = $2 AND facility = $3
+				AND id IN (SELECT session FROM dose WHERE record = $4)`,
+			args: from, one: issuer.ErrSession,
+		}), nil
+	}
+	from = append(from, unix(e.Line.At))
+	return append(stmts, stmt{
+		sql: `UPDATE stock_session SET given = given + 1, version = version + 1
+			WHERE id = $1 AND organisation = $2 AND facility = $3 AND ended = 0 AND discard > $4 AND given + wasted < doses`,
+		args: from, one: issuer.ErrSession,
+	}), nil
+}
+
+// lotMAC is what doses of a lot are found by.
+func (s *Store) lotMAC(lot string) []byte { return s.vault.mac("lot", lot)[:termSize] }
 
 // findTerms finds the records of terms, newest first. That is one statement, and
 // reading the records others, so that no database is tempted to join the two by
@@ -619,6 +661,7 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 			},
 			stmt{sql: `UPDATE revoked SET record = NULL WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM artefact WHERE record = $1`, args: []any{id[:]}},
+			stmt{sql: `DELETE FROM dose WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM record WHERE id = $1`, args: []any{id[:]}})
 		line.Record = id
 		stmts = append(stmts, s.audit(line))

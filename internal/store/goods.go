@@ -18,7 +18,8 @@ import (
 type Goods struct {
 	db        engine
 	store     *Store
-	capturing sync.Mutex // held while events are numbered
+	mac       func(lot string) []byte // what doses of a lot are found by
+	capturing sync.Mutex              // held while events are numbered
 }
 
 var (
@@ -92,6 +93,7 @@ func capture(t tx, e *custody.Event, n int64) (int64, error) {
 		return 0, err
 	}
 	if wrong == 0 {
+		stmts = append(stmts, numberLots(custody.LotsOf(e.Moves))...)
 		for k, m := range e.Moves {
 			stmts = append(stmts, stmt{
 				sql:  `INSERT INTO move (event, k, thing, lot, other, place, deed, at, amount, papers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,

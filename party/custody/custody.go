@@ -10,11 +10,14 @@ package custody
 import (
 	"context"
 	"crypto/cipher"
+	"crypto/rand"
+	"io"
 	"log/slog"
 	"time"
 
 	"ampoule/coldchain"
 	"ampoule/format"
+	"ampoule/format/uuid"
 	"ampoule/thing/vaccine"
 )
 
@@ -102,7 +105,17 @@ type Custody struct {
 	Send  func(ctx context.Context, r Report) error
 	Still func(ctx context.Context, by Actor) (bool, error)
 	Now   func() time.Time
+	Rand  io.Reader // nil: crypto/rand
 	Log   *slog.Logger
 
 	captured wake // that there is something for those who subscribed
+}
+
+// newID makes an identifier.
+func newID(now time.Time, random io.Reader) (ID, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	id, err := uuid.New(now, random)
+	return ID(id.String()), err
 }

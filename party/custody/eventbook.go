@@ -124,6 +124,9 @@ type EventBook interface {
 	// Moves returns all that was done to a lot, to its items, and to what they were packed
 	// into.
 	Moves(ctx context.Context, lot string) ([]trail.Move, error)
+	// LotsNumbered returns the lots whose numbers have these letters and digits (see
+	// [thing.NormalLot]), of whatever product.
+	LotsNumbered(ctx context.Context, number string) ([]string, error)
 	// LotsAt returns the lots that were at one of some locations at any time.
 	LotsAt(ctx context.Context, locations []string) ([]string, error)
 }

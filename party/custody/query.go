@@ -2,10 +2,8 @@ package custody
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -257,17 +255,4 @@ func (c *Custody) unseal(by Actor, of, token string, v any) error {
 func bound(by Actor, of string) []byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "custody %q %q %q", by.Within.Organisation, by.Within.Facility, of))
 	return sum[:]
-}
-
-// newID is a UUIDv7 (RFC 9562 section 5.7).
-func newID(now time.Time) ID {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	ms := now.UnixMilli()
-	for i := range 6 {
-		b[i] = byte(ms >> (40 - 8*i))
-	}
-	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return ID(h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:])
 }

@@ -1,6 +1,12 @@
 package custody
 
-import "context"
+import (
+	"context"
+	"time"
+
+	"ampoule/format/uuid"
+	"ampoule/thing"
+)
 
 // A StockBook keeps where goods can be, what is known of products, the sessions of
 // clinics, and what is said of lots. Each method that changes something is one durable
@@ -13,4 +19,33 @@ type StockBook interface {
 	Location(ctx context.Context, uri string) (*Location, error)
 	// LocationsAt returns those of a place after one, by URI.
 	LocationsAt(ctx context.Context, at Place, after string, limit int) ([]Location, error)
+
+	// PutConcern writes a concern whose version is one above that which is there, or
+	// returns [ErrConflict].
+	PutConcern(ctx context.Context, c *Concern) error
+	// Concerns returns those that stand, by lot.
+	Concerns(ctx context.Context) ([]Concern, error)
+
+	// PutStatements keeps what was signed about lots, by its identifier.
+	PutStatements(ctx context.Context, at time.Time, statements map[thing.StatementID][]byte) error
+	// Statements returns all of them, the oldest first.
+	Statements(ctx context.Context) ([][]byte, error)
+
+	// Certified calls each for every certificate in force of a dose of a lot, by its letters
+	// and digits, record by record. What each is given is reused.
+	Certified(ctx context.Context, number string, each func(*Certified) error) error
+}
+
+// Certified is a certificate of a dose.
+type Certified struct {
+	Record   uuid.UUID // the issuer's; it names no person
+	Products []thing.Product
+	Day      string // YYYY-MM-DD
+	At       Place
+	Session  string // "": none
+	Format   string
+	// Scheme, KID and Mark are how it is told from others on a list.
+	Scheme string
+	KID    []byte
+	Mark   []byte
 }

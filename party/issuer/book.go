@@ -11,6 +11,7 @@ import (
 	"ampoule/format"
 	"ampoule/format/uuid"
 	"ampoule/ledger/print"
+	"ampoule/thing"
 )
 
 // ID names a record, so that records sort by the time of their issue.
@@ -124,10 +125,21 @@ type Entry struct {
 	Artefacts []Artefact
 	Leaves    []print.Leaf // the fingerprints of the artefacts, in their order
 	Terms     []Term       // personal
+	Dose      *Dose        // that it certifies; nil where its lot is not told
 	Asked     Asked
 	// Corrects is the record in whose place this one stands; zero for none.
 	Corrects Guard
 	Line     Line
+}
+
+// Dose is what ties a record to goods.
+type Dose struct {
+	Lot      string // as [thing.NormalLot] spells it
+	Products []thing.Product
+	Day      string // YYYY-MM-DD
+	// Session is opened stock from which it was given: one of its doses is used up in
+	// the same step. "" for none.
+	Session string
 }
 
 // Guard names a record in the version that its reader saw.
@@ -218,6 +230,7 @@ const (
 	ErrOrder      = format.Defect("malformed-order")    // nothing is asked for, or something twice
 	ErrSameKey    = format.Defect("same-key")           // the new key is the old one
 	ErrTooMany    = format.Defect("list-too-long")      // more than the scheme's lists hold
+	ErrSession    = format.Defect("no-dose-in-session") // it is not open, is another facility's or lot's, or is used up
 )
 
 // A Book keeps what was issued. Each method is one durable step: what it writes,
@@ -234,7 +247,9 @@ type Book interface {
 	// Where the entry corrects another record, that one becomes superseded by it
 	// and is listed as revoked in all its formats. It returns [ErrConflict] if
 	// that record has another version or is not valid, and [ErrKeyUsed] if the
-	// request key is known.
+	// request key is known. Where the dose is from a session, one of the session's is
+	// used up, unless the entry corrects a record that was; [ErrSession] where there is
+	// none.
 	Append(ctx context.Context, e Entry) (same []ID, err error)
 
 	// Replay returns the record that was made when the same was asked, and records the line. It

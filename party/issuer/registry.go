@@ -13,6 +13,7 @@ import (
 	"ampoule/cert"
 	"ampoule/format"
 	"ampoule/ledger/print"
+	"ampoule/thing"
 )
 
 // Registry issues certificates that are kept, and stands behind them: it revokes,
@@ -45,6 +46,9 @@ type Order struct {
 	Key    string
 	Record *cert.Certificate
 	Wanted []Wanted
+	// Session is opened stock from which the dose was given; "": none. It is of the place
+	// to which the record will belong.
+	Session string
 }
 
 // Wanted is one certificate of an order.
@@ -112,7 +116,7 @@ func (r *Registry) issue(ctx context.Context, o Order, corrects Guard, why Reaso
 		asked.Key = askedKey(o.By, o.Key)
 		var err error
 		// What is asked for is the order and what it corrects, not who asks.
-		asked.Content, err = json.Marshal([]any{o.Record, o.Wanted, o.At, corrects.ID, corrects.Version, why})
+		asked.Content, err = json.Marshal([]any{o.Record, o.Wanted, o.At, corrects.ID, corrects.Version, why, o.Session})
 		if err != nil {
 			return nil, fmt.Errorf("order: %w", err)
 		}
@@ -181,8 +185,23 @@ func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact
 		}
 		entry.Artefacts, entry.Leaves = append(entry.Artefacts, a), append(entry.Leaves, leaf)
 	}
-	entry.Terms = termsOf(&record)
+	entry.Terms, entry.Dose = termsOf(&record), doseOf(&record, o.Session)
 	return entry, nil
+}
+
+// doseOf is what ties a record to goods; nil where its lot is not told.
+func doseOf(record *cert.Certificate, session string) *Dose {
+	v := record.Vaccination
+	if v == nil || thing.NormalLot(v.Lot) == "" {
+		return nil
+	}
+	d := &Dose{Lot: thing.NormalLot(v.Lot), Day: string(v.Date), Session: session}
+	for _, code := range append([]cert.Code{v.Product, v.Vaccine}, v.Synonyms...) {
+		if p := (thing.Product{Code: code.Code, System: code.System}); code.Code != "" && !slices.Contains(d.Products, p) {
+			d.Products = append(d.Products, p)
+		}
+	}
+	return d
 }
 
 // Check says what is wrong with a certificate that is wanted, or nil where it can
@@ -233,6 +252,8 @@ func (o Order) check() error {
 	switch {
 	case o.Record == nil:
 		return fmt.Errorf("there is no record: %w", format.RequiredMissing)
+	case o.Session != "" && doseOf(o.Record, "") == nil:
+		return fmt.Errorf("from a session is given what has a lot: %w", format.RequiredMissing)
 	case len(o.Wanted) == 0:
 		return fmt.Errorf("no format is asked for: %w", ErrOrder)
 	case len(o.Key) > 255:
