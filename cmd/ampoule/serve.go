@@ -28,6 +28,7 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/internal/messages"
 	"ampoule/internal/store"
+	"ampoule/party/custody"
 	"ampoule/party/issuer"
 	"ampoule/party/notary"
 	"ampoule/trust/hotkeys"
@@ -195,6 +196,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 	if s.store != nil {
 		err := s.openAccounts()
 		if err == nil {
+			s.openGoods()
 			s.fleet, err = openFleet(ctx, settings, s.accounts, log)
 			defer s.fleet.stop()
 		}
@@ -228,6 +230,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 		defer s.work(ctx)()
+		defer s.workGoods(ctx)()
 		// Before those that wait for the end of ctx, whyever this returns.
 		defer stop()
 	}
@@ -327,6 +330,7 @@ type service struct {
 	publisher *publisher
 	ledger    *ledgerNode // of this process; nil: there is none
 	fleet     *fleetNode
+	goods     *custody.Custody
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -408,6 +412,7 @@ func (s *service) refresh(ctx context.Context) error {
 	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 	s.ledger.show(page)
 	s.fleet.show(page)
+	s.showGoods(page)
 
 	// Step 3: what is issued here.
 	if desk != nil {

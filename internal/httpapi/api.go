@@ -88,6 +88,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Ledger != nil {
 		s.describeLedger(api)
 	}
+	if s.Goods != nil {
+		s.describeGoods(api)
+	}
 	if s.Watching != nil {
 		s.describeFleet(api)
 	}
