@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +19,13 @@ import (
 	"ampoule/device"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
+	"ampoule/internal/fetch"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/notify"
 	"ampoule/party/custody"
 	"ampoule/party/fleet"
+	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 	"ampoule/thing"
 	"ampoule/thing/vaccine"
@@ -67,9 +71,25 @@ func openGoods(s *service) (*goodsNode, error) {
 			return nil, usageError("custody: %w", err)
 		}
 	}
+	kept := s.store.Goods()
+	out := notify.Sender{Fetch: fetch.New(fetch.Options{Bytes: 64 << 10, Timeout: 20 * time.Second, PrivateHosts: s.settings.Fleet.Private})}
 	g.Custody = &custody.Custody{
-		Events: s.store.Goods(), Stock: s.store.Goods(), Catalogue: func() *vaccine.Catalogue { return g.catalogue },
-		Lots: g.lots.Load, Now: time.Now, Log: s.log,
+		Events: kept, Stock: kept, Catalogue: func() *vaccine.Catalogue { return g.catalogue },
+		Lots: g.lots.Load, Secret: kept.Secret(), Now: time.Now, Log: s.log,
+		Send: func(ctx context.Context, r custody.Report) error {
+			return out.Report(ctx, r.Dest, r.ID, r.Token, r.Body)
+		},
+		Still: func(ctx context.Context, by custody.Actor) (bool, error) {
+			who, err := s.accounts.Principal(ctx, by.ID)
+			if errors.Is(err, access.ErrNotFound) {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			ok, _ := s.accounts.Policy.Allow(who, access.CustodyRead, issuer.Place(by.Within))
+			return ok, nil
+		},
 	}
 	if s.fleet != nil {
 		g.Fridges = fridges{s.fleet.Fleet}
@@ -162,15 +182,16 @@ func (g *goodsNode) show(p *httpapi.Page) {
 		return
 	}
 	g.lots.Store(p.Verifier.Lots)
+	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
 	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
 }
 
-// work assesses what is in stock from time to time, and says what is found. It returns
-// what waits for its end.
+// work sends what subscribers are to have, assesses what is in stock from time to time, and
+// says what is found. It returns what waits for its end.
 func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var working sync.WaitGroup
+	working.Go(func() { g.Work(ctx) })
+	working.Go(func() {
 		if g.settings.Custody.Assess <= 0 {
 			return
 		}
@@ -188,8 +209,8 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 			case <-g.changed:
 			}
 		}
-	}()
-	return func() { <-done }
+	})
+	return working.Wait
 }
 
 // round assesses once.
