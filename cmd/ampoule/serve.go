@@ -198,6 +198,9 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			s.fleet, err = openFleet(ctx, settings, s.accounts, log)
 			defer s.fleet.stop()
 		}
+		if err == nil {
+			s.goods, err = openGoods(settings, s.store, s.fleet, s.accounts.Policy, log)
+		}
 		if err == nil && h.prepare != nil {
 			err = h.prepare(ctx, s)
 		}
@@ -277,6 +280,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
+			if s.goods != nil {
+				if err := s.goods.read(); err != nil {
+					log.Error("the products that were read before go on to be used", "error", err.Error())
+				}
+			}
 			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
@@ -327,6 +335,7 @@ type service struct {
 	publisher *publisher
 	ledger    *ledgerNode // of this process; nil: there is none
 	fleet     *fleetNode
+	goods     *goodsNode
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -408,6 +417,7 @@ func (s *service) refresh(ctx context.Context) error {
 	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 	s.ledger.show(page)
 	s.fleet.show(page)
+	s.goods.show(page)
 
 	// Step 3: what is issued here.
 	if desk != nil {

@@ -235,6 +235,13 @@ type Config struct {
 		Private []string `toml:"private"`
 	} `toml:"fleet"`
 
+	Custody struct {
+		// Products is a file with what is known of products, in JSON or WHO's list of
+		// prequalified vaccines in CSV: their codes, what they bear, how long an opened vial
+		// lasts. SIGHUP has it read again.
+		Products string `toml:"products"`
+	} `toml:"custody"`
+
 	Gateway struct {
 		// Name is what the gateway is called in proposals: one for each environment.
 		// Empty: there is no gateway.
