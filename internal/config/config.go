@@ -171,7 +171,7 @@ type Config struct {
 
 	Custody struct {
 		// Products are files of what is known of vaccines: in JSON of our own form, or WHO's
-		// list of prequalified vaccines as CSV. They are read at the start.
+		// list of prequalified vaccines as CSV. SIGHUP has them read again.
 		Products []string `toml:"products"`
 		// Key is the file of the key with which this service speaks of lots, in the role
 		// manufacturer, regulator or participant, under the name Authority that verifiers list
