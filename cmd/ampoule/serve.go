@@ -198,6 +198,9 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			s.fleet, err = openFleet(ctx, settings, s.accounts, log)
 			defer s.fleet.stop()
 		}
+		if err == nil {
+			s.goods, err = openGoods(s)
+		}
 		if err == nil && h.prepare != nil {
 			err = h.prepare(ctx, s)
 		}
@@ -228,6 +231,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 		defer s.work(ctx)()
+		defer s.goods.work(ctx, s.wakeUp)()
 		// Before those that wait for the end of ctx, whyever this returns.
 		defer stop()
 	}
@@ -327,6 +331,7 @@ type service struct {
 	publisher *publisher
 	ledger    *ledgerNode // of this process; nil: there is none
 	fleet     *fleetNode
+	goods     *goodsNode
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -408,6 +413,7 @@ func (s *service) refresh(ctx context.Context) error {
 	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 	s.ledger.show(page)
 	s.fleet.show(page)
+	s.goods.show(page)
 
 	// Step 3: what is issued here.
 	if desk != nil {

@@ -48,7 +48,10 @@ const (
 	FleetRead            Action = "fleet:read"  // equipment, devices, what they measure, alarms
 	FleetManage          Action = "fleet:manage"
 	AlarmAcknowledge     Action = "alarm:acknowledge"
-	ReadingsSend         Action = "readings:send" // of devices that the account speaks for, and of files
+	ReadingsSend         Action = "readings:send"  // of devices that the account speaks for, and of files
+	SessionRun           Action = "session:run"    // stock of a clinic: opened, wasted, ended
+	StockOverride        Action = "stock:override" // what is unfit is opened all the same
+	StockManage          Action = "stock:manage"   // where stock can be
 )
 
 // Actions are all of them.
@@ -56,6 +59,7 @@ var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
 	LedgerVote, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
+	SessionRun, StockOverride, StockManage,
 }
 
 // Grant is a role at a place.

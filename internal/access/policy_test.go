@@ -17,11 +17,12 @@ var (
 
 // mayDo is what each role may do at its place, said again by hand.
 var mayDo = map[Role][]Action{
-	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, FleetRead},
+	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, FleetRead, SessionRun},
 	Supervisor: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke,
-		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, FleetRead, AlarmAcknowledge},
+		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, FleetRead, AlarmAcknowledge,
+		SessionRun, StockOverride, StockManage},
 	Verifier: {}, Epidemiologist: {},
-	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend},
+	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage},
 	Technician:       {FleetRead, FleetManage, ReadingsSend},
 	Operator:         {KeyReissue, SettingsManage},
 	Auditor:          {AuditRead, FleetRead},

@@ -91,6 +91,9 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Watching != nil {
 		s.describeFleet(api)
 	}
+	if s.Stocking != nil {
+		s.describeStock(api)
+	}
 	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{
 		OperationID: "trust", Method: http.MethodGet, Path: "/v1/trust",

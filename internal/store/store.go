@@ -144,7 +144,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if s.db, err = openEngine(ctx, c, false); err != nil {
 		return nil, err
 	}
-	s.goods.db, s.goods.mac = s.db, s.lotMAC
+	s.goods.db, s.goods.store, s.goods.mac = s.db, s, s.lotMAC
 	if _, err := migrate(ctx, s.db, latest); err != nil {
 		return nil, err
 	}

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"ampoule/coldchain"
+	"ampoule/format/dccrevocation"
 	"ampoule/format/uuid"
 	"ampoule/thing"
 	"ampoule/thing/trail"
 	"ampoule/thing/vaccine"
+	"ampoule/trust"
 )
 
 // LotsOf are the lots that moves name, with their numbers in letters and digits.
@@ -244,9 +246,7 @@ func (c *Custody) Sweep(ctx context.Context, organisation string) (changed []Con
 				continue
 			}
 			if change.Version == 1 {
-				if change.ID, err = newID(now, c.Rand); err != nil {
-					return nil, err
-				}
+				change.ID = newID(now)
 			}
 			if err := c.Stock.PutConcern(ctx, change); err != nil {
 				return nil, err
@@ -364,3 +364,23 @@ func (x *Concern) covers(d *Certified) bool {
 	return x.At.Organisation == d.At.Organisation && x.At.Facility == d.At.Facility && d.Day >= x.From.Format(time.DateOnly) &&
 		slices.ContainsFunc(d.Products, func(p thing.Product) bool { return slices.Contains(x.Products, p) })
 }
+
+// DoseList writes doubts as a status snapshot, for bundles: each stands beside a valid
+// outcome as an advice. Cards have no place on it.
+func DoseList(doubts []Doubt, country string) ([]byte, error) {
+	byKey := map[string][]dccrevocation.Hash128{}
+	for _, d := range doubts {
+		var h dccrevocation.Hash128
+		if d.Scheme == signatureScheme && copy(h[:], d.Mark) == len(h) && len(d.Mark) == len(h) {
+			byKey[string(d.KID)] = append(byKey[string(d.KID)], h)
+		}
+	}
+	var s trust.Snapshot
+	for kid, hashes := range byKey {
+		s.Add(trust.SnapshotGroup{Scheme: trust.SchemeSignature, Country: country, KID: trust.KeyID(kid), Purpose: trust.PurposeDose, Hashes: hashes})
+	}
+	return s.Encode()
+}
+
+// signatureScheme is the issuer's name for marks that are hashes of signatures.
+const signatureScheme = "dcc-signature"
