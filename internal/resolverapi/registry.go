@@ -67,8 +67,12 @@ func (x *exchange) rows(id resolve.Identifier) (out []*row, err error) {
 			out = append(out, r)
 		}
 	}
-	for _, r := range out {
-		resolve.AddDefault(&r.set)
+	for i, r := range out {
+		// Who scans a vial is led to the product, unless the operator has something of the lot.
+		if i == len(out)-1 {
+			resolve.AddDefault(&r.set)
+		}
+		resolve.Describe(&r.set)
 	}
 	return out, nil
 }

@@ -136,20 +136,24 @@ func Merge(c *linkset.Context, relations ...linkset.Relation) {
 
 // descriptive are the types of which one is the default where nobody named another, in
 // this order.
-var descriptive = []string{linkset.ProductPage, linkset.LocationInfo, linkset.MasterData, linkset.EPCIS, "describedby"}
+var descriptive = []string{linkset.ProductPage, linkset.LocationInfo, linkset.MasterData, linkset.EPCIS, linkset.RecallStatus, "describedby"}
 
-// AddDefault gives a set a default link where it has none, and each default link that no
-// descriptive type has a place under one: both are asked for by GS1. A default link has
-// nothing but its address and its title.
+// AddDefault gives a set a default link where it has none.
 func AddDefault(c *linkset.Context) {
-	if len(c.Links(linkset.DefaultLink)) == 0 {
-		for _, t := range descriptive {
-			if links := c.Links(t); len(links) > 0 {
-				Merge(c, linkset.Relation{Type: linkset.DefaultLink, Links: links[:1]})
-				break
-			}
+	if len(c.Links(linkset.DefaultLink)) > 0 {
+		return
+	}
+	for _, t := range descriptive {
+		if links := c.Links(t); len(links) > 0 {
+			Merge(c, linkset.Relation{Type: linkset.DefaultLink, Links: links[:1]})
+			return
 		}
 	}
+}
+
+// Describe gives each default link that no descriptive type has a place under one, and
+// leaves the default nothing but its address and its title: both are asked for by GS1.
+func Describe(c *linkset.Context) {
 	described := map[string]bool{}
 	for _, r := range c.Relations {
 		if t := linkset.Type(r.Type); t != linkset.DefaultLink && t != linkset.DefaultLinkMulti {

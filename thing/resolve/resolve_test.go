@@ -156,6 +156,7 @@ func TestAddDefault(t *testing.T) {
 	c := linkset.Context{Anchor: "https://a.example/01/1", Description: "x"}
 	resolve.Merge(&c, linkset.Relation{Type: linkset.RecallStatus, Links: []linkset.Link{{Href: "https://a.example/r", Title: "r"}}}, linkset.Relation{Type: linkset.MasterData, Links: []linkset.Link{full}})
 	resolve.AddDefault(&c)
+	resolve.Describe(&c)
 	if got := c.Links(linkset.DefaultLink); len(got) != 1 || !cmp.Equal(got[0], linkset.Link{Href: full.Href, Title: full.Title}) {
 		t.Errorf("the default has attributes: %+v", got)
 	}
@@ -163,6 +164,7 @@ func TestAddDefault(t *testing.T) {
 	c = linkset.Context{Anchor: "https://a.example/01/1", Description: "x"}
 	resolve.Merge(&c, linkset.Relation{Type: linkset.DefaultLink, Links: []linkset.Link{full}})
 	resolve.AddDefault(&c)
+	resolve.Describe(&c)
 	if got := c.Links(linkset.ProductPage); len(got) != 1 || got[0].Href != full.Href {
 		t.Errorf("nothing describes the default: %+v", c)
 	}
