@@ -10,17 +10,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"ampoule/bundle"
 	"ampoule/coldchain"
 	"ampoule/device"
+	"ampoule/internal/access"
 	"ampoule/internal/config"
+	"ampoule/internal/fetch"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/notify"
 	"ampoule/party/custody"
 	"ampoule/party/fleet"
+	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 	"ampoule/thing"
 	"ampoule/thing/vaccine"
@@ -35,6 +40,7 @@ type goodsNode struct {
 	catalogue *vaccine.Catalogue
 	authority *custody.Authority // in whose name it speaks of lots; nil: of none
 	listed    bundle.LotAuthority
+	policy    *access.Policy
 	changed   chan struct{} // something is held against a lot, or not any more
 	lots      atomic.Pointer[thing.LotList]
 	log       *slog.Logger
@@ -44,7 +50,7 @@ type goodsNode struct {
 // measured.
 func openGoods(s *service) (*goodsNode, error) {
 	c := s.settings.Custody
-	g := &goodsNode{settings: s.settings, changed: make(chan struct{}, 1), log: s.log}
+	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log}
 	vaccines, err := readProducts(c.Products)
 	if err != nil {
 		return nil, err
@@ -65,9 +71,25 @@ func openGoods(s *service) (*goodsNode, error) {
 			return nil, usageError("custody: %w", err)
 		}
 	}
+	kept := s.store.Goods()
+	out := notify.Sender{Fetch: fetch.New(fetch.Options{Bytes: 64 << 10, Timeout: 20 * time.Second, PrivateHosts: s.settings.Fleet.Private})}
 	g.Custody = &custody.Custody{
-		Events: s.store.Goods(), Stock: s.store.Goods(), Catalogue: func() *vaccine.Catalogue { return g.catalogue },
-		Lots: g.lots.Load, Now: time.Now, Log: s.log,
+		Events: kept, Stock: kept, Catalogue: func() *vaccine.Catalogue { return g.catalogue },
+		Lots: g.lots.Load, Secret: kept.Secret(), Now: time.Now, Log: s.log,
+		Send: func(ctx context.Context, r custody.Report) error {
+			return out.Report(ctx, r.Dest, r.ID, r.Token, r.Body)
+		},
+		Still: func(ctx context.Context, by custody.Actor) (bool, error) {
+			who, err := s.accounts.Principal(ctx, by.ID)
+			if errors.Is(err, access.ErrNotFound) {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			ok, _ := s.accounts.Policy.Allow(who, access.CustodyRead, issuer.Place(by.Within))
+			return ok, nil
+		},
 	}
 	if s.fleet != nil {
 		g.Fridges = fridges{s.fleet.Fleet}
@@ -160,25 +182,26 @@ func (g *goodsNode) show(p *httpapi.Page) {
 		return
 	}
 	g.lots.Store(p.Verifier.Lots)
+	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
+	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
 }
 
-// work assesses what is in stock from time to time, and says what is found. It returns
-// what waits for its end.
+// work sends what subscribers are to have, assesses what is in stock from time to time, and
+// says what is found. It returns what waits for its end.
 func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var working sync.WaitGroup
+	working.Go(func() { g.Work(ctx) })
+	working.Go(func() {
 		if g.settings.Custody.Assess <= 0 {
 			return
 		}
 		tick := time.NewTicker(g.settings.Custody.Assess)
 		defer tick.Stop()
 		for {
-			if changed, err := g.round(ctx); err != nil && ctx.Err() == nil {
+			if err := g.round(ctx); err != nil && ctx.Err() == nil {
 				g.log.Error("stock was not assessed", "error", err.Error())
-			} else if changed {
-				published()
 			}
+			published() // what was said by hand, too
 			select {
 			case <-ctx.Done():
 				return
@@ -186,21 +209,21 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 			case <-g.changed:
 			}
 		}
-	}()
-	return func() { <-done }
+	})
+	return working.Wait
 }
 
-// round assesses once, and reports whether anything is another than before.
-func (g *goodsNode) round(ctx context.Context) (bool, error) {
+// round assesses once.
+func (g *goodsNode) round(ctx context.Context) error {
 	concerns, err := g.Sweep(ctx, "")
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, c := range concerns {
 		g.log.Info("a lot was assessed anew", "value", string(c.Value), "reason", c.Why)
 	}
-	made, err := g.Speak(ctx, g.authority)
-	return len(concerns) > 0 || made > 0, err
+	_, err = g.Speak(ctx, g.authority)
+	return err
 }
 
 // held is what a service holds against doses, as its bundles have it.

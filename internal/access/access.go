@@ -46,20 +46,24 @@ const (
 	SettingsManage       Action = "settings:manage"
 	LedgerVote           Action = "ledger:vote" // for the member that this service is of
 	FleetRead            Action = "fleet:read"  // equipment, devices, what they measure, alarms
+	CustodyCapture       Action = "custody:capture"
+	CustodyRead          Action = "custody:read"
 	FleetManage          Action = "fleet:manage"
 	AlarmAcknowledge     Action = "alarm:acknowledge"
 	ReadingsSend         Action = "readings:send"  // of devices that the account speaks for, and of files
 	SessionRun           Action = "session:run"    // stock of a clinic: opened, wasted, ended
 	StockOverride        Action = "stock:override" // what is unfit is opened all the same
 	StockManage          Action = "stock:manage"   // where stock can be
+	TraceRead            Action = "trace:read"     // from a lot to the certificates, and back
+	LotState             Action = "lot:state"      // what the service says of lots: recalls
 )
 
 // Actions are all of them.
 var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
-	LedgerVote, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
-	SessionRun, StockOverride, StockManage,
+	LedgerVote, CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
+	SessionRun, StockOverride, StockManage, TraceRead, LotState,
 }
 
 // Grant is a role at a place.
