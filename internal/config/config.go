@@ -183,6 +183,23 @@ type Config struct {
 		Assess time.Duration `toml:"assess" default:"1h"`
 	} `toml:"custody"`
 
+	Resolver struct {
+		// Origin is the address under which identifiers are resolved, such as
+		// https://id.example: it stands in links, DIDs and signatures. Empty: that of
+		// access.origin; without either none are resolved.
+		Origin string `toml:"origin"`
+		// Links are files with links of the operator's own, in JSON (RFC 9264): product
+		// pages, leaflets. They are read at the start.
+		Links []string `toml:"links"`
+		// Prefixes are GS1 company prefixes whose things are followed here by their events,
+		// whether they are known one by one or not. Elsewhere are those for which another
+		// resolver answers: 0950600=https://id.gs1.org.
+		Prefixes  []string `toml:"prefixes"`
+		Elsewhere []string `toml:"elsewhere"`
+		// Valid is for how long an answer counts by its signature, from a cache too.
+		Valid time.Duration `toml:"valid" default:"24h"`
+	} `toml:"resolver"`
+
 	Fleet struct {
 		// Listen is where devices knock by HTTPS, with certificates of their own or with
 		// claim codes (EST, DS01, SenML, segments); it is apart from that of the pages. Empty:
