@@ -95,7 +95,7 @@ func (s *service) showResolver(p *httpapi.Page, d *desk, opened *bundle.Opened) 
 	}
 	to := &resolverapi.Server{
 		Origin: r.origin, Links: r.links, Prefixes: s.settings.Resolver.Prefixes, Elsewhere: r.elsewhere,
-		Stock: s.store.Goods(), Fleet: s.fleet.Fleet.Book, Products: s.goods.catalogue, Events: epcisapi.Prefix + "/events",
+		Stock: s.store.Goods(), Fleet: s.fleet.Fleet.Book, Products: s.goods.catalogue.Load(), Events: epcisapi.Prefix + "/events",
 		Allowed: func(ctx context.Context, organisation, facility string) bool {
 			return httpapi.Allowed(ctx, s.accounts.Policy, access.FleetRead, issuer.Place{Organisation: organisation, Facility: facility})
 		},
