@@ -80,6 +80,19 @@ func AppendLine(dst, message []byte) []byte {
 	return append(base64.StdEncoding.AppendEncode(dst, message), '\n')
 }
 
+// Clone is a list of its own with the same statements; of none, an empty one.
+func (l *LotList) Clone() *LotList {
+	out := new(LotList)
+	if l != nil {
+		for _, e := range l.entries {
+			own := *e
+			out.entries = append(out.entries, &own)
+		}
+		out.settle()
+	}
+	return out
+}
+
 // Entries returns every statement that was read, in that order.
 func (l *LotList) Entries() []*LotEntry { return l.entries }
 

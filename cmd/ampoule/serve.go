@@ -28,7 +28,6 @@ import (
 	"ampoule/internal/keys"
 	"ampoule/internal/messages"
 	"ampoule/internal/store"
-	"ampoule/party/custody"
 	"ampoule/party/issuer"
 	"ampoule/party/notary"
 	"ampoule/trust/hotkeys"
@@ -196,9 +195,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 	if s.store != nil {
 		err := s.openAccounts()
 		if err == nil {
-			s.openGoods()
 			s.fleet, err = openFleet(ctx, settings, s.accounts, log)
 			defer s.fleet.stop()
+		}
+		if err == nil {
+			s.goods, err = openGoods(s)
 		}
 		if err == nil && h.prepare != nil {
 			err = h.prepare(ctx, s)
@@ -230,7 +231,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 		defer s.work(ctx)()
-		defer s.workGoods(ctx)()
+		defer s.goods.work(ctx, s.wakeUp)()
 		// Before those that wait for the end of ctx, whyever this returns.
 		defer stop()
 	}
@@ -330,7 +331,7 @@ type service struct {
 	publisher *publisher
 	ledger    *ledgerNode // of this process; nil: there is none
 	fleet     *fleetNode
-	goods     *custody.Custody
+	goods     *goodsNode
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -412,7 +413,7 @@ func (s *service) refresh(ctx context.Context) error {
 	page.Verifier.HotKeys = s.hot // whose tables take longer to make than all the rest
 	s.ledger.show(page)
 	s.fleet.show(page)
-	s.showGoods(page)
+	s.goods.show(page)
 
 	// Step 3: what is issued here.
 	if desk != nil {

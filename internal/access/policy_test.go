@@ -20,12 +20,12 @@ var mayDo = map[Role][]Action{
 	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, CustodyRead, FleetRead, SessionRun},
 	Supervisor: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke,
 		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, CustodyCapture, CustodyRead, FleetRead, AlarmAcknowledge,
-		SessionRun, StockOverride, StockManage},
+		SessionRun, StockOverride, StockManage, TraceRead, LotState},
 	Verifier: {}, Epidemiologist: {},
-	ColdChainManager: {CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage},
+	ColdChainManager: {CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage, TraceRead},
 	Technician:       {FleetRead, FleetManage, ReadingsSend},
 	Operator:         {KeyReissue, SettingsManage},
-	Auditor:          {AuditRead, CustodyRead, FleetRead},
+	Auditor:          {AuditRead, CustodyRead, FleetRead, TraceRead},
 	Administrator:    {PeopleManage, SettingsManage, LedgerVote},
 }
 

@@ -169,6 +169,20 @@ type Config struct {
 		Schema string `toml:"schema" default:"2.25.145047066133193227623213803803999590659.1"`
 	} `toml:"ledger"`
 
+	Custody struct {
+		// Products are files of what is known of vaccines: in JSON of our own form, or WHO's
+		// list of prequalified vaccines as CSV. They are read at the start.
+		Products []string `toml:"products"`
+		// Key is the file of the key with which this service speaks of lots, in the role
+		// manufacturer, regulator or participant, under the name Authority that verifiers list
+		// it by. Empty: it says nothing.
+		Key       string `toml:"key"`
+		Role      string `toml:"role" default:"participant"`
+		Authority string `toml:"authority"`
+		// Assess is how often all that is in stock is assessed anew. 0: never.
+		Assess time.Duration `toml:"assess" default:"1h"`
+	} `toml:"custody"`
+
 	Fleet struct {
 		// Listen is where devices knock by HTTPS, with certificates of their own or with
 		// claim codes (EST, DS01, SenML, segments); it is apart from that of the pages. Empty:

@@ -88,11 +88,12 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Ledger != nil {
 		s.describeLedger(api)
 	}
-	if s.Goods != nil {
-		s.describeGoods(api)
-	}
 	if s.Watching != nil {
 		s.describeFleet(api)
+	}
+	if s.Stocking != nil {
+		s.describeStock(api)
+		s.describeRecall(api)
 	}
 	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{

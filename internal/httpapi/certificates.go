@@ -158,6 +158,8 @@ func issuingProblem(err error) error {
 		return problemSameKey
 	case errors.Is(err, issuer.ErrUnreadable):
 		return problemUnreadable
+	case errors.Is(err, issuer.ErrSession):
+		return problemNoDose
 	case errors.Is(err, issuer.ErrKeyValidity):
 		return problemNoKey
 	case errors.As(err, &defect) && !strings.HasPrefix(string(defect), "store-"):
@@ -265,6 +267,7 @@ type OrderBody struct {
 	Record   recordBody   `json:"record"`
 	Formats  []wantedBody `json:"formats" minItems:"1" maxItems:"5"`
 	Facility string       `json:"facility,omitempty" maxLength:"64" doc:"Where the record belongs; asked for where the one who asks issues at several"`
+	Session  string       `json:"session,omitempty" maxLength:"36" doc:"Opened stock from which the dose was given: one of its doses is used up in the same step, and product and lot are its own where the record leaves them out"`
 }
 
 func (o OrderBody) wanted() (out []issuer.Wanted) {
@@ -485,7 +488,7 @@ func (s *server) describeIssuing(api huma.API) {
 	}
 
 	issue := at("issue", "POST", "/v1/certificates", "Issue a certificate in each format that is asked for",
-		"The record is durable before the answer is sent. The formats are listed by GET /v1/issuing.", 400, 413, 415, 422)
+		"The record is durable before the answer is sent. The formats are listed by GET /v1/issuing.", 400, 404, 409, 413, 415, 422)
 	issue.DefaultStatus = http.StatusCreated
 	register(api, issue, func(ctx context.Context, r *struct {
 		KeyHeader
@@ -499,7 +502,11 @@ func (s *server) describeIssuing(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		receipt, err := i.Registry.Issue(ctx, issuer.Order{By: by, Key: r.Key, Record: record, Wanted: r.Body.wanted()})
+		order := issuer.Order{By: by, Key: r.Key, Record: record, Wanted: r.Body.wanted()}
+		if err := s.fromSession(ctx, r.Body.Session, &order); err != nil {
+			return nil, err
+		}
+		receipt, err := i.Registry.Issue(ctx, order)
 		if err != nil {
 			return nil, issuingProblem(err)
 		}
@@ -507,7 +514,7 @@ func (s *server) describeIssuing(api huma.API) {
 	})
 
 	register(api, at("check", "POST", "/v1/certificates/check", "Say what is wrong with an order, without issuing",
-		"By the same rules as issuing, and whether the same event was certified before.", 400, 413, 415, 422), s.apiCheck)
+		"By the same rules as issuing, and whether the same event was certified before.", 400, 404, 413, 415, 422), s.apiCheck)
 
 	register(api, at("list", "GET", "/v1/certificates", "List records, newest first", "Nothing personal: to read a record is another step.", 422), func(ctx context.Context, r *struct {
 		PlaceParameter
@@ -646,7 +653,11 @@ func (s *server) describeIssuing(api huma.API) {
 		if r.Body.Facility != "" && r.Body.Facility != by.Within.Facility {
 			return nil, problemDenied // a correction stays where the record was
 		}
-		receipt, err := i.Registry.Correct(ctx, guard, r.Body.Reason, issuer.Order{By: by, Key: r.Key, Record: record, Wanted: r.Body.wanted()})
+		order := issuer.Order{By: by, Key: r.Key, Record: record, Wanted: r.Body.wanted()}
+		if err := s.fromSession(ctx, r.Body.Session, &order); err != nil {
+			return nil, err
+		}
+		receipt, err := i.Registry.Correct(ctx, guard, r.Body.Reason, order)
 		if err != nil {
 			return nil, issuingProblem(err)
 		}
@@ -761,6 +772,9 @@ func (s *server) apiCheck(ctx context.Context, r *struct{ Body OrderBody }) (*ch
 	}
 	out := &checkAnswer{CacheControl: "no-store"}
 	out.Body.Findings, out.Body.Same = []string{}, []HeadBody{}
+	if err := s.fromSession(ctx, r.Body.Session, &issuer.Order{By: by, Record: record}); err != nil {
+		return nil, err
+	}
 	for _, w := range r.Body.wanted() {
 		if err := s.Issuing.Registry.Check(w, record); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {

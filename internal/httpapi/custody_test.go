@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +40,6 @@ var goods = []struct {
 	method, path string
 	action       access.Action
 }{
-	{"GET", "/v1/locations", access.CustodyRead}, {"PUT", "/v1/locations", access.StockManage},
 	{"GET", "/epcis/events", access.CustodyRead}, {"GET", "/epcis/", access.CustodyRead}, {"GET", "/epcis/capture", access.CustodyRead},
 	{"GET", "/epcis/queries", access.CustodyRead}, {"POST", "/epcis/queries", access.CustodyRead}, {"GET", "/epcis/epcs", access.CustodyRead},
 	{"POST", "/epcis/events", access.CustodyCapture}, {"POST", "/epcis/capture", access.CustodyCapture},
@@ -68,8 +66,6 @@ func TestGoodsByRoleAndPlace(t *testing.T) {
 				var body string
 				header := []string{"Content-Type", "application/json"}
 				switch o.method + o.path {
-				case "PUT/v1/locations":
-					body = fmt.Sprintf(`{"uri":%q,"version":0,"name":"Specimen"}`, own)
 				case "POST/epcis/queries":
 					body = fmt.Sprintf(`{"name":"q%d","query":{}}`, n)
 				case "POST/epcis/events", "POST/epcis/capture":
@@ -100,40 +96,9 @@ func TestGoodsByRoleAndPlace(t *testing.T) {
 	}
 }
 
-func TestLocations(t *testing.T) {
+func TestEventsFromAnotherSite(t *testing.T) {
 	b := newGoodsBed(t)
-	as := func(organisation, facility string) {
-		b.who = &access.Principal{ID: "u-1", Organisation: organisation, Grants: []access.Grant{{Role: access.Supervisor, Facility: facility}}}
-	}
-	for _, c := range []struct {
-		name, organisation, facility, body string
-		want                               int
-	}{
-		{"a fridge in a store, by another form of its name", "org-a", "north", `{"uri":"urn:uuid:1","version":0,"name":"Fridge","within":"urn:epc:id:sgln:9521321.00001.0"}`, 200},
-		{"once more as new", "org-a", "north", `{"uri":"urn:uuid:1","version":0,"name":"Fridge"}`, 412},
-		{"changed", "org-a", "north", `{"uri":"urn:uuid:1","version":1,"name":"Fridge 2","within":"` + northStore + `","equipment":"e"}`, 200},
-		{"another's", "org-b", "", `{"uri":"` + northStore + `","version":1,"name":"Mine"}`, 403},
-		{"another's, in another form", "org-b", "", `{"uri":"urn:epc:id:sgln:9521321.00001.0","version":0,"name":"Mine"}`, 403},
-		{"another facility's", "org-a", "south", `{"uri":"` + northStore + `","version":1,"name":"Mine"}`, 403},
-		{"for another facility", "org-a", "south", `{"uri":"urn:uuid:2","facility":"north","version":0,"name":"Mine"}`, 403},
-		{"within another's", "org-b", "", `{"uri":"urn:uuid:2","version":0,"name":"Mine","within":"` + northStore + `"}`, 422},
-		{"within itself", "org-a", "", `{"uri":"` + northStore + `","facility":"north","version":1,"name":"North","within":"urn:uuid:1"}`, 422},
-		{"from one facility to another", "org-a", "", `{"uri":"urn:uuid:1","facility":"south","version":2,"name":"Fridge 2"}`, 200},
-		{"without a name", "org-a", "", `{"uri":"urn:uuid:3","version":0,"name":""}`, 422},
-	} {
-		as(c.organisation, c.facility)
-		res := ask(b.handler, http.MethodPut, "/v1/locations", c.body, "Content-Type", "application/json")
-		text := readAll(t, res)
-		b.described(t, http.MethodPut, "/v1/locations", res, text)
-		if res.StatusCode != c.want {
-			t.Errorf("%s: %d %s", c.name, res.StatusCode, text)
-		}
-	}
-	as("org-a", "")
-	page := ask(b.handler, http.MethodGet, "/v1/locations?limit=1", "")
-	if text := readAll(t, page); !strings.Contains(text, `"name":"North store"`) || page.Header.Get("Link") != `</v1/locations?cursor=`+url.QueryEscape(northStore)+`&limit=1>; rel="next"` {
-		t.Errorf("%s, %v", text, page.Header)
-	}
+	b.who = &access.Principal{ID: "u-1", Organisation: "org-a", Grants: []access.Grant{{Role: access.Supervisor}}}
 	// What a browser sends along by itself from another site is refused.
 	res := ask(b.handler, http.MethodPost, "/epcis/events", stored("x", northStore), "Content-Type", "application/json", "Sec-Fetch-Site", "cross-site", "Origin", "https://elsewhere.example")
 	if res.StatusCode != 403 {

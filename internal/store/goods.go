@@ -34,26 +34,31 @@ func (s *Store) Goods() *Goods { return &s.goods }
 func (g *Goods) Capture(ctx context.Context, events []custody.Event) (added int, err error) {
 	g.capturing.Lock()
 	defer g.capturing.Unlock()
-	err = g.db.write(ctx, func(t tx) error {
-		added = 0
-		var last int64
-		if err := t.row(`SELECT coalesce(max(n), 0) FROM event`, nil, &last); err != nil {
-			return err
-		}
-		for i := range events {
-			n, err := capture(t, &events[i], last+1)
-			if err != nil {
-				return err
-			}
-			if n == last+1 {
-				last++
-				added++
-			}
-			events[i].N = n
-		}
-		return nil
+	err = g.db.write(ctx, func(t tx) (err error) {
+		added, err = captureAll(t, events)
+		return err
 	})
 	return added, err
+}
+
+// captureAll writes events and numbers them. The caller holds capturing.
+func captureAll(t tx, events []custody.Event) (added int, err error) {
+	var last int64
+	if err := t.row(`SELECT coalesce(max(n), 0) FROM event`, nil, &last); err != nil {
+		return 0, err
+	}
+	for i := range events {
+		n, err := capture(t, &events[i], last+1)
+		if err != nil {
+			return 0, err
+		}
+		if n == last+1 {
+			last++
+			added++
+		}
+		events[i].N = n
+	}
+	return added, nil
 }
 
 // capture writes one event under a number, or returns the number of the same one that
@@ -96,20 +101,20 @@ func capture(t tx, e *custody.Event, n int64) (int64, error) {
 		stmts = append(stmts, numberLots(custody.LotsOf(e.Moves))...)
 		for k, m := range e.Moves {
 			stmts = append(stmts, stmt{
-				sql:  `INSERT INTO move (event, k, thing, lot, other, place, deed, at, amount, papers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-				args: []any{n, int64(k), m.Thing, m.Lot, m.Other, m.Place, string(m.Deed), m.At.UnixMilli(), m.Amount, strings.Join(m.Papers, "\n")},
+				sql:  `INSERT INTO move (event, k, thing, lot, other, place, deed, at, amount, unit, papers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+				args: []any{n, int64(k), m.Thing, m.Lot, m.Other, m.Place, string(m.Deed), m.At.UnixMilli(), m.Amount, m.Unit, strings.Join(m.Papers, "\n")},
 			})
 		}
 	}
 	return n, t.all(stmts...)
 }
 
-const moveColumns = `event.id, move.thing, move.lot, move.other, move.place, move.deed, move.at, move.amount, move.papers`
+const moveColumns = `event.id, move.thing, move.lot, move.other, move.place, move.deed, move.at, move.amount, move.unit, move.papers`
 
 func scanMove(s scan) (m trail.Move, err error) {
 	var at int64
 	var deed, papers string
-	if err := s(&m.Event, &m.Thing, &m.Lot, &m.Other, &m.Place, &deed, &at, &m.Amount, &papers); err != nil {
+	if err := s(&m.Event, &m.Thing, &m.Lot, &m.Other, &m.Place, &deed, &at, &m.Amount, &m.Unit, &papers); err != nil {
 		return m, err
 	}
 	m.At, m.Deed = time.UnixMilli(at).UTC(), trail.Deed(deed)

@@ -25,7 +25,7 @@ type GoodsBook interface {
 // Goods is what every such book must do. open returns one that is empty.
 func Goods(t *testing.T, open func(t *testing.T) GoodsBook) {
 	for name, test := range map[string]func(*testing.T, GoodsBook){
-		"capture": testCapture, "declared wrong": testDeclaredWrong, "moves": testMoves, "locations": testLocations,
+		"capture": testCapture, "declared wrong": testDeclaredWrong, "moves": testMoves, "locations": testLocations, "sessions": testStockSessions,
 		"who sees what": testFind, "jobs": testCaptures, "subscriptions": testSubscriptions,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })

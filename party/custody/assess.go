@@ -56,7 +56,8 @@ func (s *sites) name(uri string) string {
 }
 
 // Trail says where a lot was and is, as far as anybody told. It is the service's view:
-// who may see which part of it is asked elsewhere.
+// who may see which part of it is asked elsewhere. Amounts are in doses where the
+// catalogue knows how many are in a pack, and in packs otherwise.
 func (c *Custody) Trail(ctx context.Context, lot string) (*trail.Trail, error) {
 	t, _, err := c.follow(ctx, lot)
 	return t, err
@@ -68,6 +69,9 @@ func (c *Custody) follow(ctx context.Context, lot string) (*trail.Trail, *sites,
 		return nil, nil, err
 	}
 	at := c.sites(ctx)
+	if v := c.vaccineOf(lot); v != nil {
+		moves = trail.InDoses(moves, int64(v.PerPack()))
+	}
 	t := trail.Fold(lot, moves, at.within)
 	return t, at, at.err
 }
@@ -80,6 +84,7 @@ type Known struct {
 	Vaccine *vaccine.Vaccine // nil: the catalogue does not have it
 	Balance trail.Balance
 	Path    []trail.Stay
+	Names   []string // what people call each stay of the path
 	coldchain.Assessment
 }
 
@@ -101,7 +106,7 @@ func (c *Custody) assess(ctx context.Context, t *trail.Trail, sites *sites, plac
 		if err != nil {
 			return nil, err
 		}
-		legs = append(legs, leg)
+		legs, k.Names = append(legs, leg), append(k.Names, leg.Where)
 	}
 	bearing := coldchain.Bearing{Storage: coldchain.Refrigerated}
 	if k.Vaccine != nil {

@@ -61,11 +61,7 @@ func (c *Custody) Capture(ctx context.Context, by Actor, data []byte, proceed bo
 		return nil, err
 	}
 	now := c.Now().UTC().Truncate(time.Millisecond)
-	id, err := newID(now, c.Rand)
-	if err != nil {
-		return nil, err
-	}
-	j := &Job{ID: id, Organisation: by.Within.Organisation, By: by.ID, Created: now, Proceed: proceed, Events: len(d.Events)}
+	j := &Job{ID: newID(now), Organisation: by.Within.Organisation, By: by.ID, Created: now, Proceed: proceed, Events: len(d.Events)}
 
 	// Step 1: what the standard finds wrong.
 	refused := map[int]bool{}

@@ -11,13 +11,13 @@ import (
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
-	"io"
 	"log/slog"
 	"time"
 
 	"ampoule/coldchain"
 	"ampoule/format"
 	"ampoule/format/uuid"
+	"ampoule/thing"
 	"ampoule/thing/vaccine"
 )
 
@@ -97,6 +97,7 @@ type Custody struct {
 	Stock     StockBook
 	Fridges   Fridges                   // nil: nothing is measured
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
+	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
 	// Secret seals what goes out and must come back as it was, and the tokens of those who
 	// subscribe. It brings its own nonces.
 	Secret cipher.AEAD
@@ -105,17 +106,13 @@ type Custody struct {
 	Send  func(ctx context.Context, r Report) error
 	Still func(ctx context.Context, by Actor) (bool, error)
 	Now   func() time.Time
-	Rand  io.Reader // nil: crypto/rand
 	Log   *slog.Logger
 
 	captured wake // that there is something for those who subscribed
 }
 
 // newID makes an identifier.
-func newID(now time.Time, random io.Reader) (ID, error) {
-	if random == nil {
-		random = rand.Reader
-	}
-	id, err := uuid.New(now, random)
-	return ID(id.String()), err
+func newID(now time.Time) ID {
+	id, _ := uuid.New(now, rand.Reader) // which never fails
+	return ID(id.String())
 }

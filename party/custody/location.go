@@ -4,43 +4,50 @@ import (
 	"context"
 	"fmt"
 
-	"ampoule/format"
+	"ampoule/thing"
 	"ampoule/thing/trail"
+	"ampoule/thing/vaccine"
 )
 
-// ErrLocation is that a location cannot be as it was asked for.
-const ErrLocation format.Defect = "bad-location"
-
-// maxWithin bounds how deep places lie in each other.
-const maxWithin = 8
-
-// Register writes a location of the place of the one who asks, in the version after the
-// one that it is to take the place of: 1 for a new one. Whose it is already stays so:
-// it fails with [ErrNotYours] where that is another organisation.
-func (c *Custody) Register(ctx context.Context, by Actor, l *Location) error {
-	l.URI, l.Within = trail.Name(l.URI), trail.Name(l.Within)
+// PutLocation registers a location at a place of who asks, or changes it. One that is
+// within another must be within a site of the same place.
+func (c *Custody) PutLocation(ctx context.Context, by Actor, l *Location) error {
 	if !by.Within.Holds(l.Place) {
 		return fmt.Errorf("custody: %w", ErrNotYours)
 	}
-	at := c.sites(ctx)
-	if was := at.find(l.URI); was != nil && !by.Within.Holds(was.Place) {
-		return fmt.Errorf("custody: %w", ErrNotYours)
-	}
-	outer := l.Within
-	for depth := 0; outer != ""; depth++ {
-		o := at.find(outer)
-		switch {
-		case at.err != nil:
-			return at.err
-		case o == nil || o.Place.Organisation != l.Place.Organisation:
-			return fmt.Errorf("custody: within is no location of the organisation: %w", ErrLocation)
-		case outer == l.URI || depth == maxWithin:
-			return fmt.Errorf("custody: it would lie in itself, or too deep: %w", ErrLocation)
+	l.URI = trail.Name(l.URI)
+	if l.Version > 1 {
+		before, err := c.Stock.Location(ctx, l.URI)
+		if err != nil {
+			return err
 		}
-		outer = o.Within
+		if !by.Within.Holds(before.Place) {
+			return fmt.Errorf("custody: %w", ErrNoLocation)
+		}
 	}
-	if at.err != nil {
-		return at.err
+	if l.Within != "" {
+		l.Within = trail.Name(l.Within)
+		site, err := c.Stock.Location(ctx, l.Within)
+		if err != nil {
+			return err
+		}
+		if site.Place != l.Place || site.Within != "" || site.URI == l.URI {
+			return fmt.Errorf("custody: site: %w", ErrNoLocation)
+		}
 	}
 	return c.Stock.PutLocation(ctx, l)
+}
+
+// SameProduct reports whether a code names the product of a session, as far as the
+// catalogue knows both.
+func (c *Custody) SameProduct(s *Session, p thing.Product) bool {
+	if p == s.Product {
+		return true
+	}
+	var catalogue *vaccine.Catalogue
+	if c.Catalogue != nil {
+		catalogue = c.Catalogue()
+	}
+	named, of := catalogue.Find(p), catalogue.Find(append([]thing.Product{s.Product}, s.Codes...)...)
+	return named == nil || of == nil || named == of
 }

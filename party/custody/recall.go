@@ -246,9 +246,7 @@ func (c *Custody) Sweep(ctx context.Context, organisation string) (changed []Con
 				continue
 			}
 			if change.Version == 1 {
-				if change.ID, err = newID(now, c.Rand); err != nil {
-					return nil, err
-				}
+				change.ID = newID(now)
 			}
 			if err := c.Stock.PutConcern(ctx, change); err != nil {
 				return nil, err

@@ -40,12 +40,8 @@ func (c *Custody) sign(a *Authority, s thing.LotStatement) (id thing.StatementID
 	if a == nil || a.Signer == nil {
 		return id, nil, ErrNoAuthority
 	}
-	random := c.Rand
-	if random == nil {
-		random = rand.Reader
-	}
 	s.Role, s.Authority, s.Issued = a.Role, a.Name, c.Now().UTC().Truncate(time.Second)
-	if message, err = thing.SignLotStatement(random, a.Signer, a.KID, &s); err != nil {
+	if message, err = thing.SignLotStatement(rand.Reader, a.Signer, a.KID, &s); err != nil {
 		return id, nil, err
 	}
 	signed, err := thing.ParseLotStatement(message)

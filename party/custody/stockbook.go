@@ -8,6 +8,14 @@ import (
 	"ampoule/thing"
 )
 
+// Line is a line of the audit log, about a session.
+type Line struct {
+	At     time.Time
+	By     string
+	Action string
+	Reason string
+}
+
 // A StockBook keeps where goods can be, what is known of products, the sessions of
 // clinics, and what is said of lots. Each method that changes something is one durable
 // step: what it was given is on the disk when it returns nil. It is used by many at once.
@@ -19,6 +27,16 @@ type StockBook interface {
 	Location(ctx context.Context, uri string) (*Location, error)
 	// LocationsAt returns those of a place after one, by URI.
 	LocationsAt(ctx context.Context, at Place, after string, limit int) ([]Location, error)
+
+	// PutSession writes a session whose version is one above that which is there, the events
+	// that tell of it, and a line of the audit log, all or none; [ErrConflict] where it
+	// changed meanwhile or has ended. How many doses were given it leaves as it is.
+	PutSession(ctx context.Context, s *Session, events []Event, l Line) error
+	// Session returns [ErrNoSession] where there is none.
+	Session(ctx context.Context, id ID) (*Session, error)
+	// SessionsAt returns those of a place before one ("" for the newest), newest first: all,
+	// or those that are open.
+	SessionsAt(ctx context.Context, at Place, open bool, before ID, limit int) ([]Session, error)
 
 	// PutConcern writes a concern whose version is one above that which is there, or
 	// returns [ErrConflict].

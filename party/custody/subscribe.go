@@ -147,10 +147,7 @@ func (c *Custody) Subscribe(ctx context.Context, by Actor, s *Subscription, toke
 		return bad(fmt.Sprintf("signatureToken has %d to %d bytes", MinToken, MaxToken))
 	}
 	now := c.Now().UTC().Truncate(time.Millisecond)
-	if s.ID, err = newID(now, c.Rand); err != nil {
-		return err
-	}
-	s.Owner, s.Created = by, now
+	s.ID, s.Owner, s.Created = newID(now), by, now
 	s.Due = now
 	if s.Schedule != nil {
 		if err := s.Schedule.Check(); err != nil {
@@ -342,11 +339,8 @@ func (c *Custody) report(ctx context.Context, s *Subscription) error {
 	// Step 3: send it. Its end is kept first, so that it is the same at each try.
 	if len(found) > 0 || s.Empty && s.Schedule != nil {
 		if s.Report == "" {
-			s.Until = until
-			if s.Report, err = newID(now, c.Rand); err == nil {
-				err = c.Events.Advance(ctx, s)
-			}
-			if err != nil {
+			s.Until, s.Report = until, newID(now)
+			if err := c.Events.Advance(ctx, s); err != nil {
 				return err
 			}
 		}

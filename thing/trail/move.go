@@ -39,6 +39,9 @@ const (
 // Many is an amount that was not told.
 const Many = -1
 
+// Doses is the unit of what is less than a pack (UN/ECE Recommendation 20: dose).
+const Doses = "E27"
+
 // Move is what one event did to one thing.
 type Move struct {
 	At    time.Time
@@ -46,8 +49,10 @@ type Move struct {
 	Thing string // by [Name]
 	// Lot is the lot of one item, where the event tells it; by [Name].
 	Lot string
-	// Amount is how many of what the thing's class names; [Many] where it was not told.
+	// Amount is how many of what the thing's class names, or of Unit; [Many] where it was
+	// not told.
 	Amount int64
+	Unit   string // [Doses]; "": pieces
 	Place  string // where it is now, or from where it left; by [Name]; "": not told
 	// Other is the destination of what left, the source of what arrived, what a thing was
 	// packed into, and the device that was attached.
@@ -156,7 +161,11 @@ func Moves(e *epcis.Event) (out []Move) {
 		}
 		m.Lot = ""
 		for _, q := range lots {
-			m.Thing, m.Amount = Name(q.Class), pieces(q)
+			m.Thing, m.Unit = Name(q.Class), ""
+			if q.Unit == Doses {
+				m.Unit = Doses
+			}
+			m.Amount = whole(q)
 			out = append(out, m)
 		}
 	}
@@ -240,11 +249,31 @@ func party(list []epcis.Typed) string {
 	return ""
 }
 
-// pieces is a quantity in whole pieces: without a unit, or by the codes of UN/ECE
-// Recommendation 20 for pieces and each.
-func pieces(q epcis.Quantity) int64 {
+// InDoses returns moves with their amounts in doses, of which a pack has so many. Where
+// that is not known (0), they stay in packs, and what was told in doses did nothing to
+// them that could be counted.
+func InDoses(moves []Move, perPack int64) []Move {
+	out := slices.Clone(moves)
+	for i := range out {
+		m := &out[i]
+		switch {
+		case perPack == 0 && m.Unit == Doses:
+			m.Deed = Seen
+		case perPack == 0:
+		case m.Unit == Doses:
+			m.Unit = ""
+		case m.Amount > 0:
+			m.Amount *= perPack
+		}
+	}
+	return out
+}
+
+// whole is a quantity in whole pieces or doses: without a unit, or by the codes of UN/ECE
+// Recommendation 20 for pieces, each, and dose.
+func whole(q epcis.Quantity) int64 {
 	switch q.Unit {
-	case "", "H87", "EA", "C62":
+	case "", "H87", "EA", "C62", Doses:
 		if n, err := strconv.ParseFloat(q.Amount, 64); err == nil && n >= 0 && n <= 1<<50 && n == float64(int64(n)) {
 			return int64(n)
 		}

@@ -58,7 +58,8 @@ type Trail struct {
 }
 
 // Fold follows a lot through moves: its own, those of its items, and those of what they
-// were packed into; others are passed over. within says in which place a location is,
+// were packed into; others are passed over, and so is what was told in another unit than
+// packs ([InDoses] brings all into one). within says in which place a location is,
 // and is the location itself where it is in none.
 func Fold(lot string, moves []Move, within func(string) string) *Trail {
 	f := &folder{
@@ -124,6 +125,9 @@ type folder struct {
 
 // take takes one move. named tells that its event names the lot itself.
 func (f *folder) take(m Move, named bool) {
+	if m.Unit != "" {
+		return
+	}
 	amount, container := m.Amount, ""
 	switch {
 	case m.Thing == f.trail.Lot:

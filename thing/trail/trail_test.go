@@ -191,3 +191,25 @@ func FuzzLotName(f *testing.F) {
 		}
 	})
 }
+
+// TestInDoses: a clinic gives less than the pack that came. Where nobody knows how many
+// doses are in it, what was told in doses takes nothing away.
+func TestInDoses(t *testing.T) {
+	told := moves(t,
+		event(1, "ObjectEvent", `"action":"ADD","bizStep":"commissioning","bizLocation":{"id":"`+clinic+`"},"quantityList":`+quantity(lot, 3)),
+		event(2, "ObjectEvent", `"action":"DELETE","bizStep":"dispensing","readPoint":{"id":"`+clinic+`"},"quantityList":[{"epcClass":"`+lot+`","quantity":7,"uom":"E27"}]`),
+		event(3, "ObjectEvent", `"action":"DELETE","bizStep":"destroying","readPoint":{"id":"`+clinic+`"},"quantityList":[{"epcClass":"`+lot+`","quantity":3,"uom":"E27"}]`),
+	)
+	for perPack, want := range map[int64]Balance{
+		10: {Here: 20, Given: 7, Gone: 3, Known: true},
+		0:  {Here: 3, Known: true},
+	} {
+		got := Fold(lot, InDoses(told, perPack), within)
+		if b := got.Places[clinic]; b != want || len(got.Imbalances) != 0 {
+			t.Errorf("%d in a pack: %+v, %+v", perPack, b, got.Imbalances)
+		}
+	}
+	if b := Fold(lot, told, within).Places[clinic]; b != (Balance{Here: 3, Known: true}) {
+		t.Errorf("in two units at once: %+v", b)
+	}
+}

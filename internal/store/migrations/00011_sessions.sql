@@ -32,3 +32,6 @@ CREATE TABLE dose (
 );
 CREATE INDEX dose_lot ON dose (lot, day);
 CREATE INDEX dose_session ON dose (session) WHERE session <> '';
+
+-- What is less than a pack is told in doses.
+ALTER TABLE move ADD COLUMN unit TEXT NOT NULL DEFAULT '';
