@@ -17,7 +17,7 @@ func TestGoods(t *testing.T) {
 		manager := admin.letIn("specimen.manager", "cold-chain-manager", "")
 		warehouse := manager.program("custody:capture", "custody:read", "stock:manage")
 		const depot = "https://id.gs1.org/414/9521321000018"
-		warehouse.want(http.StatusOK, "PUT", "/v1/locations", `{"uri":"`+depot+`","version":0,"name":"Specimen depot"}`)
+		warehouse.want(http.StatusOK, "POST", "/v1/locations", `{"uri":"`+depot+`","version":0,"name":"Specimen depot"}`)
 		event := func(id, step, more string) string {
 			return fmt.Sprintf(`{"type":"ObjectEvent","eventID":"urn:x:%s","eventTime":"2026-11-01T09:00:00Z","eventTimeZoneOffset":"+00:00","action":"OBSERVE","bizStep":%q,"readPoint":{"id":"urn:epc:id:sgln:9521321.00001.0"},"epcList":["urn:epc:id:sscc:9521321.0000000011"]%s}`, id, step, more)
 		}
