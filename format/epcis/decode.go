@@ -72,6 +72,11 @@ func (r *reader) document(v strictjson.Value, query bool, prefixes Prefixes, d *
 	if id := v.Get("id"); id.Exists() {
 		r.uri(id, "id")
 	}
+	for _, name := range []string{"sender", "receiver", "instanceIdentifier"} {
+		if m := v.Get(name); m.Exists() && m.Kind() != strictjson.String {
+			r.find(name, BadType)
+		}
+	}
 	version := v.Get("schemaVersion")
 	if text, ok := version.Text(); ok && !versions.MatchString(text) || version.Exists() && !ok {
 		r.find("schemaVersion", BadValue)

@@ -538,3 +538,42 @@ func TestDescendants(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestManyEvents goes through more events than are looked at, at a time, of which each
+// third answers.
+func TestManyEvents(t *testing.T) {
+	b := newBed(t)
+	var events []string
+	for i := range 1600 {
+		step := []string{"storing", "holding", "shipping"}[i%3]
+		events = append(events, object(1, named(fmt.Sprint(i))+`,"note:n":`+fmt.Sprint(i%3)+`,"bizStep":"`+step+`",`+things+`,`+at(depot)))
+	}
+	b.tell("moh", events...)
+	for _, query := range []string{"EQ_https://ns.example.org/n=1", "EQ_bizStep=holding", "EQ_bizStep=holding&orderBy=eventTime", "EQ_bizStep=holding&orderBy=recordTime&orderDirection=ASC", "EQ_https://ns.example.org/n=1&eventCountLimit=400"} {
+		want := 533
+		if strings.HasSuffix(query, "400") {
+			want = 400
+		}
+		seen := map[string]bool{}
+		pages := 0
+		for path := "/events?perPage=70&" + query; path != ""; pages++ {
+			a := b.ask("moh", "GET", path, "")
+			for _, name := range strings.Fields(names(t, a.Body)) {
+				if seen[name] {
+					t.Errorf("%s: %s comes twice", query, name)
+				}
+				seen[name] = true
+			}
+			path, _, _ = strings.Cut(strings.TrimPrefix(a.Header.Get("Link"), "<"), ">")
+		}
+		if len(seen) != want || pages != (want+69)/70 {
+			t.Errorf("%s: %d events on %d pages", query, len(seen), pages)
+		}
+	}
+	if a := b.ask("moh", "GET", "/events?EQ_bizStep=holding&maxEventCount=533&perPage=1000", ""); len(strings.Fields(names(t, a.Body))) != 533 {
+		t.Error(a.Status)
+	}
+	if a := b.ask("moh", "GET", "/events?EQ_bizStep=holding&maxEventCount=532", ""); a.Status != 413 {
+		t.Error(a.Status)
+	}
+}

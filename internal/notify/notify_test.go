@@ -372,3 +372,32 @@ func FuzzCompose(f *testing.F) {
 		}
 	})
 }
+
+// TestReport is a report of events to one who subscribed, who checks the signature by the
+// token that they gave.
+func TestReport(t *testing.T) {
+	token, document := []byte("SPECIMEN-token-0123456789"), []byte(`{"type":"EPCISQueryDocument"}`)
+	status := http.StatusOK
+	seen := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mac := hmac.New(sha256.New, token)
+		mac.Write([]byte(r.Header.Get("webhook-id") + "." + r.Header.Get("webhook-timestamp") + "." + string(body)))
+		if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("GS1-Signature") != want || r.Header.Get("webhook-timestamp") != "1800000000" || !bytes.Equal(body, document) || r.Header.Get("Content-Type") != "application/ld+json" {
+			t.Errorf("%v %s", r.Header, body)
+		}
+		seen++
+		w.WriteHeader(status)
+	}))
+	defer server.Close()
+	s := &Sender{Fetch: fetch.New(fetch.Options{Loopback: true, PrivateHosts: []string{"127.0.0.1"}}), Now: func() time.Time { return time.Unix(1_800_000_000, 0) }}
+	for want, err := range map[int]error{200: nil, 503: ErrTemporary, 404: ErrPermanent} {
+		status = want
+		if got := s.Report(t.Context(), server.URL, "r-1", token, document); !errors.Is(got, err) {
+			t.Errorf("%d: %v", want, got)
+		}
+	}
+	if err := (&Sender{Fetch: fetch.New(fetch.Options{})}).Report(t.Context(), "https://127.0.0.1:1/", "r-1", token, document); !errors.Is(err, ErrPermanent) || seen != 3 {
+		t.Errorf("to an address of this machine: %v", err)
+	}
+}

@@ -207,7 +207,7 @@ func eventOf(path string, events int) (int, bool) {
 	return n, err == nil && rest != ""
 }
 
-var documentFields = map[string]bool{"@context": true, "schemaVersion": true, "creationDate": true, "id": true}
+var documentFields = map[string]bool{"@context": true, "schemaVersion": true, "creationDate": true, "id": true, "sender": true, "receiver": true, "instanceIdentifier": true}
 
 // pathOf is where an event stands in its document.
 func pathOf(d *epcis.Document, i int) string {

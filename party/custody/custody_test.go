@@ -71,14 +71,14 @@ func day(n int) time.Time { return time.Date(2026, 10, n, 0, 0, 0, 0, time.UTC) 
 // kit is custody over a store of its own, with a clock that the test sets.
 type kit struct {
 	*custody.Custody
-	t    *testing.T
+	t    testing.TB
 	now  time.Time
 	cold fridges
 	n    int
 	desk *storetest.Kit // that issues
 }
 
-func newKit(t *testing.T) *kit {
+func newKit(t testing.TB) *kit {
 	t.Helper()
 	master, err := keys.NewMasterKey(rand.Reader)
 	must(t, err)

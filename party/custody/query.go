@@ -65,63 +65,63 @@ func (c *Custody) Query(ctx context.Context, by Actor, q *epcis.Query, said, tok
 		s.After = &from.After
 	}
 	if token == "" && q.Max > 0 {
-		// More than the asker bears: no answer, and no count of how many more.
-		if found, _, _, err := c.find(ctx, s, q.Max+1); err != nil || len(found) > q.Max {
-			if err == nil {
-				err = fmt.Errorf("custody: more than %d events: %w", q.Max, ErrTooLarge)
-			}
+		// More than the asker bears, or than are looked at for one page: no answer, and no
+		// count of how many more.
+		_, more, err := c.find(ctx, s, q.Max, func(*Event) {})
+		if err != nil {
 			return nil, err
+		}
+		if more {
+			return nil, fmt.Errorf("custody: more than %d events: %w", q.Max, ErrTooLarge)
 		}
 	}
 	if q.Limit > 0 {
 		limit = min(limit, q.Limit-from.Given)
 	}
-	found, last, more, err := c.find(ctx, s, limit)
+	p := &Page{}
+	last, more, err := c.find(ctx, s, limit, func(e *Event) { p.Events = append(p.Events, e.Kept) })
 	if err != nil {
 		return nil, err
 	}
-	p := &Page{}
-	for i := range found {
-		p.Events = append(p.Events, found[i].Kept)
-	}
-	from.Given += len(found)
+	from.Given += len(p.Events)
 	if more && (q.Limit == 0 || from.Given < q.Limit) {
 		from.After = last
 		p.Next, p.Expires = c.seal(by, "query "+said, from), c.Expires()
 	}
-	return p, c.Events.Looked(ctx, Look{c.Now(), by.ID, by.Within.Organisation, said, len(found)})
+	return p, c.Events.Looked(ctx, Look{c.Now(), by.ID, by.Within.Organisation, said, len(p.Events)})
 }
 
-// find returns the first events that answer, where it came to, and whether there may be
-// more that the asker sees.
-func (c *Custody) find(ctx context.Context, s Search, limit int) (found []Event, last Position, more bool, err error) {
+// find goes through the first events that answer, and returns where it came to, and
+// whether there may be more that the asker sees.
+func (c *Custody) find(ctx context.Context, s Search, limit int, each func(*Event)) (last Position, more bool, err error) {
 	if s.After != nil {
 		last = *s.After
 	}
 	s.Limit = batch
-	for seen := 0; ; {
+	for seen, found := 0, 0; ; {
 		events, err := c.Events.Find(ctx, s)
 		if err != nil {
-			return nil, last, false, err
+			return last, false, err
 		}
 		for i := range events {
 			e, err := events[i].Kept.Event()
 			if err != nil {
-				return nil, last, false, fmt.Errorf("custody: event %d: %w", events[i].N, err)
+				return last, false, fmt.Errorf("custody: event %d: %w", events[i].N, err)
 			}
 			if s.Query.Matches(e) {
-				if len(found) == limit {
-					return found, last, true, nil
+				if found == limit {
+					return last, true, nil
 				}
-				found = append(found, events[i])
+				found++
+				each(&events[i])
 			}
 			last = position(s.Query, &events[i])
 		}
 		if len(events) < s.Limit {
-			return found, last, false, nil
+			return last, false, nil
 		}
 		if seen += len(events); seen >= maxSeen {
-			return found, last, true, nil
+			return last, true, nil
 		}
 		s.After = &last
 	}

@@ -324,11 +324,12 @@ func (c *Custody) report(ctx context.Context, s *Subscription) error {
 		return err
 	}
 	until := cmp.Or(s.Until, last)
-	var found []Event
+	var found []epcis.Kept
 	more := false
 	if until > s.Position {
 		var at Position
-		if found, at, more, err = c.find(ctx, Search{Within: s.Owner.Within, Query: q, Above: s.Position, Until: until}, MaxPage); err != nil {
+		at, more, err = c.find(ctx, Search{Within: s.Owner.Within, Query: q, Above: s.Position, Until: until}, MaxPage, func(e *Event) { found = append(found, e.Kept) })
+		if err != nil {
 			return err
 		}
 		if more {
@@ -347,14 +348,10 @@ func (c *Custody) report(ctx context.Context, s *Subscription) error {
 		if err != nil {
 			return fmt.Errorf("custody: token of a subscription: %w", err)
 		}
-		kept := make([]epcis.Kept, len(found))
-		for i := range found {
-			kept[i] = found[i].Kept
-		}
 		if err := c.Events.Looked(ctx, Look{now, s.Owner.ID, s.Owner.Within.Organisation, "subscription " + string(s.ID), len(found)}); err != nil {
 			return err
 		}
-		err = c.Send(ctx, Report{ID: string(s.Report), Dest: s.Dest, Token: token, Body: epcis.AppendQueryDocument(nil, now, s.Query, string(s.ID), kept)})
+		err = c.Send(ctx, Report{ID: string(s.Report), Dest: s.Dest, Token: token, Body: epcis.AppendQueryDocument(nil, now, s.Query, string(s.ID), found)})
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil // the try does not count
