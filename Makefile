@@ -15,7 +15,7 @@ STATICCHECK := .cache/bin/staticcheck-v0.8.2
 CHROMIUM    ?= /usr/bin/chromium
 FUZZTIME    ?= 60s
 # What runs in a browser: formats, decisions and the verdict engine.
-PORTABLE    := ./format/... ./cert ./trust ./thing ./coldchain/... ./device ./bundle ./ledger/... ./party/verifier ./web/engine
+PORTABLE    := ./format/... ./cert ./trust ./thing/... ./coldchain/... ./device ./bundle ./ledger/... ./party/verifier ./web/engine
 
 # What the pages are built from.
 PAGES       := $(shell find web -path '*/node_modules' -prune -o -path web/dist -prune -o -path web/gen -prune -o -path web/test -prune -o -path web/lighthouse -prune -o -type f -print) $(wildcard internal/messages/*.json)
@@ -53,7 +53,9 @@ web/node_modules/.package-lock.json: web/package-lock.json
 run: build
 	exec bin/ampoule demo
 
-test: deps check portable unit race page
+# The last two side by side: the browser waits for most of its time.
+test: deps check portable unit
+	$(MAKE) -j2 --output-sync=target race page
 
 # What the checks need from Debian: installed as root, named otherwise.
 deps:

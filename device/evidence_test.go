@@ -315,3 +315,29 @@ func FuzzVerifyEvidence(f *testing.F) {
 		}
 	})
 }
+
+// FuzzScanEvidence: what is verified to its end can be read to its end, item by item, and
+// nothing that is handed over is longer than the file.
+func FuzzScanEvidence(f *testing.F) {
+	p := newParties(f)
+	whole := p.write(f, chain(f, p.id, 1, p.device, minutes(4), 2), p.alarm(f, p.service), p.service)
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	pool := p.ca.pool()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, length := 0, 0
+		err := ScanEvidence(bytes.NewReader(data), func(i Item) error {
+			if (n == 0) != (i.Kind == "header") {
+				t.Fatalf("item %d is a %s", n, i.Kind)
+			}
+			n, length = n+1, length+len(i.Content)
+			return nil
+		})
+		if length > len(data) {
+			t.Fatalf("%d bytes of %d", length, len(data))
+		}
+		if _, bad := VerifyEvidence(bytes.NewReader(data), pool, newYear); bad == nil && err != nil {
+			t.Fatalf("verified, and not read: %v", err)
+		}
+	})
+}

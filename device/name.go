@@ -10,6 +10,9 @@ import (
 // maxName bounds a value of a name, in bytes.
 const maxName = 80
 
+// separators stand between the bytes of a name in hexadecimal.
+var separators = strings.NewReplacer(":", "", "-", "", " ", "")
+
 // NewName brings a value to the form in which names are compared: hexadecimal in lower
 // case and without separators, GIAI and serials as they are, without blanks around.
 func NewName(scheme Scheme, value string) (Name, error) {
@@ -27,7 +30,7 @@ func NewName(scheme Scheme, value string) (Name, error) {
 	}
 	switch scheme {
 	case DevEUI, BLE, RFID:
-		value = strings.ToLower(strings.NewReplacer(":", "", "-", "", " ", "").Replace(value))
+		value = strings.ToLower(separators.Replace(value))
 		if strings.Trim(value, "0123456789abcdef") != "" {
 			return refuse("not hexadecimal")
 		}

@@ -95,6 +95,9 @@ var reasonOrder = []string{
 // Advise answers for one dose. A concern outweighs everything; no-concern needs
 // a positive statement that covers the dose, and nothing left open against it.
 func (l *LotList) Advise(d Dose) Advice {
+	if l == nil {
+		return Advice{NotKnown, ReasonNoStatement, ""}
+	}
 	if NormalLot(d.Lot) == "" {
 		return Advice{NotKnown, ReasonNoLot, ""}
 	}

@@ -3,6 +3,7 @@ package thing
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -79,8 +80,30 @@ func AppendLine(dst, message []byte) []byte {
 	return append(base64.StdEncoding.AppendEncode(dst, message), '\n')
 }
 
+// Clone is a list of its own with the same statements; of none, an empty one.
+func (l *LotList) Clone() *LotList {
+	out := new(LotList)
+	if l != nil {
+		for _, e := range l.entries {
+			own := *e
+			out.entries = append(out.entries, &own)
+		}
+		out.settle()
+	}
+	return out
+}
+
 // Entries returns every statement that was read, in that order.
 func (l *LotList) Entries() []*LotEntry { return l.entries }
+
+// Numbers are the lots about which something counts, by their letters and digits; of no
+// list, none.
+func (l *LotList) Numbers() []string {
+	if l == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(l.byLot))
+}
 
 // subject is what a later statement takes the place of: the same authority
 // saying the same of the same doses. Another value takes no place: a recall is

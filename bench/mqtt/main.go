@@ -27,6 +27,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"sync"
@@ -54,12 +55,13 @@ func main() {
 	seconds := flag.Float64("seconds", 3, "of each measurement")
 	load := flag.String("load", "", "be the clients of the broker at this address, and nothing else")
 	window := flag.Int("window", 1, "messages that a client has on their way, with -load")
+	profile := flag.String("profile", "", "write CPU profiles of ours, one a window, to files that begin so")
 	flag.Parse()
 	var err error
 	if *load != "" {
 		err = clients(*load, *window, time.Duration(*seconds*float64(time.Second)))
 	} else {
-		err = run(*rounds, *seconds)
+		err = run(*rounds, *seconds, *profile)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mqtt:", err)
@@ -69,6 +71,7 @@ func main() {
 
 // result is what the clients saw.
 type result struct {
+	Acked    int
 	Rate     float64 // acknowledged messages a second
 	P50, P99 float64 // ms from a message to its acknowledgement
 }
@@ -96,7 +99,7 @@ func clients(address string, window int, during time.Duration) error {
 	}
 	slices.Sort(waits)
 	at := func(share float64) float64 { return waits[int(share*float64(len(waits)-1))].Seconds() * 1000 }
-	return json.NewEncoder(os.Stdout).Encode(result{float64(len(waits)) / took.Seconds(), at(0.5), at(0.99)})
+	return json.NewEncoder(os.Stdout).Encode(result{len(waits), float64(len(waits)) / took.Seconds(), at(0.5), at(0.99)})
 }
 
 // client is one connection of MQTT 3.1.1, no more than is needed for QoS 1.
@@ -164,7 +167,7 @@ func client(address string, number, window int, until time.Time) ([]time.Duratio
 }
 
 // run measures the systems by turns.
-func run(rounds int, seconds float64) error {
+func run(rounds int, seconds float64, profile string) error {
 	folder, err := os.MkdirTemp("", "mqtt")
 	if err != nil {
 		return err
@@ -172,8 +175,8 @@ func run(rounds int, seconds float64) error {
 	defer os.RemoveAll(folder)
 	systems := []struct {
 		name  string
-		start func(folder string) (address string, stop func() error, err error)
-	}{{"mochi", startMochi}, {"ours, nothing kept", startIdle}, {"ours, on the disk", startOurs}, {"mosquitto", startMosquitto}}
+		start func(folder string) (address string, stop func(acked int) error, err error)
+	}{{"mochi", startMochi}, {"ours, nothing kept", startIdle}, {"ours, on the disk", startOurs}, {"ours, messages too", startRaw}, {"mosquitto", startMosquitto}}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -193,15 +196,19 @@ func run(rounds int, seconds float64) error {
 				} else if err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
+				stopProfile, err := profiled(profile, window, s.name == "ours, on the disk" && round == rounds-1)
+				if err != nil {
+					return err
+				}
 				before := used()
 				out, err := exec.Command(self, "-load", address, "-window", fmt.Sprint(window), "-seconds", fmt.Sprint(seconds)).Output()
 				spent := used() - before
-				if err := errors.Join(err, stop()); err != nil {
-					return fmt.Errorf("%s: %w", s.name, err)
-				}
 				var r result
-				if err := json.Unmarshal(out, &r); err != nil {
-					return err
+				if err == nil {
+					err = json.Unmarshal(out, &r)
+				}
+				if err := errors.Join(err, stopProfile(), stop(r.Acked)); err != nil {
+					return fmt.Errorf("%s: %w", s.name, err)
 				}
 				all[s.name] = append(all[s.name], r)
 				cpu[s.name] = append(cpu[s.name], spent.Seconds()*1e6/(r.Rate*seconds))
@@ -230,10 +237,26 @@ func run(rounds int, seconds float64) error {
 			}
 		}
 		ratio("ours, on the disk", "mochi")
+		ratio("ours, messages too", "mochi")
 		ratio("ours, nothing kept", "mochi")
 		ratio("ours, on the disk", "mosquitto")
 	}
 	return nil
+}
+
+// profiled begins a profile of this process where one is wanted.
+func profiled(begins string, window int, wanted bool) (stop func() error, err error) {
+	if begins == "" || !wanted {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(fmt.Sprintf("%s%d", begins, window))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() error { pprof.StopCPUProfile(); return f.Close() }, nil
 }
 
 func median[T any](all []T, of func(T) float64) float64 {
@@ -266,7 +289,7 @@ func (*everybody) Provides(b byte) bool {
 func (*everybody) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
 func (*everybody) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
 
-func startMochi(string) (string, func() error, error) {
+func startMochi(string) (string, func(int) error, error) {
 	l, err := listen()
 	if err != nil {
 		return "", nil, err
@@ -275,7 +298,7 @@ func startMochi(string) (string, func() error, error) {
 	if err := errors.Join(s.AddHook(new(everybody), nil), s.AddListener(listeners.NewNet("bench", l)), s.Serve()); err != nil {
 		return "", nil, err
 	}
-	return l.Addr().String(), s.Close, nil
+	return l.Addr().String(), func(int) error { return s.Close() }, nil
 }
 
 // account is the only one who sends.
@@ -288,7 +311,7 @@ func (account) Certificate(context.Context, *x509.Certificate) (fleet.Source, er
 	return fleet.Source{}, mqttapi.ErrNobody
 }
 
-func start(into fleet.Ingester, end func() error) (string, func() error, error) {
+func start(into fleet.Ingester, end func(acked int) error) (string, func(int) error, error) {
 	l, err := listen()
 	if err != nil {
 		return "", nil, err
@@ -297,7 +320,7 @@ func start(into fleet.Ingester, end func() error) (string, func() error, error) 
 	if err := s.Start(mqttapi.Listener{Listener: l}); err != nil {
 		return "", nil, err
 	}
-	return l.Addr().String(), func() error { return errors.Join(s.Close(), end()) }, nil
+	return l.Addr().String(), func(acked int) error { return errors.Join(s.Close(), end(acked)) }, nil
 }
 
 // idle keeps nothing.
@@ -307,13 +330,20 @@ func (idle) Ingest(context.Context, *fleet.Delivery) (fleet.Receipt, error) {
 	return fleet.Receipt{Stored: 1}, nil
 }
 
-func startIdle(string) (string, func() error, error) {
-	return start(idle{}, func() error { return nil })
+func startIdle(string) (string, func(int) error, error) {
+	return start(idle{}, func(int) error { return nil })
 }
 
 // startOurs is the broker on the store of readings as it is served. What the clients send
 // is a pack of one reading, of a device for each client.
-func startOurs(folder string) (string, func() error, error) {
+func startOurs(folder string) (string, func(int) error, error) { return startStore(folder, 0) }
+
+// startRaw keeps the messages as they came too.
+func startRaw(folder string) (string, func(int) error, error) {
+	return startStore(folder, 30*24*time.Hour)
+}
+
+func startStore(folder string, raw time.Duration) (string, func(int) error, error) {
 	book, err := store.OpenFleet(context.Background(), store.Config{Dir: folder})
 	if err != nil {
 		return "", nil, err
@@ -322,17 +352,25 @@ func startOurs(folder string) (string, func() error, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	f := &fleet.Fleet{Book: book, Signer: key, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
-	return start(f, func() error {
-		kept, err := book.Arrived(context.Background(), 0, connections)
-		if err == nil && len(kept) < connections {
-			err = errors.New("the messages were not read")
+	f := &fleet.Fleet{Book: book, Signer: key, Now: time.Now, Log: slog.New(slog.DiscardHandler), KeepRaw: raw}
+	return start(f, func(acked int) error {
+		kept := 0
+		for last := int64(0); ; {
+			page, err := book.Arrived(context.Background(), last, 1000)
+			if err != nil || len(page) == 0 {
+				if kept != acked {
+					err = errors.Join(err, fmt.Errorf("%d readings are kept, and %d were acknowledged", kept, acked))
+				}
+				return errors.Join(err, book.Close())
+			}
+			for i := range page {
+				kept, last = kept+page[i].Count, page[i].N
+			}
 		}
-		return errors.Join(err, book.Close())
 	})
 }
 
-func startMosquitto(folder string) (string, func() error, error) {
+func startMosquitto(folder string) (string, func(int) error, error) {
 	program, err := exec.LookPath("mosquitto")
 	if err != nil {
 		if program, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil {
@@ -359,7 +397,7 @@ func startMosquitto(folder string) (string, func() error, error) {
 	for range 200 {
 		if probe, err := net.Dial("tcp", address); err == nil {
 			probe.Close()
-			return address, func() error { _ = c.Process.Kill(); _ = c.Wait(); return nil }, nil
+			return address, func(int) error { _ = c.Process.Kill(); _ = c.Wait(); return nil }, nil
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

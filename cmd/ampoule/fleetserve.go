@@ -122,7 +122,7 @@ func openFleet(ctx context.Context, c *config.Config, accounts *access.Accounts,
 		return nil, err
 	}
 	f.Fleet = &fleet.Fleet{
-		Book: f.store, Signer: f.service.Signer, KID: kid, Arc: c.Fleet.Arc, KeepRaw: c.Fleet.Raw, Keep: c.Fleet.Keep,
+		Book: f.store, Signer: f.service.Signer, KID: kid, Arc: c.Fleet.Arc, Announce: c.Fleet.Announced, KeepRaw: c.Fleet.Raw, Keep: c.Fleet.Keep,
 		Repeat: c.Fleet.Repeat, Escalate: c.Fleet.Escalate, Changed: f.live.Tell, Now: time.Now, Log: log,
 	}
 	codecs, err := f.codecs()

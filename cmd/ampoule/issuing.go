@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ecdsa"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -164,6 +165,7 @@ type desk struct {
 	lists     []issuer.StatusList
 	landmarks []byte // nil: no batch of fingerprints is closed
 	ledger    []byte // nil: none of them is logged
+	held      held   // against doses
 	registry  *issuer.Registry
 	log       *slog.Logger
 }
@@ -211,6 +213,9 @@ func (s *service) desk(ctx context.Context) (*desk, error) {
 	if c.ledger, err = s.ledgerDoc(ctx); err != nil {
 		return nil, err
 	}
+	if c.held, err = s.goods.held(ctx, set.Country); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -242,7 +247,8 @@ func (c *desk) mark(now time.Time) string {
 	for _, l := range c.lists {
 		fmt.Fprint(&b, " ", l.Scheme, hex.EncodeToString(l.KID), l.Counter)
 	}
-	fmt.Fprint(&b, " ", len(c.landmarks), len(c.ledger)) // which only grow
+	fmt.Fprint(&b, " ", len(c.landmarks), len(c.ledger), len(c.held.lines)) // which only grow
+	fmt.Fprintf(&b, " %x", sha256.Sum256(c.held.doses))
 	return b.String()
 }
 
@@ -251,6 +257,9 @@ func (c *desk) mark(now time.Time) string {
 func (c *desk) join(page *httpapi.Page, s *service) error {
 	v := page.Verifier
 	if err := trustOwn(v.Trust, c.keys, c.settings, c.address, c.jwks); err != nil {
+		return err
+	}
+	if err := c.held.join(v); err != nil {
 		return err
 	}
 	for _, l := range c.lists {

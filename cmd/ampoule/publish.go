@@ -170,5 +170,6 @@ func (d *desk) documents(in *bundle.Input, now time.Time) error {
 		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Landmarks, Optional: true, Name: "own.landmarks", Data: d.landmarks})
 	}
 	d.ledgerDocuments(in)
+	d.held.documents(in)
 	return nil
 }

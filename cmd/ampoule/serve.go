@@ -199,7 +199,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			defer s.fleet.stop()
 		}
 		if err == nil {
-			s.goods, err = openGoods(settings, s.store, s.fleet, s.accounts.Policy, log)
+			s.goods, err = openGoods(s)
 		}
 		if err == nil && h.prepare != nil {
 			err = h.prepare(ctx, s)
@@ -231,6 +231,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			return err
 		}
 		defer s.work(ctx)()
+		defer s.goods.work(ctx, s.wakeUp)()
 		// Before those that wait for the end of ctx, whyever this returns.
 		defer stop()
 	}
@@ -280,11 +281,6 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
-			if s.goods != nil {
-				if err := s.goods.read(); err != nil {
-					log.Error("the products that were read before go on to be used", "error", err.Error())
-				}
-			}
 			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}

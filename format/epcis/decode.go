@@ -132,7 +132,7 @@ var (
 type reader struct{ findings []format.Finding }
 
 func (r *reader) find(path string, d format.Defect) {
-	if len(r.findings) < maxFindings {
+	if len(r.findings) < MaxFindings {
 		r.findings = append(r.findings, format.Finding{Path: path, Reason: d})
 	}
 }

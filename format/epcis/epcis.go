@@ -37,7 +37,7 @@ const (
 	MaxEvents   = 10_000
 	maxList     = 20_000 // identifiers, quantities or reports of one list
 	maxDepth    = 24
-	maxFindings = 100
+	MaxFindings = 100 // that are told; where there are so many, there may be more
 )
 
 // Type is what kind of event it is.

@@ -17,8 +17,10 @@ import (
 func (e *Event) Hash() [sha256.Size]byte { return sha256.Sum256(e.prehash()) }
 
 // HashID is the hash as a name of the event (RFC 6920, with the parameter of CBV 2.0).
-func (e *Event) HashID() string {
-	h := e.Hash()
+func (e *Event) HashID() string { return HashID(e.Hash()) }
+
+// HashID is the name of the event that has a hash.
+func HashID(h [sha256.Size]byte) string {
 	return "ni:///sha-256;" + hex.EncodeToString(h[:]) + "?ver=CBV2.0"
 }
 

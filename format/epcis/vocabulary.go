@@ -107,6 +107,14 @@ func (v *vocabulary) uri(text string, p Prefixes) (string, bool) {
 	return p.expand(text), true
 }
 
+// short is the word of a URI of the vocabulary, and the URI where it is another's.
+func (v *vocabulary) short(uri string) string {
+	if word, ok := strings.CutPrefix(uri, v.before); ok && slices.Contains(v.words, word) {
+		return word
+	}
+	return uri
+}
+
 // expand puts in the place of a standard prefix what it stands for. A value with
 // another's stays as it is: it has the form of a URI already.
 func (p Prefixes) expand(text string) string {

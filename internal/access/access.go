@@ -52,6 +52,8 @@ const (
 	SessionRun           Action = "session:run"    // stock of a clinic: opened, wasted, ended
 	StockOverride        Action = "stock:override" // what is unfit is opened all the same
 	StockManage          Action = "stock:manage"   // where stock can be
+	TraceRead            Action = "trace:read"     // from a lot to the certificates, and back
+	LotState             Action = "lot:state"      // what the service says of lots: recalls
 )
 
 // Actions are all of them.
@@ -59,7 +61,7 @@ var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
 	LedgerVote, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
-	SessionRun, StockOverride, StockManage,
+	SessionRun, StockOverride, StockManage, TraceRead, LotState,
 }
 
 // Grant is a role at a place.

@@ -99,6 +99,7 @@ const (
 	EventTokenRevoked    Event = "token-revoked"
 	EventSettingsChanged Event = "settings-changed"
 	EventLedgerVote      Event = "ledger-vote"
+	EventMessageRead     Event = "message-read" // of a device or its supplier, as it came
 )
 
 // Line is an audit line about people. It names none: who acted and who it is

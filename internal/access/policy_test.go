@@ -20,12 +20,12 @@ var mayDo = map[Role][]Action{
 	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, FleetRead, SessionRun},
 	Supervisor: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke,
 		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, FleetRead, AlarmAcknowledge,
-		SessionRun, StockOverride, StockManage},
+		SessionRun, StockOverride, StockManage, TraceRead, LotState},
 	Verifier: {}, Epidemiologist: {},
-	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage},
+	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage, TraceRead},
 	Technician:       {FleetRead, FleetManage, ReadingsSend},
 	Operator:         {KeyReissue, SettingsManage},
-	Auditor:          {AuditRead, FleetRead},
+	Auditor:          {AuditRead, FleetRead, TraceRead},
 	Administrator:    {PeopleManage, SettingsManage, LedgerVote},
 }
 

@@ -169,6 +169,20 @@ type Config struct {
 		Schema string `toml:"schema" default:"2.25.145047066133193227623213803803999590659.1"`
 	} `toml:"ledger"`
 
+	Custody struct {
+		// Products are files of what is known of vaccines: in JSON of our own form, or WHO's
+		// list of prequalified vaccines as CSV. They are read at the start.
+		Products []string `toml:"products"`
+		// Key is the file of the key with which this service speaks of lots, in the role
+		// manufacturer, regulator or participant, under the name Authority that verifiers list
+		// it by. Empty: it says nothing.
+		Key       string `toml:"key"`
+		Role      string `toml:"role" default:"participant"`
+		Authority string `toml:"authority"`
+		// Assess is how often all that is in stock is assessed anew. 0: never.
+		Assess time.Duration `toml:"assess" default:"1h"`
+	} `toml:"custody"`
+
 	Fleet struct {
 		// Listen is where devices knock by HTTPS, with certificates of their own or with
 		// claim codes (EST, DS01, SenML, segments); it is apart from that of the pages. Empty:
@@ -208,6 +222,8 @@ type Config struct {
 		// Arc is the arc below which devices are named, in dotted form; empty: each below
 		// 2.25, by a UUID.
 		Arc string `toml:"arc"`
+		// Announced is how many devices an account may announce that nobody has claimed.
+		Announced int `toml:"announced" default:"10000"`
 		// Raw is how long messages are kept as they came, a week at least; 0: not at all, but
 		// for those of which something was refused. Keep is how long readings are kept; 0: for
 		// ever.
@@ -234,13 +250,6 @@ type Config struct {
 		// machine or of a private network.
 		Private []string `toml:"private"`
 	} `toml:"fleet"`
-
-	Custody struct {
-		// Products is a file with what is known of products, in JSON or WHO's list of
-		// prequalified vaccines in CSV: their codes, what they bear, how long an opened vial
-		// lasts. SIGHUP has it read again.
-		Products string `toml:"products"`
-	} `toml:"custody"`
 
 	Gateway struct {
 		// Name is what the gateway is called in proposals: one for each environment.

@@ -156,7 +156,8 @@ func readAttestation(contentType string, body []byte) (*fleet.Attestation, *prob
 	for name, value := range in.Registers {
 		n, err := strconv.ParseUint(name, 10, 8)
 		b, bad := hex.DecodeString(value)
-		if err != nil || bad != nil || len(b) != len(device.Hash{}) {
+		// One name for each: of 0 and 00 either could be the one that counts.
+		if err != nil || strconv.FormatUint(n, 10) != name || bad != nil || len(b) != len(device.Hash{}) {
 			return nil, unreadable
 		}
 		x.Registers[int(n)] = device.Hash(b)

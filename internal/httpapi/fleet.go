@@ -56,6 +56,19 @@ type Suppliers interface {
 	Plan(ctx context.Context, organisation string, p fleet.Plan) error
 	Clear(ctx context.Context, organisation, supplier string) error
 	Planned(supplier string) (p fleet.Plan, met int, ok bool)
+	// Messages are those that are kept of a supplier as they came, the oldest first: so many
+	// after one of them ("" for the first).
+	Messages(ctx context.Context, organisation, supplier, after string, limit int) ([]MessageKept, error)
+	// Message returns one, when it stands in the audit log who reads it.
+	Message(ctx context.Context, by fleet.Actor, supplier, id string) ([]byte, error)
+}
+
+// MessageKept is a message that is kept as it came.
+type MessageKept struct {
+	ID    string    `json:"id"`
+	Media string    `json:"media" doc:"Its type"`
+	Bytes int       `json:"bytes"`
+	Until time.Time `json:"until" doc:"When it is deleted"`
 }
 
 // SupplierSeen is who was heard, and when last.
@@ -162,6 +175,8 @@ func fleetProblem(err error) error {
 		return problemNoEquipment
 	case errors.Is(err, fleet.ErrNoAlarm):
 		return problemNoAlarm
+	case errors.Is(err, fleet.ErrNoMessage):
+		return problemNoMessage
 	case errors.Is(err, fleet.ErrChanged):
 		return problemChanged
 	case errors.Is(err, fleet.ErrPlace), errors.Is(err, fleet.ErrDenied):
@@ -615,11 +630,17 @@ func (s *server) describeFleet(api huma.API) {
 	})
 
 	// Devices.
-	register(api, op("devices", "GET", "/v1/devices", "List devices"), func(ctx context.Context, r *struct {
-		Facility string `query:"facility" maxLength:"64"`
-		Cursor   string `query:"cursor" maxLength:"256"`
-		Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"200"`
-	}) (*listAnswer[DeviceBody], error) {
+	type listedDevice struct {
+		DeviceBody
+		Heard time.Time     `json:"heard,omitzero" doc:"When something new came last, by the clock of the server"`
+		Level *device.Level `json:"level,omitempty" doc:"Assurance: the least of what its streams said last"`
+	}
+	register(api, op("devices", "GET", "/v1/devices", "List devices, and when each was heard last"), func(ctx context.Context, r *struct {
+		Facility string      `query:"facility" maxLength:"64"`
+		State    device.Life `query:"state" enum:"announced,claimed,enrolled,active,suspended,retired" doc:"Missing: all"`
+		Cursor   string      `query:"cursor" maxLength:"256"`
+		Limit    int         `query:"limit" minimum:"1" maximum:"1000" default:"200"`
+	}) (*listAnswer[listedDevice], error) {
 		by, err := w.by(ctx, access.FleetRead, r.Facility)
 		if err != nil {
 			return nil, err
@@ -630,17 +651,24 @@ func (s *server) describeFleet(api huma.API) {
 				return nil, problemInvalid.with("query.cursor: none of ours")
 			}
 		}
-		all, err := w.Fleet.Devices(ctx, by, after, r.Limit)
+		all, heard, err := w.Fleet.Devices(ctx, by, r.State, after, r.Limit)
 		if err != nil {
 			return nil, err
 		}
-		out := &listAnswer[DeviceBody]{CacheControl: "no-store"}
-		out.Body.Items = make([]DeviceBody, len(all))
+		out := &listAnswer[listedDevice]{CacheControl: "no-store"}
+		out.Body.Items = make([]listedDevice, len(all))
 		for i := range all {
-			out.Body.Items[i] = deviceBody(&all[i])
+			out.Body.Items[i] = listedDevice{DeviceBody: deviceBody(&all[i])}
+			if h, ok := heard[all[i].ID]; ok {
+				out.Body.Items[i].Heard, out.Body.Items[i].Level = h.At, &h.Level
+			}
 		}
 		if len(all) == r.Limit {
-			out.follow("/v1/devices", all[len(all)-1].ID.String(), r.Facility, r.Limit, nil)
+			more := url.Values{}
+			if r.State != "" {
+				more.Set("state", string(r.State))
+			}
+			out.follow("/v1/devices", all[len(all)-1].ID.String(), r.Facility, r.Limit, more)
 		}
 		return out, nil
 	})
@@ -1035,6 +1063,48 @@ func (s *server) describeSuppliers(api huma.API, op func(id, method, path, summa
 			}
 		}
 		return one(b, 0), nil
+	})
+	register(api, op("supplierMessages", "GET", "/v1/suppliers/{id}/messages", "List the messages of a supplier that are kept as they came, the oldest first"), func(ctx context.Context, r *struct {
+		ID     string `path:"id" maxLength:"100"`
+		Cursor string `query:"cursor" maxLength:"100"`
+		Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"200"`
+	}) (*listAnswer[MessageKept], error) {
+		organisation, err := whole(ctx, access.FleetManage)
+		if err != nil {
+			return nil, err
+		}
+		all, err := w.Suppliers.Messages(ctx, organisation, r.ID, r.Cursor, r.Limit)
+		if err != nil {
+			return nil, fleetProblem(err)
+		}
+		out := &listAnswer[MessageKept]{CacheControl: "no-store"}
+		if out.Body.Items = append([]MessageKept{}, all...); len(all) == r.Limit {
+			out.follow("/v1/suppliers/"+url.PathEscape(r.ID)+"/messages", all[len(all)-1].ID, "", r.Limit, nil)
+		}
+		return out, nil
+	})
+	type messageAnswer struct {
+		CacheControl string `header:"Cache-Control"`
+		ContentType  string `header:"Content-Type"`
+		Disposition  string `header:"Content-Disposition"`
+		Body         []byte
+	}
+	message := op("supplierMessage", "GET", "/v1/suppliers/{id}/messages/{message}", "Fetch a message as it came; the audit log has who did")
+	message.Responses = map[string]*huma.Response{"200": {Description: "The bytes, whatever they are", Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
+	register(api, message, func(ctx context.Context, r *struct {
+		ID      string `path:"id" maxLength:"100"`
+		Message string `path:"message" maxLength:"100"`
+	}) (*messageAnswer, error) {
+		organisation, err := whole(ctx, access.FleetManage)
+		if err != nil {
+			return nil, err
+		}
+		body, err := w.Suppliers.Message(ctx, fleet.Actor{ID: principal(ctx).ID, Within: fleet.Place{Organisation: organisation}}, r.ID, r.Message)
+		if err != nil {
+			return nil, fleetProblem(err)
+		}
+		// Whatever it says it is: it came from elsewhere, and no browser is to open it here.
+		return &messageAnswer{"no-store", "application/octet-stream", "attachment", body}, nil
 	})
 	plan := op("supplierPlan", "PUT", "/v1/suppliers/{id}/faults", "Have a supplier meet faults, in an agreed time, to see what it does then")
 	plan.DefaultStatus = http.StatusNoContent

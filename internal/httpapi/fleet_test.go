@@ -50,6 +50,20 @@ func (s *suppliers) List(_ context.Context, organisation string) ([]SupplierSeen
 	return []SupplierSeen{{ID: "u-supplier", Last: storetest.Day, Count: 1}}, nil
 }
 
+func (s *suppliers) Messages(_ context.Context, organisation, supplier, after string, limit int) ([]MessageKept, error) {
+	if organisation != "org-a" || supplier != "u-supplier" {
+		return nil, fleet.ErrNoDevice
+	}
+	return []MessageKept{{ID: "5-m" + after, Media: "application/json", Bytes: 7, Until: storetest.Day}}, nil
+}
+
+func (s *suppliers) Message(_ context.Context, by fleet.Actor, supplier, id string) ([]byte, error) {
+	if by.Within.Organisation != "org-a" || supplier != "u-supplier" || !strings.Contains(id, "m") {
+		return nil, fleet.ErrNoMessage
+	}
+	return []byte("EXAMPLE"), nil
+}
+
 func (s *suppliers) Report(_ context.Context, organisation, supplier string, now time.Time) (*fleet.Conformance, error) {
 	if organisation != "org-a" || supplier != "u-supplier" {
 		return nil, fleet.ErrNoDevice
@@ -148,7 +162,7 @@ var watches = map[string]access.Action{
 	"deviceMove": access.FleetManage, "deviceCorrect": access.FleetManage, "deviceCalibrate": access.FleetManage, "deviceEndorse": access.FleetManage,
 	"alarms": access.FleetRead, "alarm": access.FleetRead, "alarmAcknowledge": access.AlarmAcknowledge,
 	"targets": access.FleetManage, "targetMake": access.FleetManage, "targetDrop": access.FleetManage,
-	"suppliers": access.FleetRead, "supplierReport": access.FleetRead, "supplierPlan": access.FleetManage, "supplierClear": access.FleetManage, "import": access.ReadingsSend,
+	"suppliers": access.FleetRead, "supplierReport": access.FleetRead, "supplierMessages": access.FleetManage, "supplierMessage": access.FleetManage, "supplierPlan": access.FleetManage, "supplierClear": access.FleetManage, "import": access.ReadingsSend,
 }
 
 // TestWatchingByRoleAndPlace asks for every operation of the cold chain as everybody:

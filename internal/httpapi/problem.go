@@ -157,6 +157,7 @@ var (
 	problemNoEquipment = &problem{Status: http.StatusNotFound, Reason: "no-such-equipment"}
 	problemNoDevice    = &problem{Status: http.StatusNotFound, Reason: "no-such-device"}
 	problemNoAlarm     = &problem{Status: http.StatusNotFound, Reason: "no-such-alarm"}
+	problemNoMessage   = &problem{Status: http.StatusNotFound, Reason: "no-such-message"}
 	problemFleetOrder  = &problem{Status: http.StatusUnprocessableEntity, Reason: "bad-fleet-order", tries: 1}
 	problemStoreFull   = &problem{Status: http.StatusInsufficientStorage, Reason: "store-full", tries: 1}
 

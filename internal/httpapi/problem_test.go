@@ -29,7 +29,7 @@ var everyProblem = []*problem{
 	problemNoSuchWay, problemProvider, problemTokenOrder, problemGrant, problemTaken,
 	problemOldPassword, problemSettingsChanged,
 	problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
-	problemNoEquipment, problemNoDevice, problemNoAlarm, problemFleetOrder, problemStoreFull,
+	problemNoEquipment, problemNoDevice, problemNoAlarm, problemNoMessage, problemFleetOrder, problemStoreFull,
 	problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct,
 }
 

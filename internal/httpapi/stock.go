@@ -25,6 +25,10 @@ import (
 type Stocking struct {
 	Custody *custody.Custody
 	Policy  *access.Policy
+	// Authority is in whose name this service speaks of lots; nil: it says nothing.
+	Authority *custody.Authority
+	// Changed is told that something new was said of a lot; nil: nobody.
+	Changed func()
 }
 
 // by is who asks, bound to a place at which one of the actions is allowed.

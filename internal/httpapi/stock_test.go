@@ -88,6 +88,8 @@ var stocks = map[string][]access.Action{
 	"stock": {access.SessionRun, access.StockManage}, "stockFitness": {access.SessionRun}, "scan": nil, "products": nil,
 	"stockSessions": {access.SessionRun}, "stockOpen": {access.SessionRun}, "stockSession": {access.SessionRun}, "stockWaste": {access.SessionRun}, "stockEnd": {access.SessionRun},
 	"imbalances": {access.SessionRun, access.StockManage}, "locations": {access.SessionRun, access.StockManage}, "locationPut": {access.StockManage},
+	"recall": {access.TraceRead}, "recallRecords": {access.TraceRead}, "concerns": {access.SessionRun, access.StockManage, access.TraceRead},
+	"lotStatements": nil, "lotState": {access.LotState},
 }
 
 // TestStockByRoleAndPlace asks for every operation on stock as everybody.
@@ -147,6 +149,10 @@ func TestStockByRoleAndPlace(t *testing.T) {
 					session = b.open(t, "")
 					path = strings.Replace(o.path, "{id}", session.ID, 1)
 					body, header = `{}`, []string{"If-Match", `"1"`}
+				case "recall", "recallRecords":
+					path += "?system=https%3A%2F%2Fid.gs1.org%2F01&code=" + stockGTIN + "&lot=SPEC-YF"
+				case "lotState":
+					body, at.Facility = `{"product":{"code":"SPEC-YF","system":"urn:x:codes"},"lot":"SPEC-YF","value":"recalled"}`, ""
 				case "locationPut":
 					body = fmt.Sprintf(`{"uri":"urn:x:place:%d","name":"Shelf","within":%q}`, n, stockSite)
 					if at != north {

@@ -248,7 +248,7 @@ var notDuties = []string{"bad-fault-plan", "busy", "fault-on-purpose", "internal
 // TestDuties reads the sources for what can be wrong with a transmission of DS01, and with
 // a file of a logger, and looks each word up in every language: no page shows a bare one.
 func TestDuties(t *testing.T) {
-	words := []string{"required-missing", "bad-type", "bad-date", "bad-value", "no-device-named", "no-such-device", "device-denied", "time-out-of-range"}
+	words := []string{"required-missing", "bad-type", "bad-date", "bad-value", "no-device-named", "no-such-device", "device-denied", "time-out-of-range", "too-many-announced"}
 	for _, source := range []string{"party/fleet/conformance.go", "format/cce/*.go", "format/strictjson/*.go", "internal/deviceapi/deviceapi.go", "format/loggerfile/*.go"} {
 		found := reasonsOf(t, source)
 		if len(found) == 0 {

@@ -37,10 +37,25 @@ type conn struct {
 	first  sync.Once
 	begun  bool // the broker has counted it; guarded by gate.mu
 
-	// What came and is not kept yet, of which [hook.work] takes one after the other; ended
-	// and idle are closed with the connection, and after the last of it.
-	queue       chan message
-	ended, idle chan struct{}
+	// pending came and is not kept yet, and keep keeps it. Only the goroutine that reads has
+	// to do with them.
+	pending []message
+	keep    func()
+}
+
+// wire is what comes below TLS, where there is any. It is read from when all that had come
+// is used up: so what comes together is kept together, and nothing waits for what has not
+// come yet.
+type wire struct {
+	net.Conn
+	of *conn
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.of.pending) > 0 {
+		w.of.keep()
+	}
+	return w.Conn.Read(p)
 }
 
 // Read tells, the first time, that the broker has the connection among those for which
@@ -66,10 +81,10 @@ func (g *gate) Accept() (net.Conn, error) {
 			continue
 		}
 		_ = c.SetDeadline(time.Now().Add(g.within)) // where there is none, keepalive has to do
-		if g.tls != nil {
-			c = tls.Server(c, g.tls)
+		one := &conn{gate: g}
+		if one.Conn = (&wire{c, one}); g.tls != nil {
+			one.Conn = tls.Server(one.Conn, g.tls)
 		}
-		one := &conn{Conn: c, gate: g, ended: make(chan struct{})}
 		g.mu.Lock()
 		full := len(g.open) >= g.limit
 		if !full {
@@ -77,7 +92,7 @@ func (g *gate) Accept() (net.Conn, error) {
 		}
 		g.mu.Unlock()
 		if full {
-			_ = c.Close()
+			_ = one.Close()
 			continue
 		}
 		return one, nil
@@ -90,7 +105,6 @@ func (c *conn) Close() error {
 		c.gate.mu.Lock()
 		delete(c.gate.open, c)
 		c.gate.mu.Unlock()
-		close(c.ended)
 	})
 	return c.Conn.Close()
 }

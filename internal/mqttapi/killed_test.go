@@ -42,26 +42,34 @@ type file struct {
 	f  *os.File
 }
 
-func (f *file) line(v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
+func (f *file) lines(all ...any) error {
+	var out []byte
+	for _, v := range all {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		out = append(append(out, text...), '\n')
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, err := f.f.Write(append(text, '\n')); err != nil {
+	if _, err := f.f.Write(out); err != nil {
 		return err
 	}
 	return f.f.Sync()
 }
 
 func (f *file) Ingest(_ context.Context, d *fleet.Delivery) (fleet.Receipt, error) {
-	return fleet.Receipt{Stored: 1}, f.line(d.Series[0].Readings[0].At)
+	var all []any
+	for _, s := range d.Series {
+		all = append(all, s.Readings[0].At)
+	}
+	return fleet.Receipt{Stored: len(all)}, f.lines(all...)
 }
 
 // sessions of a file: the last line of an identifier counts.
-func (f *file) Save(_ context.Context, s Session) error { return f.line(s) }
-func (f *file) Drop(_ context.Context, id string) error { return f.line(Session{ID: id}) }
+func (f *file) Save(_ context.Context, s Session) error { return f.lines(s) }
+func (f *file) Drop(_ context.Context, id string) error { return f.lines(Session{ID: id}) }
 func (f *file) Load(context.Context) ([]Session, error) {
 	last := map[string]Session{}
 	in := bufio.NewScanner(f.f)

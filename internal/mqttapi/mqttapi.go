@@ -91,8 +91,8 @@ type Limits struct {
 // DefaultLimits are for a server of one or two cores.
 var DefaultLimits = Limits{Connections: 2000, PacketSize: 256 << 10, Window: 64, Keepalive: 20 * time.Minute, Session: 7 * 24 * time.Hour}
 
-// Short messages may wait in a queue, of which each connection has one; large ones take
-// one of few places while they are read.
+// Short messages may wait for those that came with them; large ones take one of few places
+// while they are read.
 const (
 	shortMessage = 4 << 10
 	largeMessage = 32 << 10
@@ -123,7 +123,6 @@ type Server struct {
 	ctx      context.Context // of Ingest; ends with the server
 	cancel   context.CancelFunc
 	large    chan struct{}
-	working  sync.WaitGroup // connections whose messages are being kept
 	messages *prometheus.CounterVec
 }
 
@@ -229,9 +228,7 @@ func (s *Server) Close() error {
 		}
 	})
 	defer waiting.Stop()
-	err := s.broker.Close()
-	s.working.Wait()
-	return err
+	return s.broker.Close() // it waits for those who read, and they for what is being kept
 }
 
 // Command sends a command to a source that listens. Whether it heard is not known.
@@ -290,8 +287,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	source.Via = "mqtt"
 	c.source = source
 	c.known.Store(true)
-	c.queue, c.idle = make(chan message, h.Limits.Window), make(chan struct{})
-	h.working.Go(func() { h.work(c) })
+	c.keep = func() { h.keepAll(c) }
 	id := own(source)
 	if source.Device == "" {
 		id += cl.ID
@@ -339,38 +335,33 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return topic == own(c.source)+command
 }
 
-// OnPublish takes a message over. Of QoS 1 a short one waits in the queue of its
-// connection and is acknowledged from there, so that what a client sends in one go is
-// kept in one go. With all others the connection waits, until those before are kept too.
+// OnPublish takes a message over. Of QoS 1 a short one waits for those that came with it,
+// until the connection has to be read again: see [wire]. All others are kept at once, after
+// those that wait.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c, ok := cl.Net.Conn.(*conn)
 	if !ok {
 		return pk, nil // a command of ours
 	}
-	m := message{cl: cl, id: pk.PacketID, qos: pk.FixedHeader.Qos, topic: pk.TopicName, media: pk.Properties.ContentType, body: pk.Payload, at: h.Now()}
-	if pk.FixedHeader.Qos != 1 || len(pk.Payload) > shortMessage {
-		m.done = make(chan outcome, 1)
-	}
-	select {
-	case c.queue <- m:
-	case <-c.ended:
-		return pk, packets.ErrRejectPacket
-	}
-	if m.done == nil {
+	m := message{cl: cl, id: pk.PacketID, topic: pk.TopicName, qos: pk.FixedHeader.Qos, media: pk.Properties.ContentType, body: pk.Payload, at: h.Now()}
+	if pk.FixedHeader.Qos == 1 && len(pk.Payload) <= shortMessage {
+		if c.pending = append(c.pending, m); len(c.pending) >= h.Limits.Window {
+			h.keepAll(c)
+		}
 		return pk, packets.ErrRejectPacket // by the broker; it is acknowledged when it is kept
 	}
-	select {
-	case got := <-m.done:
-		switch {
-		case got.end:
-			return pk, packets.ErrRejectPacket
-		case got.code.Code != 0 && cl.Properties.ProtocolVersion == 5 && pk.FixedHeader.Qos == 1:
-			return pk, got.code
-		}
-		return pk, packets.CodeSuccessIgnore
-	case <-c.idle:
+	if !h.keepAll(c) {
 		return pk, packets.ErrRejectPacket
 	}
+	got := h.keepOnce(c, []message{m})
+	switch {
+	case got.end:
+		h.end(cl, got.code)
+		return pk, packets.ErrRejectPacket
+	case got.code.Code != 0 && cl.Properties.ProtocolVersion == 5 && pk.FixedHeader.Qos == 1:
+		return pk, got.code
+	}
+	return pk, packets.CodeSuccessIgnore
 }
 
 func (h *hook) refused(source fleet.Source, reason string, size int) {
@@ -446,6 +437,9 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, err error, expire bool) {
 		h.forget(cl)
 	}
 	c, ok := cl.Net.Conn.(*conn)
+	if ok {
+		h.keepAll(c) // what came before the end
+	}
 	if !ok || c.source == (fleet.Source{}) || cl.IsTakenOver() || h.Presence == nil {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -629,9 +630,13 @@ func TestOrder(t *testing.T) {
 		c.Publish("s/specimen/senml", 1, false, reading(n))
 	}
 	eventually(t, "all are kept", func() bool { return w.memory.Kept() == 200 })
-	for n, d := range w.memory.Deliveries() {
-		if got := d.Series[0].Readings[0].At; got != int64(1_800_000_000+n) {
-			t.Fatalf("%d is at %d", got, n)
+	n := int64(0)
+	for _, d := range w.memory.Deliveries() {
+		for _, s := range d.Series {
+			if got := s.Readings[0].At; got != 1_800_000_000+n {
+				t.Fatalf("%d is at %d", got, n)
+			}
+			n++
 		}
 	}
 }
@@ -657,6 +662,7 @@ func TestTogether(t *testing.T) {
 		send("segments", 1, segment(n))
 	}
 	send("senml", 1, reading(1))
+	send("senml", 1, reading(2))
 	for n := 10; n < 15; n++ {
 		send("segments", 1, segment(n))
 	}
@@ -673,6 +679,9 @@ func TestTogether(t *testing.T) {
 	next := 0
 	for _, d := range w.memory.Deliveries() {
 		got = append(got, len(d.Segments))
+		if raw := slices.Concat(reading(1), reading(2)); len(d.Series) > 0 && (len(d.Series) != 2 || !bytes.Equal(raw, d.Raw)) {
+			t.Errorf("%d series of %q", len(d.Series), d.Raw)
+		}
 		if raw := bytes.Join(d.Segments, nil); len(d.Segments) > 0 && !bytes.Equal(raw, d.Raw) {
 			t.Errorf("%x is not %x", d.Raw, raw)
 		}

@@ -2,7 +2,6 @@ package mqttapi
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +20,13 @@ type message struct {
 	topic string
 	media string // content type of MQTT 5
 	body  []byte
-	at    time.Time    // of receipt
-	done  chan outcome // the connection waits for it; nil: it is acknowledged from here
+	at    time.Time // of receipt
+}
+
+// joins reports whether a message can be of one delivery with that behind it.
+func (m *message) joins(next *message) bool {
+	last := m.topic[strings.LastIndexByte(m.topic, '/')+1:]
+	return (last == kindSegments || last == kindSenML) && m.topic == next.topic && m.media == next.media
 }
 
 // outcome is what became of a message: a reason code, of which 0 is success, or the end
@@ -32,45 +36,18 @@ type outcome struct {
 	end  bool
 }
 
-// work keeps what a connection brings, in its order, until the connection has ended and
-// nothing waits any more: of QoS 0 nothing comes again. After one that could not be kept
-// it keeps no other, which would overtake it.
-func (h *hook) work(c *conn) {
-	defer close(c.idle)
-	for good := true; good; {
-		select {
-		case m := <-c.queue:
-			good = h.keepAll(c, m)
-			continue
-		default:
-		}
-		select {
-		case m := <-c.queue:
-			good = h.keepAll(c, m)
-		case <-c.ended:
-			good = len(c.queue) > 0
-		}
-	}
-}
-
-// keepAll keeps a message and what waits behind it, and acknowledges all that the client
-// has not been told by then. It reports whether all could be kept.
-func (h *hook) keepAll(c *conn, first message) bool {
-	all := []message{first}
-	for len(all) <= cap(c.queue) {
-		select {
-		case m := <-c.queue:
-			all = append(all, m)
-			continue
-		default:
-		}
-		break
-	}
+// keepAll keeps what came of a connection, in its order, and acknowledges it. It reports
+// whether all could be kept; after one that could not be it keeps no other, which would
+// overtake it, and ends the connection.
+func (h *hook) keepAll(c *conn) bool {
+	all := c.pending
+	c.pending = nil
 	var acks []byte
 	for len(all) > 0 {
-		// Segments that wait behind each other are a sequence, as they could have been sent.
+		// Segments, or packs, that wait behind each other are a sequence, as they could have
+		// been sent.
 		n := 1
-		for n < len(all) && all[0].done == nil && all[n].done == nil && strings.HasSuffix(all[n].topic, "/"+kindSegments) && all[n].topic == all[0].topic && n < fleet.MaxSegments {
+		for n < len(all) && all[0].joins(&all[n]) && n < fleet.MaxSegments {
 			n++
 		}
 		got := h.keepOnce(c, all[:n])
@@ -81,8 +58,6 @@ func (h *hook) keepAll(c *conn, first message) bool {
 		}
 		for _, m := range all[:n] {
 			switch {
-			case m.done != nil:
-				m.done <- got
 			case got.end:
 			case got.code.Code != 0 && m.cl.Properties.ProtocolVersion == 5:
 				// PUBACK with a reason code and no properties (MQTT 5 section 3.4.2).
@@ -93,7 +68,7 @@ func (h *hook) keepAll(c *conn, first message) bool {
 		}
 		if got.end {
 			h.say(c, acks)
-			h.end(first.cl, got.code)
+			h.end(all[0].cl, got.code)
 			return false
 		}
 		all = all[n:]
@@ -109,7 +84,7 @@ func (h *hook) say(c *conn, acks []byte) {
 	}
 }
 
-// keepOnce keeps messages in one delivery: one, or several of segments. Where one of
+// keepOnce keeps messages in one delivery: one, or several that are joined. Where one of
 // several cannot be read nothing is kept, and the code says so.
 func (h *hook) keepOnce(c *conn, all []message) outcome {
 	m := all[0]
@@ -122,13 +97,20 @@ func (h *hook) keepOnce(c *conn, all []message) outcome {
 		}
 	}
 	d, unread := h.read(c.source, m.topic, m.media, m.body, m.at)
+	if len(all) > 1 && unread == nil {
+		size := 0
+		for i := range all {
+			size += len(all[i].body)
+		}
+		d.Raw = append(make([]byte, 0, size), d.Raw...)
+	}
 	for _, next := range all[1:] {
 		if unread != nil {
 			break
 		}
 		var more *fleet.Delivery
 		if more, unread = h.read(c.source, next.topic, next.media, next.body, next.at); unread == nil {
-			d.Raw, d.Segments = slices.Concat(d.Raw, more.Raw), append(d.Segments, more.Segments...)
+			unread = d.Join(more)
 		}
 	}
 	if unread != nil {

@@ -77,8 +77,15 @@ var backedUp = []table{
 	{"location", []string{"uri", "organisation", "facility", "version", "content"}},
 	{"event", []string{"n", "id", "declared", "hash", "at", "recorded", "organisation", "captured", "content", "prefixes"}},
 	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "unit", "papers"}},
+	{"event_key", []string{"kind", "value", "event"}},
+	{"capture_job", []string{"id", "organisation", "captured", "content"}},
+	{"event_query", []string{"organisation", "name", "facility", "account", "created", "content"}},
+	{"subscription", []string{"id", "organisation", "query", "facility", "account", "position", "due", "scheduled", "content"}},
 	{"stock_session", []string{"id", "organisation", "facility", "version", "lot", "opened", "discard", "ended", "doses", "given", "wasted", "content"}},
 	{"dose", []string{"record", "lot", "products", "day", "organisation", "facility", "session"}},
+	{"lot_number", []string{"number", "lot"}},
+	{"concern", []string{"id", "version", "stands", "lot", "content"}},
+	{"lot_statement", []string{"id", "at", "message"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

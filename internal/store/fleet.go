@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -32,8 +34,12 @@ type Fleet struct {
 	adder     sync.WaitGroup
 	mu        sync.RWMutex // held for reading while something is handed over
 	closed    bool
-	last      int64 // number of the last block; owned by the adder, but for sealing: see seal
-	numbers   sync.Mutex
+	numbers   sync.Mutex // guards what follows
+	last      int64      // number of the last block
+	wait      waiting    // the journal: see fleetjournal.go
+	folds     int        // how often it was emptied
+	spans     map[int64]span
+	unfolded  atomic.Bool // there is something in wait
 }
 
 var _ fleet.Book = (*Fleet)(nil)
@@ -48,7 +54,10 @@ var fleetMigrations embed.FS
 func OpenFleet(ctx context.Context, c Config) (_ *Fleet, err error) {
 	c.file = fleetFile
 	c.hands = 1
-	f := &Fleet{additions: make(chan *addition, 1024)}
+	// Each of the readers comes to every part of the registry sooner or later, and eight
+	// caches fill up with the same pages over hours. The kernel has them too.
+	c.cache = 8192
+	f := &Fleet{additions: make(chan *addition, addCalls), spans: make(map[int64]span)}
 	if f.db, err = openEngine(ctx, c, true); err != nil {
 		return nil, err
 	}
@@ -61,6 +70,9 @@ func OpenFleet(ctx context.Context, c Config) (_ *Fleet, err error) {
 		return nil, err
 	}
 	if err := f.db.readRow(ctx, `SELECT coalesce(max(n), 0) FROM block`, nil, &f.last); err != nil {
+		return nil, err
+	}
+	if err := f.reopen(ctx); err != nil {
 		return nil, err
 	}
 	f.adder.Go(f.add)
@@ -101,7 +113,7 @@ func (f *Fleet) Close() error {
 	}
 	f.mu.Unlock()
 	f.adder.Wait()
-	return f.db.close()
+	return errors.Join(f.settle(), f.db.close())
 }
 
 // Ready reports whether something can be written.
@@ -293,8 +305,12 @@ func (f *Fleet) DeviceClaimed(ctx context.Context, claim []byte) (*fleet.Device,
 }
 
 // DevicesAt implements [fleet.Book].
-func (f *Fleet) DevicesAt(ctx context.Context, at fleet.Place, after device.ID, limit int) ([]fleet.Device, error) {
+func (f *Fleet) DevicesAt(ctx context.Context, at fleet.Place, state device.Life, after device.ID, limit int) ([]fleet.Device, error) {
 	where, args := placed(at)
+	if state != "" {
+		args = append(args, string(state))
+		where += fmt.Sprintf(` AND state = $%d`, len(args))
+	}
 	args = append(args, []byte(after), int64(limit))
 	return query(ctx, f.db, fmt.Sprintf(`SELECT %s FROM device d%s AND id > $%d ORDER BY id LIMIT $%d`, deviceColumns, where, len(args)-1, len(args)), args, scanDevice)
 }
@@ -460,80 +476,73 @@ func (f *Fleet) Append(ctx context.Context, a *fleet.Addition) (repeated bool, e
 
 // add is the adder.
 func (f *Fleet) add() {
-	for first := range f.additions {
-		group, rows := []*addition{first}, len(first.Blocks)
-	gather:
-		for len(group) < addCalls && rows < addRows {
-			select {
-			case c, open := <-f.additions:
-				if !open {
-					break gather
-				}
-				group, rows = append(group, c), rows+len(c.Blocks)
-			default:
+	fold := time.NewTicker(foldEvery)
+	defer fold.Stop()
+	for {
+		select {
+		case first, open := <-f.additions:
+			if !open {
+				return
+			}
+			f.addWith(first)
+		case <-fold.C:
+			_ = f.settle() // who reads or adds next is told why it cannot be
+		}
+	}
+}
+
+// addWith adds a delivery and those that wait behind it.
+func (f *Fleet) addWith(first *addition) {
+	// Who is about to hand one over does so first: it spares a commit of its own.
+	runtime.Gosched()
+	group, rows := []*addition{first}, len(first.Blocks)
+gather:
+	for len(group) < addCalls && rows < addRows {
+		select {
+		case c, open := <-f.additions:
+			if !open {
 				break gather
 			}
+			group, rows = append(group, c), rows+len(c.Blocks)
+		default:
+			break gather
 		}
-		err := f.addGroup(group)
-		if err != nil && len(group) > 1 {
-			for _, c := range group { // so that none suffers for another
-				c.done <- f.addGroup([]*addition{c})
-			}
-			continue
+	}
+	err := f.addGroup(group)
+	if err != nil && len(group) > 1 {
+		for _, c := range group { // so that none suffers for another
+			c.done <- f.addGroup([]*addition{c})
 		}
-		for _, c := range group {
-			c.done <- err
-		}
+		return
+	}
+	for _, c := range group {
+		c.done <- err
 	}
 }
 
 const blockColumns = `n, stream, origin, seq, first, last, count, low, high, level, received, data`
 
+// addGroup adds deliveries in one transaction.
 func (f *Fleet) addGroup(group []*addition) error {
 	f.numbers.Lock()
 	defer f.numbers.Unlock()
-	n := f.last
+	var a *adding
 	err := f.db.write(context.Background(), func(t tx) error {
-		n = f.last
-		var rows, raws []any
 		digests, err := knownRaw(t, group)
 		if err != nil {
 			return err
 		}
-		var more []stmt
+		a = &adding{f: f, t: t, digests: digests, n: f.last, wait: f.wait}
 		for _, c := range group {
-			c.repeated = false
-			if c.Raw != nil {
-				if c.repeated = digests[c.Raw.Digest]; c.repeated {
-					continue
-				}
-				digests[c.Raw.Digest] = true
-				raws = append(raws, c.Raw.Digest[:], c.Raw.Media, c.Raw.Supplier, unix(c.Raw.Until), blob(c.Raw.Body))
-			}
-			for i := range c.Blocks {
-				n++
-				rows = appendBlock(rows, n, &c.Blocks[i])
-			}
-			for _, h := range c.Heads {
-				more = append(more, stmt{sql: `UPDATE stream SET own = $1, ownhash = $2 WHERE n = $3`, args: []any{int64(h.Own.Seq), h.Own.Hash[:], h.Stream}})
-				if h.Since > h.Own.Seq {
-					continue
-				}
-				// The condition of the index stands in the statement, or it is not used.
-				more = append(more, stmt{sql: `UPDATE block SET level = $1 WHERE stream = $2 AND origin = $3 AND origin > 0 AND seq >= $4 AND seq <= $5 AND level < $6`,
-					args: []any{int64(h.Level), h.Stream, int64(fleet.Own), int64(h.Since), int64(h.Own.Seq), int64(h.Level)}})
+			if err := a.add(c); err != nil {
+				return err
 			}
 		}
-		if err := rawInserts.run(t, raws); err != nil {
-			return err
-		}
-		if err := blockInserts.run(t, rows); err != nil {
-			return err
-		}
-		return t.all(more...)
+		return a.end()
 	})
 	if err == nil {
-		f.last = n
+		f.last = a.n
+		f.setWaiting(a.wait)
 	}
 	return err
 }
@@ -570,7 +579,7 @@ func knownRaw(t tx, group []*addition) (map[[32]byte]bool, error) {
 		})
 	}
 	for _, c := range group {
-		if c.Raw == nil {
+		if !digested(c.Raw) {
 			continue
 		}
 		if asked = append(asked, c.Raw.Digest[:]); len(asked) == rawAsked {
@@ -587,6 +596,10 @@ func knownRaw(t tx, group []*addition) (map[[32]byte]bool, error) {
 
 func appendBlock(rows []any, n int64, b *fleet.Block) []any {
 	return append(rows, n, b.Stream, int64(b.Origin), int64(b.Seq), b.First, b.Last, int64(b.Count), int64(b.Low), int64(b.High), int64(b.Level), b.Received.UnixMilli(), b.Data)
+}
+
+func appendRaw(rows []any, r *fleet.Raw) []any {
+	return append(rows, r.Digest[:], r.Media, r.Supplier, unix(r.Until), blob(r.Body))
 }
 
 // inserts are statements that insert so many rows at once: of few sizes, so that they stay
@@ -657,6 +670,9 @@ func scanBlock(s scan) (b fleet.Block, err error) {
 
 // Arrived implements [fleet.Book].
 func (f *Fleet) Arrived(ctx context.Context, after int64, limit int) ([]fleet.Block, error) {
+	if err := f.settle(); err != nil {
+		return nil, err
+	}
 	return query(ctx, f.db, `SELECT `+blockColumns+` FROM block WHERE n > $1 AND origin <> $2 ORDER BY n LIMIT $3`, []any{after, int64(fleet.Sealed), int64(limit)}, scanBlock)
 }
 
@@ -667,7 +683,17 @@ func (f *Fleet) Cursor(ctx context.Context) (n int64, err error) {
 
 // Blocks implements [fleet.Book].
 func (f *Fleet) Blocks(ctx context.Context, stream, from, until int64) ([]fleet.Block, error) {
-	return query(ctx, f.db, `SELECT `+blockColumns+` FROM block WHERE stream = $1 AND last >= $2 AND first <= $3 ORDER BY CASE origin WHEN 0 THEN 1 ELSE 0 END, n`, []any{stream, from, until}, scanBlock)
+	for {
+		waits, folds := f.waitingOf(stream, from, until)
+		all, err := query(ctx, f.db, `SELECT `+blockColumns+` FROM block WHERE stream = $1 AND last >= $2 AND first <= $3 ORDER BY CASE origin WHEN 0 THEN 1 ELSE 0 END, n`, []any{stream, from, until}, scanBlock)
+		if err != nil {
+			return nil, err
+		}
+		if len(waits) > 0 && f.foldedSince(folds) {
+			continue // what waited may be in both
+		}
+		return append(all, waits...), nil
+	}
 }
 
 // Segments implements [fleet.Book].

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"ampoule/device"
 	"ampoule/internal/mqttapi"
 	"ampoule/party/fleet"
 )
@@ -107,4 +109,81 @@ func (f *Fleet) EquipmentAfter(ctx context.Context, at fleet.Place, after fleet.
 // StandingIn implements [fleet.Book].
 func (f *Fleet) StandingIn(ctx context.Context, from, until fleet.ID) ([]fleet.Alarm, error) {
 	return query(ctx, f.db, `SELECT `+alarmColumns+alarmTables+` WHERE a.equipment >= $1 AND a.equipment <= $2 AND a.state = $3 ORDER BY a.id DESC`, []any{string(from), string(until), string(fleet.Standing)}, scanAlarm)
+}
+
+// Announced implements [fleet.Book].
+func (f *Fleet) Announced(ctx context.Context, organisation, account string) (n int, err error) {
+	// By pages: an organisation has few of them as a rule, and tens of thousands at worst.
+	for after := []byte{}; ; {
+		page, err := query(ctx, f.db, `SELECT `+deviceColumns+` FROM device d WHERE organisation = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4`,
+			[]any{organisation, string(device.Announced), after, int64(pairsPage)}, scanDevice)
+		if err != nil {
+			return 0, err
+		}
+		for i := range page {
+			if page[i].Supplier == account {
+				n++
+			}
+		}
+		if len(page) < pairsPage {
+			return n, nil
+		}
+		after = []byte(page[len(page)-1].ID)
+	}
+}
+
+// Kept are messages of a source that are kept as they came, without their bodies, in the
+// order in which they are deleted: so many after one of them, of which until and digest
+// are given. size is that of each body.
+func (f *Fleet) Kept(ctx context.Context, source string, until time.Time, digest [32]byte, limit int) (all []fleet.Raw, size []int64, err error) {
+	if err := f.settle(); err != nil {
+		return nil, nil, err
+	}
+	all, err = query(ctx, f.db, `SELECT digest, media, until, length(body) FROM raw WHERE supplier = $1 AND body IS NOT NULL AND (until > $2 OR until = $2 AND digest > $3) ORDER BY until, digest LIMIT $4`,
+		[]any{source, unix(until), digest[:], int64(limit)}, func(s scan) (r fleet.Raw, err error) {
+			var id []byte
+			var until, n int64
+			if err := s(&id, &r.Media, &until, &n); err != nil {
+				return r, err
+			}
+			if len(id) != len(r.Digest) {
+				return r, fmt.Errorf("store: message: %w", ErrDamaged)
+			}
+			copy(r.Digest[:], id)
+			r.Until, r.Supplier, size = fromUnix(until), source, append(size, n)
+			return r, nil
+		})
+	return all, size, err
+}
+
+// KeptBody is the body of one, or [fleet.ErrNoMessage].
+func (f *Fleet) KeptBody(ctx context.Context, source string, digest [32]byte) ([]byte, error) {
+	found, err := query(ctx, f.db, `SELECT body FROM raw WHERE digest = $1 AND supplier = $2 AND body IS NOT NULL`, []any{digest[:], source}, func(s scan) (body []byte, err error) {
+		err = s(&body)
+		return body, err
+	})
+	if err != nil || len(found) == 0 {
+		return nil, cmp.Or(err, error(fleet.ErrNoMessage))
+	}
+	return found[0], nil
+}
+
+// Heard implements [fleet.Book].
+func (f *Fleet) Heard(ctx context.Context, from, until device.ID) (map[device.ID]fleet.Heard, error) {
+	all := make(map[device.ID]fleet.Heard)
+	if err := f.settle(); err != nil { // what waits in the journal was heard too
+		return nil, err
+	}
+	_, err := query(ctx, f.db, `SELECT device, max(heard), min(level) FROM (
+			SELECT s.device, s.heard, (SELECT b.level FROM block b WHERE b.stream = s.n AND b.origin <> $3 ORDER BY b.last DESC LIMIT 1) AS level
+			FROM stream s WHERE s.device >= $1 AND s.device <= $2 AND s.heard > 0) AS newest
+		WHERE level IS NOT NULL GROUP BY device`,
+		[]any{[]byte(from), []byte(until), int64(fleet.Forked)}, func(s scan) (struct{}, error) {
+			var id []byte
+			var heard, level int64
+			err := s(&id, &heard, &level)
+			all[device.ID(id)] = fleet.Heard{At: time.UnixMilli(heard).UTC(), Level: device.Level(level)}
+			return struct{}{}, err
+		})
+	return all, err
 }

@@ -18,7 +18,8 @@ import (
 type Goods struct {
 	db        engine
 	store     *Store
-	capturing sync.Mutex // held while events are numbered
+	mac       func(lot string) []byte // what doses of a lot are found by
+	capturing sync.Mutex              // held while events are numbered
 }
 
 var (
@@ -69,7 +70,7 @@ func capture(t tx, e *custody.Event, n int64) (int64, error) {
 	}
 	var before int64
 	var hash []byte
-	switch err := t.row(`SELECT n, hash FROM event WHERE id = $1 AND declared = $2`, []any{e.ID, declared}, &before, &hash); {
+	switch err := t.row(`SELECT n, hash FROM event WHERE id = $1 AND declared = $2 AND organisation = $3`, []any{e.ID, declared, e.Organisation}, &before, &hash); {
 	case err == nil && bytes.Equal(hash, e.Hash[:]):
 		return before, nil
 	case err == nil:
@@ -85,13 +86,19 @@ func capture(t tx, e *custody.Event, n int64) (int64, error) {
 		sql:  `INSERT INTO event (n, id, declared, hash, at, recorded, organisation, captured, content, prefixes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		args: []any{n, e.ID, declared, e.Hash[:], e.At.UnixMilli(), e.Recorded.UnixMilli(), e.Organisation, e.By, e.Kept.JSON, prefixes},
 	}}
+	keys, err := indexed(n, e)
+	if err != nil {
+		return 0, err
+	}
+	stmts = append(stmts, keys...)
 	wrong := int64(0)
 	if e.Declares {
-		stmts = append(stmts, stmt{sql: `DELETE FROM move WHERE event IN (SELECT n FROM event WHERE id = $1 AND declared = 0)`, args: []any{e.ID}})
-	} else if err := t.row(`SELECT count(*) FROM event WHERE id = $1 AND declared = 1`, []any{e.ID}, &wrong); err != nil {
+		stmts = append(stmts, stmt{sql: `DELETE FROM move WHERE event IN (SELECT n FROM event WHERE id = $1 AND declared = 0 AND organisation = $2)`, args: []any{e.ID, e.Organisation}})
+	} else if err := t.row(`SELECT count(*) FROM event WHERE id = $1 AND declared = 1 AND organisation = $2`, []any{e.ID, e.Organisation}, &wrong); err != nil {
 		return 0, err
 	}
 	if wrong == 0 {
+		stmts = append(stmts, numberLots(custody.LotsOf(e.Moves))...)
 		for k, m := range e.Moves {
 			stmts = append(stmts, stmt{
 				sql:  `INSERT INTO move (event, k, thing, lot, other, place, deed, at, amount, unit, papers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,

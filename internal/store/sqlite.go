@@ -79,7 +79,7 @@ func openSQLite(c Config, create bool) (*sqliteDB, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, conn.Close(), write.Close())
 	}
-	if d.readers, err = d.open("&_pragma=query_only(1)"); err != nil {
+	if d.readers, err = d.open(fmt.Sprintf("&_pragma=query_only(1)&_pragma=cache_size(-%d)", cmp.Or(c.cache, 32768))); err != nil {
 		return nil, errors.Join(err, conn.Close(), write.Close())
 	}
 	d.readers.SetMaxOpenConns(8)
@@ -205,6 +205,17 @@ func (w *sqliteTx) commit(group []*call) (failed error) {
 		}
 		if errs[i] = c.ctx.Err(); errs[i] != nil {
 			continue
+		}
+		if len(group) == 1 { // the transaction is its own
+			if errs[i] = c.f(w); errs[i] != nil {
+				_ = w.plain("ROLLBACK") // it fails where the error has ended the transaction
+				c.done <- errs[i]
+				if ioError(errs[i]) {
+					return fmt.Errorf("%w: %w; open it again", ErrFailed, errs[i])
+				}
+				return nil
+			}
+			break
 		}
 		if err = w.plain("SAVEPOINT call"); err != nil {
 			break

@@ -68,6 +68,7 @@ type Config struct {
 
 	sealEvery time.Duration // of the audit log; 0: [sealEvery]. Benchmarks set it
 	file      string        // of SQLite; "": [databaseFile]
+	cache     int           // KiB of each of SQLite's readers; 0: 32 MiB
 	hands     int           // transactions of PostgreSQL under way at once; 0: [gatherHands]
 }
 
@@ -143,7 +144,7 @@ func Open(ctx context.Context, c Config) (_ *Store, err error) {
 	if s.db, err = openEngine(ctx, c, false); err != nil {
 		return nil, err
 	}
-	s.goods.db, s.goods.store = s.db, s
+	s.goods.db, s.goods.store, s.goods.mac = s.db, s, s.lotMAC
 	if _, err := migrate(ctx, s.db, latest); err != nil {
 		return nil, err
 	}

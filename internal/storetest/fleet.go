@@ -26,8 +26,10 @@ func Fleet(t *testing.T, open func(*testing.T) fleet.Book) {
 		{"equipment", testEquipment},
 		{"devices", testDevices},
 		{"streams", testStreams},
+		{"what was heard last", testHeard},
 		{"blocks in the order of arrival", testBlocks},
 		{"a message once", testMessageOnce},
+		{"a reading once", testReadingsOnce},
 		{"chains", testChains},
 		{"sealing", testSealing},
 		{"alarms", testAlarms},
@@ -138,6 +140,26 @@ func someDevice(n int) *fleet.Device {
 func testDevices(t *testing.T, b fleet.Book) {
 	ctx := t.Context()
 	claim := sha256.Sum256([]byte("EXAMPLE claim"))
+	for n, supplier := range []string{"a", "a", "b"} {
+		d := someDevice(20 + n)
+		d.Place.Organisation, d.State, d.Supplier = "waiting", device.Announced, supplier
+		must(t, b.PutDevice(ctx, d))
+	}
+	known := someDevice(23)
+	known.Place.Organisation, known.Supplier = "waiting", "a"
+	must(t, b.PutDevice(ctx, known))
+	for of, want := range map[[2]string]int{{"waiting", "a"}: 2, {"waiting", "b"}: 1, {"waiting", "c"}: 0, {"moh", "a"}: 0} {
+		if n, err := b.Announced(ctx, of[0], of[1]); err != nil || n != want {
+			t.Errorf("%v has announced %d, %v; want %d", of, n, err, want)
+		}
+	}
+	for state, want := range map[device.Life]int{"": 4, device.Announced: 3, device.Claimed: 1, device.Retired: 0} {
+		all, err := b.DevicesAt(ctx, fleet.Place{Organisation: "waiting", Facility: atNorth.Facility}, state, "", 9)
+		must(t, err)
+		if len(all) != want {
+			t.Errorf("%d devices are %q, want %d", len(all), state, want)
+		}
+	}
 	for n := range 5 {
 		d := someDevice(n)
 		if n == 3 {
@@ -183,7 +205,7 @@ func testDevices(t *testing.T, b fleet.Book) {
 	}
 	var seen []device.ID
 	for after := device.ID(""); ; {
-		page, err := b.DevicesAt(ctx, fleet.Place{Organisation: "moh"}, after, 2)
+		page, err := b.DevicesAt(ctx, fleet.Place{Organisation: "moh"}, "", after, 2)
 		must(t, err)
 		for _, d := range page {
 			seen = append(seen, d.ID)
@@ -279,7 +301,11 @@ func testStreams(t *testing.T, b fleet.Book) {
 
 // block is an open one from a time on.
 func block(s *fleet.Stream, from int64, n int) fleet.Block {
-	return fleet.Block{Stream: s.N, First: from, Last: from + int64(n-1)*60, Count: n, Low: -5, High: 9, Level: device.LevelToken, Received: Day, Data: []byte{1, 2, 3}}
+	readings := make([]device.Reading, n)
+	for i := range readings {
+		readings[i] = device.Reading{At: from + int64(i)*60, Value: int32(i%15 - 5)}
+	}
+	return fleet.OpenBlock(s.N, device.LevelToken, Day, readings)
 }
 
 func signedBlock(s *fleet.Stream, o fleet.Origin, seq uint64, from int64) fleet.Block {
@@ -296,43 +322,145 @@ func appendAll(t *testing.T, b fleet.Book, blocks ...fleet.Block) {
 	}
 }
 
+func testHeard(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	one, other, silent := someStream(t, b, 1), someStream(t, b, 2), someStream(t, b, 3)
+	second := &fleet.Stream{Device: one.Device, Sensor: "TAMB", Quantity: device.Ambient}
+	must(t, b.AddStream(ctx, second))
+	at := func(s *fleet.Stream, first int64, level device.Level, o fleet.Origin) fleet.Block {
+		x := block(s, first, 10)
+		x.Level, x.Origin = level, o
+		return x
+	}
+	appendAll(t, b, at(one, 1000, device.LevelToken, fleet.Open), at(second, 1000, device.LevelMutual, fleet.Open), at(other, 1000, device.LevelToken, fleet.Open))
+	appendAll(t, b, at(one, 9000, device.LevelAttested, fleet.Open))
+	for i, s := range []*fleet.Stream{one, second, other} {
+		s.Heard = Day.Add(time.Duration(i) * time.Minute)
+		must(t, b.Evaluated(ctx, &fleet.Evaluation{Streams: []fleet.Stream{*s}}))
+	}
+	got, err := b.Heard(ctx, deviceID(1), deviceID(3))
+	must(t, err)
+	want := map[device.ID]fleet.Heard{one.Device: {At: Day.Add(time.Minute), Level: device.LevelMutual}, other.Device: {At: Day.Add(2 * time.Minute), Level: device.LevelToken}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := b.Heard(ctx, silent.Device, silent.Device); err != nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// arrived reads all that came, in small pages, and holds them against their order.
+func arrived(t *testing.T, b fleet.Book, after int64) (all []fleet.Block) {
+	t.Helper()
+	for {
+		page, err := b.Arrived(t.Context(), after, 7)
+		must(t, err)
+		if len(page) == 0 {
+			return all
+		}
+		for _, x := range page {
+			if x.N <= after {
+				t.Fatalf("block %d after %d", x.N, after)
+			}
+			after = x.N
+		}
+		all = append(all, page...)
+	}
+}
+
+// readingsOf are those of a stream, in the order in which its blocks have them.
+func readingsOf(t *testing.T, blocks []fleet.Block, s *fleet.Stream) (all []device.Reading) {
+	t.Helper()
+	for i := range blocks {
+		if blocks[i].Stream == s.N {
+			var err error
+			all, err = blocks[i].Readings(all)
+			must(t, err)
+		}
+	}
+	return all
+}
+
 func testBlocks(t *testing.T, b fleet.Book) {
 	ctx := t.Context()
 	s, other := someStream(t, b, 1), someStream(t, b, 2)
 	appendAll(t, b, block(s, 1000, 10), block(other, 1000, 10))
 	appendAll(t, b, block(s, 2000, 5))
+	first := arrived(t, b, 0)
 	var many []fleet.Block
 	for i := range 700 { // more than one statement has
 		many = append(many, block(other, int64(10_000+i*600), 10))
 	}
 	appendAll(t, b, many...)
-	all, err := b.Arrived(ctx, 0, 10_000)
-	must(t, err)
-	if len(all) != 703 {
-		t.Fatalf("%d blocks", len(all))
+	cursor := first[len(first)-1].N
+	later := arrived(t, b, cursor)
+	if mine, others := readingsOf(t, first, s), readingsOf(t, first, other); len(mine) != 15 || len(others) != 10 {
+		t.Errorf("%d and %d readings", len(mine), len(others))
 	}
-	for i := range all {
-		if all[i].N != int64(i+1) {
-			t.Fatalf("block %d has number %d", i, all[i].N)
+	if mine, others := readingsOf(t, later, s), readingsOf(t, later, other); len(mine) != 0 || len(others) != 7000 {
+		t.Errorf("later %d and %d readings", len(mine), len(others))
+	}
+	for _, x := range slices.Concat(first, later) {
+		all, err := x.Readings(nil)
+		must(t, err)
+		want := fleet.OpenBlock(x.Stream, device.LevelToken, Day, all)
+		want.N = x.N
+		if diff := cmp.Diff(want, x); diff != "" {
+			t.Fatal(diff)
 		}
-	}
-	want := block(s, 2000, 5)
-	want.N = 3
-	if diff := cmp.Diff(want, all[2]); diff != "" {
-		t.Error(diff)
-	}
-	if page, err := b.Arrived(ctx, 3, 2); err != nil || len(page) != 2 || page[0].N != 4 {
-		t.Errorf("%d blocks, %v", len(page), err)
 	}
 	for _, tt := range []struct {
 		from, until int64
-		want        int
+		want        int // readings between
 	}{{0, 999, 0}, {0, 1000, 1}, {1540, 1540, 1}, {1541, 1999, 0}, {1540, 2000, 2}, {2240, math.MaxInt64, 1}, {2241, math.MaxInt64, 0}} {
 		got, err := b.Blocks(ctx, s.N, tt.from, tt.until)
 		must(t, err)
-		if len(got) != tt.want {
-			t.Errorf("from %d until %d: %d blocks, want %d", tt.from, tt.until, len(got), tt.want)
+		between := slices.DeleteFunc(readingsOf(t, got, s), func(r device.Reading) bool { return r.At < tt.from || r.At > tt.until })
+		if len(between) != tt.want {
+			t.Errorf("from %d until %d: %d readings, want %d", tt.from, tt.until, len(between), tt.want)
 		}
+	}
+}
+
+// testReadingsOnce: a reading stands once, whether it waits to be folded, is in a block, or
+// is sealed; and another of the same time stays.
+func testReadingsOnce(t *testing.T, b fleet.Book) {
+	ctx := t.Context()
+	s := someStream(t, b, 1)
+	at := func(from int64, values ...int32) fleet.Block {
+		var all []device.Reading
+		for i, v := range values {
+			all = append(all, device.Reading{At: from + int64(i)*60, Value: v})
+		}
+		return fleet.OpenBlock(s.N, device.LevelToken, Day, all)
+	}
+	sealed := signedBlock(s, fleet.Sealed, 1, 1000)
+	add := func(want bool, blocks ...fleet.Block) {
+		t.Helper()
+		if repeated, err := b.Append(ctx, &fleet.Addition{Blocks: blocks}); err != nil || repeated != want {
+			t.Errorf("repeated %v, %v", repeated, err)
+		}
+	}
+	add(false, at(6000, 1, 2, 3))
+	add(true, at(6000, 1, 2, 3)) // at once, from the journal
+	add(false, at(1000, 1, 2))   // before all
+	add(false, at(3000, 5))      // in between
+	if got := readingsOf(t, arrived(t, b, 0), s); len(got) != 6 {
+		t.Errorf("%v", got)
+	}
+	add(true, at(6060, 2), at(1000, 1))
+	add(false, at(6000, 1, 9, 3, 4)) // two of them are new
+	add(false, sealed)               // whose bytes are none of a segment: they hide nothing
+	add(true, at(1000, 1, 2))
+	all, err := b.Blocks(ctx, s.N, 3000, math.MaxInt64)
+	must(t, err)
+	all = slices.DeleteFunc(all, func(x fleet.Block) bool { return x.Origin != fleet.Open })
+	got := readingsOf(t, all, s)
+	slices.SortStableFunc(got, func(a, b device.Reading) int { return int(a.At - b.At) })
+	got = slices.DeleteFunc(got, func(r device.Reading) bool { return r.At < 3000 })
+	want := []device.Reading{{At: 3000, Value: 5}, {At: 6000, Value: 1}, {At: 6060, Value: 2}, {At: 6060, Value: 9}, {At: 6120, Value: 3}, {At: 6180, Value: 4}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
@@ -345,10 +473,8 @@ func testMessageOnce(t *testing.T, b fleet.Book) {
 			t.Errorf("time %d: %v, %v", n, repeated, err)
 		}
 	}
-	all, err := b.Arrived(t.Context(), 0, 100)
-	must(t, err)
-	if len(all) != 1 {
-		t.Errorf("%d blocks", len(all))
+	if got := readingsOf(t, arrived(t, b, 0), s); len(got) != 10 {
+		t.Errorf("%d readings", len(got))
 	}
 }
 
@@ -389,9 +515,12 @@ func testChains(t *testing.T, b fleet.Book) {
 func testSealing(t *testing.T, b fleet.Book) {
 	ctx := t.Context()
 	s, few := someStream(t, b, 1), someStream(t, b, 2)
-	appendAll(t, b, block(s, 1000, 10), block(few, 1000, 10), block(s, 2000, 10), block(s, 3000, 10))
+	appendAll(t, b, block(s, 1000, 10), block(few, 1000, 10), block(s, 2000, 10))
+	seen := arrived(t, b, 0)
+	cursor := seen[len(seen)-1].N
+	appendAll(t, b, block(s, 3000, 10))
 	s.Open, s.Opened, few.Open, few.Opened = 30, Day, 10, Day
-	must(t, b.Evaluated(ctx, &fleet.Evaluation{Cursor: 3, Streams: []fleet.Stream{*s, *few}}))
+	must(t, b.Evaluated(ctx, &fleet.Evaluation{Cursor: cursor, Streams: []fleet.Stream{*s, *few}}))
 	for _, tt := range []struct {
 		least  int64
 		before time.Time
@@ -403,27 +532,30 @@ func testSealing(t *testing.T, b fleet.Book) {
 			t.Errorf("%d or before %s: %d, want %d", tt.least, tt.before, len(all), tt.want)
 		}
 	}
-	open, err := b.OpenBlocks(ctx, s.N, 3)
+	open, err := b.OpenBlocks(ctx, s.N, cursor)
 	must(t, err)
-	if len(open) != 2 {
-		t.Fatalf("%d open blocks up to the third", len(open))
+	if got := readingsOf(t, open, s); len(got) != 20 {
+		t.Fatalf("%d open readings up to block %d", len(got), cursor)
+	}
+	var replaced []int64
+	for _, x := range open {
+		replaced = append(replaced, x.N)
 	}
 	segment := signedBlock(s, fleet.Sealed, 1, 1000)
 	s.Sealed, s.Open, s.Opened = device.Head{Seq: 1, Hash: segment.Hash}, 10, Day
-	must(t, b.Seal(ctx, []fleet.Sealing{{Stream: *s, Sealed: []fleet.Block{segment}, Replaced: []int64{open[0].N, open[1].N}}}))
+	must(t, b.Seal(ctx, []fleet.Sealing{{Stream: *s, Sealed: []fleet.Block{segment}, Replaced: replaced}}))
 	all, err := b.Blocks(ctx, s.N, 0, math.MaxInt64)
 	must(t, err)
 	if len(all) != 2 || all[0].Origin != fleet.Sealed || all[1].Origin != fleet.Open {
 		t.Errorf("%+v", all)
 	}
-	after, err := b.Arrived(ctx, 3, 100)
-	must(t, err)
+	after := arrived(t, b, cursor)
 	if len(after) != 1 || after[0].First != 3000 {
 		t.Errorf("what was sealed arrives again: %+v", after)
 	}
 	appendAll(t, b, block(s, 4000, 10))
-	if after, err := b.Arrived(ctx, 4, 100); err != nil || len(after) != 1 || after[0].First != 4000 {
-		t.Errorf("%+v, %v", after, err)
+	if after := arrived(t, b, after[0].N); len(after) != 1 || after[0].First != 4000 {
+		t.Errorf("%+v", after)
 	}
 	got, err := b.Stream(ctx, s.N)
 	must(t, err)
@@ -565,8 +697,8 @@ func testForgetting(t *testing.T, b fleet.Book) {
 	}
 	left, err := b.Blocks(ctx, s.N, 0, math.MaxInt64)
 	must(t, err)
-	if len(left) != 4 { // what is open is never forgotten
-		t.Errorf("%d blocks are left", len(left))
+	if got := readingsOf(t, slices.DeleteFunc(left, func(x fleet.Block) bool { return x.Origin != fleet.Open }), s); len(got) != 6 { // what is open is never forgotten
+		t.Errorf("%d open readings are left", len(got))
 	}
 	if raws, segments, err = b.Forget(ctx, Day, 0); err != nil || raws+segments != 0 {
 		t.Errorf("%d messages, %d segments, %v", raws, segments, err)
@@ -581,7 +713,7 @@ func testFleetAtOnce(t *testing.T, b fleet.Book) {
 	for h := range hands {
 		adding.Go(func() {
 			for i := range each {
-				if _, err := b.Append(t.Context(), &fleet.Addition{Blocks: []fleet.Block{block(s, int64(h*1_000_000+i*600), 10), block(s, int64(h*1_000_000+i*600+300), 5)}}); err != nil {
+				if _, err := b.Append(t.Context(), &fleet.Addition{Blocks: []fleet.Block{block(s, int64(h*1_000_000+i*1200), 10), block(s, int64(h*1_000_000+i*1200+600), 5)}}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -594,11 +726,11 @@ func testFleetAtOnce(t *testing.T, b fleet.Book) {
 		page, err := b.Arrived(t.Context(), last, 7)
 		must(t, err)
 		for _, x := range page {
-			if x.N != last+1 {
+			if x.N <= last {
 				t.Fatalf("%d after %d", x.N, last)
 			}
 			last = x.N
-			seen++
+			seen += x.Count
 		}
 		if len(page) > 0 {
 			continue
@@ -612,7 +744,7 @@ func testFleetAtOnce(t *testing.T, b fleet.Book) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	if seen != hands*each*2 {
-		t.Errorf("%d blocks of %d", seen, hands*each*2)
+	if seen != hands*each*15 {
+		t.Errorf("%d readings of %d", seen, hands*each*15)
 	}
 }

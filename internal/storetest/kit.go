@@ -162,13 +162,23 @@ func Order(key string, record *cert.Certificate) issuer.Order {
 // published now, or by those of yesterday.
 func (k *Kit) Verify(t testing.TB, text string, lists []issuer.StatusList) verifier.Outcome {
 	t.Helper()
+	var documents [][]byte
+	for _, l := range lists {
+		documents = append(documents, l.Document)
+	}
+	return k.Verifier(t, documents...).Verify(text).Outcome
+}
+
+// Verifier trusts the kit's keys and goes by some status lists.
+func (k *Kit) Verifier(t testing.TB, lists ...[]byte) *verifier.Verifier {
+	t.Helper()
 	v := &verifier.Verifier{Trust: k.list, Now: k.now, Status: new(trust.Status)}
 	for _, l := range lists {
-		if err := v.Status.Add("list", l.Document); err != nil {
+		if err := v.Status.Add("list", l); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return v.Verify(text).Outcome
+	return v
 }
 
 // Lists returns the status lists.

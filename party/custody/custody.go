@@ -9,11 +9,14 @@ package custody
 
 import (
 	"context"
+	"crypto/cipher"
+	"crypto/rand"
 	"log/slog"
 	"time"
 
 	"ampoule/coldchain"
 	"ampoule/format"
+	"ampoule/format/uuid"
 	"ampoule/thing"
 	"ampoule/thing/vaccine"
 )
@@ -78,6 +81,14 @@ const (
 	ErrNoEvent    format.Defect = "no-such-event"
 	ErrTooMany    format.Defect = "too-many-things"
 	ErrOtherEvent format.Defect = "event-exists" // another one has that name
+	ErrNoJob      format.Defect = "no-such-capture"
+	ErrNoQuery    format.Defect = "no-such-query"
+	ErrQueryTaken format.Defect = "query-exists"
+	ErrToken      format.Defect = "bad-page-token" // of another query, or it has ended
+	ErrTooLarge   format.Defect = "query-too-large"
+
+	ErrNoSubscription format.Defect = "no-such-subscription"
+	ErrSubscription   format.Defect = "bad-subscription"
 )
 
 // Custody is the goods of a service.
@@ -87,6 +98,21 @@ type Custody struct {
 	Fridges   Fridges                   // nil: nothing is measured
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
 	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Secret seals what goes out and must come back as it was, and the tokens of those who
+	// subscribe. It brings its own nonces.
+	Secret cipher.AEAD
+	// Send takes a report to a subscriber; nil: nothing is sent. Still reports whether one
+	// who subscribed may still read events; nil: everybody may.
+	Send  func(ctx context.Context, r Report) error
+	Still func(ctx context.Context, by Actor) (bool, error)
+	Now   func() time.Time
+	Log   *slog.Logger
+
+	captured wake // that there is something for those who subscribed
+}
+
+// newID makes an identifier.
+func newID(now time.Time) ID {
+	id, _ := uuid.New(now, rand.Reader) // which never fails
+	return ID(id.String())
 }

@@ -15,6 +15,7 @@ import (
 	"ampoule/format/epcis"
 	"ampoule/internal/keys"
 	"ampoule/internal/store"
+	"ampoule/internal/storetest"
 	"ampoule/party/custody"
 	"ampoule/thing/trail"
 	"ampoule/thing/vaccine"
@@ -35,9 +36,9 @@ const (
 )
 
 const products = `{"vaccines": [
- {"name": "Specimen IPV", "form": "liquid", "storage": "refrigerated", "freeze": "harmed", "doses": 10, "codes": [{"code": "09521321123458", "system": "https://id.gs1.org/01"}],
+ {"name": "Specimen IPV", "form": "liquid", "storage": "refrigerated", "freeze": "harmed", "doses": 10, "codes": [{"code": "09521321123458", "system": "https://id.gs1.org/01"}, {"code": "EU/1/20/1528", "system": "https://ec.europa.eu/health/documents/community-register/html/"}],
   "budget": {"bands": [{"above": 8000, "seconds": 172800}], "freezeSensitive": true}},
- {"name": "Specimen yellow fever", "form": "freeze-dried", "storage": "refrigerated", "freeze": "not-harmed", "doses": 5, "codes": [{"code": "09521321123465", "system": "https://id.gs1.org/01"}],
+ {"name": "Specimen yellow fever", "form": "freeze-dried", "storage": "refrigerated", "freeze": "not-harmed", "doses": 5, "codes": [{"code": "09521321123465", "system": "https://id.gs1.org/01"}, {"code": "EU/1/20/1507", "system": "https://ec.europa.eu/health/documents/community-register/html/"}],
   "budget": {"bands": [{"above": 8000, "seconds": 172800}], "freezeSensitive": false}}
 ]}`
 
@@ -65,7 +66,7 @@ func (f fridges) hold(name string, from, until int, t coldchain.Temperature) {
 	}
 }
 
-func day(n int) time.Time { return time.Date(2026, 11, n, 0, 0, 0, 0, time.UTC) }
+func day(n int) time.Time { return time.Date(2026, 10, n, 0, 0, 0, 0, time.UTC) }
 
 // kit is custody over a store of its own, with a clock that the test sets.
 type kit struct {
@@ -74,6 +75,7 @@ type kit struct {
 	now  time.Time
 	cold fridges
 	n    int
+	desk *storetest.Kit // that issues
 }
 
 func newKit(t *testing.T) *kit {
@@ -87,7 +89,7 @@ func newKit(t *testing.T) *kit {
 	t.Cleanup(func() { must(t, s.Close()) })
 	catalogue, err := vaccine.Parse([]byte(products))
 	must(t, err)
-	k := &kit{t: t, now: day(20), cold: fridges{}}
+	k := &kit{t: t, now: day(20), cold: fridges{}, desk: storetest.NewKit(t, s)}
 	k.Custody = &custody.Custody{
 		Events: s.Goods(), Stock: s.Goods(), Fridges: k.cold, Catalogue: func() *vaccine.Catalogue { return catalogue },
 		Now: func() time.Time { return k.now }, Log: slog.New(slog.DiscardHandler),

@@ -3,7 +3,6 @@ package custody
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"ampoule/coldchain"
 	"ampoule/format"
 	"ampoule/format/epcis"
-	"ampoule/format/uuid"
 	"ampoule/thing"
 	"ampoule/thing/trail"
 	"ampoule/thing/vaccine"
@@ -445,11 +443,7 @@ func (c *Custody) Open(ctx context.Context, by Actor, o Opening) (*Session, *Fit
 	s.Discard, s.Why = time.Unix(discard, 0).UTC(), why
 
 	// Step 4: keep it, with what is told of it.
-	id, err := uuid.New(now, rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	s.ID = ID(id.String())
+	s.ID = newID(now)
 	event, err := s.event("opened", by, now, epcis.Observe, "unpacking", "container_open", s.Doses)
 	if err != nil {
 		return nil, nil, err

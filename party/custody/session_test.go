@@ -56,8 +56,8 @@ func TestFitness(t *testing.T) {
 		{"by what is printed on it", "south", custody.Wanted{Product: ipv, Number: "spec-ipv", Expiry: "2027-01-31", Location: southCold}, nil, nil},
 		{"frozen", "north", custody.Wanted{Lot: ipvLot, Expiry: "2027-01-31"}, []string{"freeze"}, nil},
 		{"frozen, and bears it", "north", custody.Wanted{Lot: yellowLot, Expiry: "2027-01-31"}, nil, nil},
-		{"its last day", "south", custody.Wanted{Lot: ipvLot, Expiry: "2026-11-20"}, nil, nil},
-		{"the day after", "south", custody.Wanted{Lot: ipvLot, Expiry: "2026-11-19"}, []string{"expired"}, nil},
+		{"its last day", "south", custody.Wanted{Lot: ipvLot, Expiry: "2026-10-20"}, nil, nil},
+		{"the day after", "south", custody.Wanted{Lot: ipvLot, Expiry: "2026-10-19"}, []string{"expired"}, nil},
 		{"without an expiry", "south", custody.Wanted{Lot: ipvLot}, nil, []string{"not-known expiry-not-told"}},
 		{"never delivered", "south", custody.Wanted{Product: ipv, Number: "OTHER", Expiry: "2027-01-31"}, nil, []string{"not-here ", "not-known not-measured"}},
 		{"of no product", "south", custody.Wanted{Product: thing.Product{Code: "X", System: "urn:x"}, Number: "1", Expiry: "2027-01-31"}, nil,
@@ -173,7 +173,7 @@ func TestOverride(t *testing.T) {
 	k := newKit(t)
 	k.deliver(ipvLot)
 	by := clerk("south")
-	o := custody.Opening{Wanted: custody.Wanted{Lot: ipvLot, Expiry: "2026-11-01"}}
+	o := custody.Opening{Wanted: custody.Wanted{Lot: ipvLot, Expiry: "2026-10-01"}}
 	if s, f, err := k.Open(t.Context(), by, o); !errors.Is(err, custody.ErrUnfit) || s != nil || f.Fit() {
 		t.Errorf("%+v, %v", s, err)
 	}

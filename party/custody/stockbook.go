@@ -3,6 +3,9 @@ package custody
 import (
 	"context"
 	"time"
+
+	"ampoule/format/uuid"
+	"ampoule/thing"
 )
 
 // Line is a line of the audit log, about a session.
@@ -34,4 +37,33 @@ type StockBook interface {
 	// SessionsAt returns those of a place before one ("" for the newest), newest first: all,
 	// or those that are open.
 	SessionsAt(ctx context.Context, at Place, open bool, before ID, limit int) ([]Session, error)
+
+	// PutConcern writes a concern whose version is one above that which is there, or
+	// returns [ErrConflict].
+	PutConcern(ctx context.Context, c *Concern) error
+	// Concerns returns those that stand, by lot.
+	Concerns(ctx context.Context) ([]Concern, error)
+
+	// PutStatements keeps what was signed about lots, by its identifier.
+	PutStatements(ctx context.Context, at time.Time, statements map[thing.StatementID][]byte) error
+	// Statements returns all of them, the oldest first.
+	Statements(ctx context.Context) ([][]byte, error)
+
+	// Certified calls each for every certificate in force of a dose of a lot, by its letters
+	// and digits, record by record. What each is given is reused.
+	Certified(ctx context.Context, number string, each func(*Certified) error) error
+}
+
+// Certified is a certificate of a dose.
+type Certified struct {
+	Record   uuid.UUID // the issuer's; it names no person
+	Products []thing.Product
+	Day      string // YYYY-MM-DD
+	At       Place
+	Session  string // "": none
+	Format   string
+	// Scheme, KID and Mark are how it is told from others on a list.
+	Scheme string
+	KID    []byte
+	Mark   []byte
 }

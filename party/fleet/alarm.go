@@ -172,12 +172,8 @@ func (f *Fleet) silence(ctx context.Context, w *watched, now time.Time) (changed
 	if w.stream.Quantity != device.Temperature || w.stream.Heard.IsZero() {
 		return nil, nil
 	}
-	if w.device == nil {
-		k, err := f.byID(ctx, w.stream.Device)
-		if err != nil {
-			return nil, err
-		}
-		w.device, w.ready = k.Device, false
+	if err := f.refresh(ctx, w); err != nil {
+		return nil, err
 	}
 	// Where it is now: by the clock of the server, since there is no other.
 	id := w.device.In(w.stream.Sensor, now.Unix())

@@ -36,11 +36,17 @@ type Block struct {
 
 // Raw is a message as it came.
 type Raw struct {
-	Digest   [32]byte // of source, key and body: the same message has the same
+	Digest   [32]byte // of source, key and body: the same message has the same; zeros: it is known by its readings
 	Media    string
 	Body     []byte
 	Supplier string
 	Until    time.Time // from then on it is deleted
+}
+
+// Heard is what was heard of a device last.
+type Heard struct {
+	At    time.Time    // when something new came, by the clock of the server
+	Level device.Level // the least of what its streams said last
 }
 
 // State of an alarm.
@@ -126,7 +132,7 @@ type Notice struct {
 // Addition is what a delivery brought.
 type Addition struct {
 	Blocks []Block // N is not set
-	Raw    *Raw    // the message, if it is not to be taken twice; its body, if it is to be kept
+	Raw    *Raw    // the message, if it is to be known by its digest or kept
 	// Heads are chains that went on: their own heads, and from which sequence number on
 	// their segments have this level.
 	Heads []Advance
@@ -178,8 +184,14 @@ type Book interface {
 	Device(ctx context.Context, id device.ID) (*Device, error)
 	DeviceNamed(ctx context.Context, n device.Name) (*Device, error)
 	DeviceClaimed(ctx context.Context, claim []byte) (*Device, error)
-	// DevicesAt returns devices of a place after one of them, by identifier.
-	DevicesAt(ctx context.Context, at Place, after device.ID, limit int) ([]Device, error)
+	// DevicesAt returns devices of a place after one of them, by identifier: those in a
+	// state, or all for "".
+	DevicesAt(ctx context.Context, at Place, state device.Life, after device.ID, limit int) ([]Device, error)
+	// Heard tells of those with an identifier from one to another what was heard last.
+	Heard(ctx context.Context, from, until device.ID) (map[device.ID]Heard, error)
+	// Announced counts devices of an organisation that an account has announced and nobody
+	// has claimed.
+	Announced(ctx context.Context, organisation, account string) (int, error)
 	// DevicesIn returns those that are in a piece of equipment or were, by identifier.
 	DevicesIn(ctx context.Context, e ID) ([]Device, error)
 
@@ -193,11 +205,13 @@ type Book interface {
 	// an identifier from one to another, with its device.
 	EachStreamIn(ctx context.Context, from, until ID, each func(*Stream, *Device) error) error
 
-	// Append adds what one delivery brought, and reports whether its message was there:
-	// then nothing is added.
+	// Append adds what one delivery brought, and reports whether its message was there, or
+	// each of its readings: then no block is added. An open reading that its stream has, of
+	// that time and value, is left out.
 	Append(ctx context.Context, a *Addition) (repeated bool, err error)
 	// Arrived returns blocks after one, in the order of their arrival, without those that
-	// were sealed here.
+	// were sealed here. What arrived at one level in one stream may be one block by now,
+	// with the number of its last.
 	Arrived(ctx context.Context, after int64, limit int) ([]Block, error)
 	// Cursor is the last block that was evaluated.
 	Cursor(ctx context.Context) (int64, error)

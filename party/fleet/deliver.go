@@ -44,6 +44,21 @@ type Delivery struct {
 	Findings []format.Finding
 }
 
+// errApart is that two deliveries are none together.
+const errApart format.Defect = "not-one-delivery"
+
+// Join adds what came behind a delivery from the same source, in one message more: more of
+// the same media type, without a key and without findings. Its messages stand one after
+// the other then, as those types may in a sequence.
+func (d *Delivery) Join(more *Delivery) error {
+	if d.Media != more.Media || d.Key != "" || more.Key != "" || len(d.Findings)+len(more.Findings) > 0 {
+		return errApart
+	}
+	d.Raw, d.Segments, d.Series = append(d.Raw, more.Raw...), append(d.Segments, more.Segments...), append(d.Series, more.Series...)
+	d.Describes, d.Notes = append(d.Describes, more.Describes...), append(d.Notes, more.Notes...)
+	return nil
+}
+
 // Series are readings of one stream, in the order of their times.
 type Series struct {
 	Device   device.Name

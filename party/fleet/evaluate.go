@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"ampoule/coldchain"
@@ -15,7 +16,11 @@ import (
 // watched is a stream under evaluation.
 type watched struct {
 	stream Stream
-	device *Device // nil: to be read again
+	device *Device // nil: to be read
+	// changes is how often it had changed then, and stale says that its equipment has. Who
+	// changes them does not wait for a round, which may be in the middle of it.
+	changes int
+	stale   atomic.Bool
 	// What its readings come to until stream.Last, within one stay and under one set of
 	// terms. ready says that it is known.
 	ready bool
@@ -230,20 +235,31 @@ func (f *Fleet) watch(ctx context.Context, n int64) (*watched, error) {
 		f.streams[n] = w
 		f.mu.Unlock()
 	}
-	if w.device == nil {
-		k, err := f.byID(ctx, w.stream.Device)
-		if err != nil {
-			return nil, err
-		}
-		w.device, w.ready = k.Device, false
+	return w, f.refresh(ctx, w)
+}
+
+// refresh reads the device of a stream where it is to be read.
+func (f *Fleet) refresh(ctx context.Context, w *watched) error {
+	f.mu.Lock()
+	changes := f.changes[w.stream.Device]
+	f.mu.Unlock()
+	if !w.stale.Swap(false) && w.device != nil && w.changes == changes {
+		return nil
 	}
-	return w, nil
+	k, err := f.byID(ctx, w.stream.Device)
+	if err != nil {
+		w.stale.Store(true)
+		return err
+	}
+	w.device, w.changes, w.ready = k.Device, changes, false
+	return nil
 }
 
 // at puts a stream where it was at a time.
 func (f *Fleet) at(ctx context.Context, w *watched, at int64) error {
 	id := w.device.In(w.stream.Sensor, at)
-	w.in, w.terms, w.from, w.until = nil, nil, earliest, math.MaxInt64
+	f.put(w, nil)
+	w.terms, w.from, w.until = nil, earliest, math.MaxInt64
 	edge := func(t int64) {
 		if t > at {
 			w.until = min(w.until, t)
@@ -264,11 +280,19 @@ func (f *Fleet) at(ctx context.Context, w *watched, at int64) error {
 	if err != nil {
 		return err
 	}
-	w.in, w.terms = e, e.termsOf(&w.stream, at)
+	f.put(w, e)
+	w.terms = e.termsOf(&w.stream, at)
 	for _, t := range e.Terms[1:] {
 		edge(t.From)
 	}
 	return nil
+}
+
+// put says in which equipment a stream is: [Fleet.PutEquipment] looks for it.
+func (f *Fleet) put(w *watched, e *Equipment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.in = e
 }
 
 func (f *Fleet) equipmentOf(ctx context.Context, id ID) (*Equipment, error) {
@@ -643,7 +667,9 @@ func (f *Fleet) Work(ctx context.Context) {
 	defer tick.Stop()
 	var forgotten time.Time
 	for {
+		begun := time.Now()
 		more, err := f.Evaluate(ctx)
+		took := time.Since(begun)
 		trouble("evaluate", err)
 		if more && err == nil && ctx.Err() == nil {
 			continue
@@ -652,9 +678,11 @@ func (f *Fleet) Work(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-f.arrived:
-			// What comes in the next moment is evaluated with it.
+			// What comes in the next moment is evaluated with it: a longer one where a round costs
+			// much, as where a device brings what it kept, the newest first, and all after it is
+			// evaluated again.
 			select {
-			case <-time.After(gatherFor):
+			case <-time.After(min(max(gatherFor, gatherShare*took), gatherMost)):
 			case <-ctx.Done():
 				return
 			}
@@ -683,6 +711,10 @@ func (f *Fleet) Work(ctx context.Context) {
 const (
 	tickEvery = 10 * time.Second
 	gatherFor = 50 * time.Millisecond
+	// gatherShare times as long as the last round took is gathered for, so that no more than
+	// a fifth of a core evaluates again and again; but not longer than gatherMost.
+	gatherShare = 4
+	gatherMost  = 2 * time.Second
 
 	forgetEvery = time.Hour
 )

@@ -27,6 +27,9 @@ type Fleet struct {
 	KID    []byte
 	// Arc is what devices are named below: {Arc}.4.N. "": each below 2.25, by a UUID.
 	Arc string
+	// Announce is how many devices an account may announce that nobody has claimed yet; 0:
+	// 10,000.
+	Announce int
 	// KeepRaw is how long messages are kept as they came; 0: not at all. Keep is how long
 	// segments are; 0: for ever.
 	KeepRaw, Keep time.Duration
@@ -45,14 +48,18 @@ type Fleet struct {
 	arrived chan struct{} // there is something to evaluate
 
 	mu         sync.Mutex // guards what follows
-	names      map[nameOf]*known
+	names      map[nameOf]device.ID
 	streams    map[int64]*watched
 	known      map[device.ID]*known
+	changes    map[device.ID]int // how often a device has changed
 	equipment  map[ID]*Equipment
 	challenges map[device.ID]challenge
 	targets    []Target
 	loaded     bool
 	cursor     int64
+
+	announcing sync.Mutex           // guards what follows
+	announced  map[string]announced // by account
 
 	round  sync.Mutex     // held for a round of evaluation, of sealing, of silence
 	chains [64]sync.Mutex // each held while a segment of its streams is taken in
@@ -83,8 +90,10 @@ func (f *Fleet) start() {
 			f.Rand = rand.Reader
 		}
 		f.arrived = make(chan struct{}, 1)
-		f.names, f.known, f.streams = make(map[nameOf]*known), make(map[device.ID]*known), make(map[int64]*watched)
+		f.names, f.known, f.streams = make(map[nameOf]device.ID), make(map[device.ID]*known), make(map[int64]*watched)
+		f.changes = make(map[device.ID]int)
 		f.equipment, f.challenges = make(map[ID]*Equipment), make(map[device.ID]challenge)
+		f.announced = make(map[string]announced)
 	})
 }
 
@@ -125,10 +134,17 @@ func (s *Source) speaks(d *Device) (device.Level, bool) {
 func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *Description) (*known, error) {
 	key := nameOf{s.account(), name}
 	f.mu.Lock()
-	k := f.names[key]
+	id, known := f.names[key]
+	k := f.known[id]
 	f.mu.Unlock()
-	if k != nil {
+	if known && k != nil {
 		return k, nil
+	}
+	if known {
+		// It has changed: is the name still its own?
+		if k, err := f.byID(ctx, id); err == nil && (name.Scheme == device.OID || slices.Contains(k.Names, name)) {
+			return k, nil
+		}
 	}
 	d, err := f.named(ctx, name)
 	if errors.Is(err, ErrNoDevice) {
@@ -146,7 +162,7 @@ func (f *Fleet) find(ctx context.Context, s *Source, name device.Name, about *De
 		return nil, err
 	}
 	f.mu.Lock()
-	f.names[key] = k
+	f.names[key] = k.ID
 	f.mu.Unlock()
 	return k, nil
 }
@@ -184,7 +200,19 @@ func (f *Fleet) announce(ctx context.Context, s *Source, name device.Name, about
 			}
 		}
 	}
-	return d, f.Book.PutDevice(ctx, d)
+	// One after the other: two at once would both see the last place free.
+	f.announcing.Lock()
+	defer f.announcing.Unlock()
+	if err := f.mayAnnounce(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := f.Book.PutDevice(ctx, d); err != nil {
+		return nil, err
+	}
+	a := f.announced[d.Supplier]
+	a.n++
+	f.announced[d.Supplier] = a
+	return d, nil
 }
 
 // know makes what is kept of a device in memory.
@@ -237,16 +265,7 @@ func (f *Fleet) Forget(id device.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.known, id)
-	for key, k := range f.names {
-		if k.ID == id {
-			delete(f.names, key)
-		}
-	}
-	for _, w := range f.streams {
-		if w.stream.Device == id {
-			w.device = nil
-		}
-	}
+	f.changes[id]++
 }
 
 // wish is a stream of a device that something is to be kept in.

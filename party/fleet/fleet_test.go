@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,6 +246,48 @@ func TestDamaged(t *testing.T) {
 	k.deliver(good, every(15, times(60, 9)...))
 	k.evaluate()
 	k.want("Good HEAT 15 615 - standing ")
+}
+
+// TestChangedMeanwhile: a device and its equipment change in the middle of a round.
+func TestChangedMeanwhile(t *testing.T) {
+	k := newKit(t)
+	e := k.equipment("North")
+	d := k.logger("L-1", e)
+	done := make(chan struct{})
+	var changing sync.WaitGroup
+	changing.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				k.Forget(d.ID)
+			}
+		}
+	})
+	changing.Go(func() {
+		terms, _ := coldchain.TermsOf("refrigerated")
+		for n := range 20 {
+			next := *e
+			next.Name = fmt.Sprint("North ", n)
+			if err := k.PutEquipment(t.Context(), by, &next, terms); err != nil {
+				t.Error(err)
+				return
+			}
+			e = &next
+		}
+	})
+	for n := range 60 {
+		k.deliver(d, every(n*60, 5, 5, 5, 5))
+		k.evaluate()
+	}
+	close(done)
+	changing.Wait()
+	k.deliver(d, every(60*60, times(60, 9)...))
+	k.evaluate()
+	if got := k.alarms(); len(got) != 1 || !strings.HasSuffix(got[0], "standing ") {
+		t.Errorf("%q", got)
+	}
 }
 
 // TestSupplierOfAll: what an account of the whole organisation announces can be put into
@@ -483,4 +527,57 @@ func TestSigned(t *testing.T) {
 	}
 	k.evaluate()
 	k.want("North FORKED 0 0 0 ended FORKED")
+}
+
+// TestAnnounced: an account announces so many devices; one more is refused by itself, the
+// rest of its message is kept, and there is room again when somebody has claimed one.
+func TestAnnounced(t *testing.T) {
+	k := newKit(t)
+	k.Announce = 2
+	send := func(of fleet.Source, minute int, serials ...string) (refused []string) {
+		t.Helper()
+		d := &fleet.Delivery{Source: of}
+		for _, serial := range serials {
+			name, err := device.NewName(device.Serial, "Specimen/"+serial)
+			must(t, err)
+			d.Series = append(d.Series, fleet.Series{Device: name, Sensor: "TVC", Quantity: device.Temperature, Interval: 900, Readings: every(minute, 5)})
+		}
+		r, err := k.Ingest(t.Context(), d)
+		must(t, err)
+		if r.Stored != len(serials)-len(r.Refused) {
+			t.Errorf("%d readings of %d are kept", r.Stored, len(serials))
+		}
+		for _, f := range r.Refused {
+			refused = append(refused, f.Path+" "+string(f.Reason))
+		}
+		return refused
+	}
+	check := func(what string, got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	check("three", send(source, 0, "a", "b", "c"), "series[2] too-many-announced")
+	check("those that are known", send(source, 15, "a", "b"))
+	other := source
+	other.Supplier = "another"
+	check("another account", send(other, 0, "d", "e", "f"), "series[2] too-many-announced")
+	name, err := device.NewName(device.Serial, "Specimen/a")
+	must(t, err)
+	d, err := k.book.DeviceNamed(t.Context(), name)
+	must(t, err)
+	_, err = k.Turn(t.Context(), by, d.ID, device.Claimed, "")
+	must(t, err)
+	check("as it was counted before", send(source, 30, "c"), "series[0] too-many-announced")
+	k.now = k.now.Add(time.Minute)
+	check("one was claimed", send(source, 45, "c"))
+	check("and its place is taken", send(source, 60, "g"), "series[0] too-many-announced")
+	// A service that was started anew counts what there is.
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	k.Fleet = k.fleet(signer)
+	k.Announce = 2
+	check("after a start", send(source, 75, "g"), "series[0] too-many-announced")
+	check("after a start, another", send(other, 75, "d"))
 }

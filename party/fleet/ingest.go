@@ -65,6 +65,10 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 			refuse(path, ErrNoDevice)
 			continue
 		}
+		if errors.Is(err, ErrAnnounced) {
+			refuse(path, ErrAnnounced)
+			continue
+		}
 		if err != nil {
 			return Receipt{}, err
 		}
@@ -93,9 +97,7 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	}
 	for i, t := range takes {
 		for part := range slices.Chunk(t.readings, maxBlock) {
-			b := open(wishes[i].stream.N, t.level, part)
-			b.Received = now
-			add.Blocks = append(add.Blocks, b)
+			add.Blocks = append(add.Blocks, OpenBlock(wishes[i].stream.N, t.level, now, part))
 		}
 	}
 
@@ -109,7 +111,8 @@ func (f *Fleet) Ingest(ctx context.Context, d *Delivery) (r Receipt, err error) 
 	}
 
 	// Step 3: keep it, all or nothing of it.
-	add.Raw = f.raw(d, now, len(r.Refused) > 0)
+	plain := d.Key == "" && len(d.Segments) == 0 && len(d.Notes) == 0 && len(add.Blocks) > 0
+	add.Raw = f.raw(d, now, plain, len(r.Refused) > 0 || len(d.Findings) > 0)
 	if len(add.Blocks) == 0 && add.Raw == nil {
 		return r, nil
 	}
@@ -163,25 +166,29 @@ func byTime(a, b device.Reading) int {
 	return 0
 }
 
-// raw is what is kept of the message itself.
-func (f *Fleet) raw(d *Delivery, now time.Time, refused bool) *Raw {
+// raw is what is kept of the message itself. One that says nothing but its readings is
+// known again by them; all others are by a digest.
+func (f *Fleet) raw(d *Delivery, now time.Time, plain, refused bool) *Raw {
 	if d.Raw == nil {
 		return nil
+	}
+	raw := &Raw{Media: d.Media, Supplier: d.account(), Until: now.Add(max(f.KeepRaw, keepDigest))}
+	// What was not taken of it is nowhere else, and its sender will not send it again.
+	if f.KeepRaw > 0 || refused {
+		raw.Body = d.Raw
+	}
+	if plain && !refused {
+		if raw.Body == nil {
+			return nil
+		}
+		return raw
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{[]byte(d.account()), []byte(d.Key), d.Raw} {
 		_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
 		h.Write(part)
 	}
-	raw := &Raw{Media: d.Media, Supplier: d.account(), Until: now.Add(f.KeepRaw)}
 	h.Sum(raw.Digest[:0])
-	// What was not taken of it is nowhere else, and its sender will not send it again.
-	if f.KeepRaw > 0 || refused || len(d.Findings) > 0 {
-		raw.Body = d.Raw
-	}
-	if f.KeepRaw < keepDigest {
-		raw.Until = now.Add(keepDigest)
-	}
 	return raw
 }
 

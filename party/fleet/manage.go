@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -88,7 +89,7 @@ func (f *Fleet) PutEquipment(ctx context.Context, by Actor, e *Equipment, terms 
 	delete(f.equipment, e.ID)
 	for _, w := range f.streams {
 		if w.in != nil && w.in.ID == e.ID {
-			w.device = nil // and is found again, with all that it goes by
+			w.stale.Store(true) // and is found again, with all that it goes by
 		}
 	}
 	return nil
@@ -146,9 +147,15 @@ func (f *Fleet) Device(ctx context.Context, by Actor, id device.ID) (*Device, er
 	return d, nil
 }
 
-// Devices lists those of the actor's place.
-func (f *Fleet) Devices(ctx context.Context, by Actor, after device.ID, limit int) ([]Device, error) {
-	return f.Book.DevicesAt(ctx, by.Within, after, limit)
+// Devices lists those of the actor's place that are in a state ("" for any), and what was
+// heard of them last.
+func (f *Fleet) Devices(ctx context.Context, by Actor, state device.Life, after device.ID, limit int) ([]Device, map[device.ID]Heard, error) {
+	all, err := f.Book.DevicesAt(ctx, by.Within, state, after, limit)
+	if err != nil || len(all) == 0 {
+		return nil, nil, err
+	}
+	heard, err := f.Book.Heard(ctx, all[0].ID, all[len(all)-1].ID)
+	return all, heard, err
 }
 
 // change changes a device in one step, and has what is known of it in memory read again.
@@ -339,5 +346,37 @@ func (f *Fleet) Reevaluate(ctx context.Context, d *Device, sensor string, from i
 		return err
 	}
 	f.tell(nil, e.Alarms)
+	return nil
+}
+
+// announced is how many devices of an account wait to be claimed: as they were counted,
+// and those since.
+type announced struct {
+	n  int
+	at time.Time // when they were counted
+}
+
+const (
+	defaultAnnounced = 10_000
+	// recount is how long a count that is too high holds: who is refused may come many
+	// times a second, and each count reads the registry.
+	recount = time.Minute
+)
+
+// mayAnnounce counts what an account has announced. It is called with announcing held.
+func (f *Fleet) mayAnnounce(ctx context.Context, s *Source) error {
+	account, most, now := s.account(), cmp.Or(f.Announce, defaultAnnounced), f.Now()
+	a, counted := f.announced[account]
+	if !counted || a.n >= most && now.Sub(a.at) >= recount {
+		n, err := f.Book.Announced(ctx, s.Organisation, account)
+		if err != nil {
+			return err
+		}
+		a = announced{n, now}
+		f.announced[account] = a
+	}
+	if a.n >= most {
+		return fmt.Errorf("%d devices of %s wait to be claimed: %w", a.n, account, ErrAnnounced)
+	}
 	return nil
 }

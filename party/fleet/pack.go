@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 
 	"ampoule/device"
 	"ampoule/format"
@@ -57,9 +58,9 @@ func (b *Block) Readings(dst []device.Reading) ([]device.Reading, error) {
 	return append(dst, s.Readings...), nil
 }
 
-// open makes an open block of readings, which are in the order of their times.
-func open(stream int64, level device.Level, readings []device.Reading) Block {
-	b := Block{Stream: stream, Origin: Open, Level: level, Data: pack(nil, readings)}
+// OpenBlock makes an open block of readings, which are in the order of their times.
+func OpenBlock(stream int64, level device.Level, received time.Time, readings []device.Reading) Block {
+	b := Block{Stream: stream, Origin: Open, Level: level, Received: received, Data: pack(nil, readings)}
 	b.measure(readings)
 	return b
 }

@@ -253,10 +253,14 @@ const (
 	ErrNoDevice    format.Defect = "no-such-device"
 	ErrNoEquipment format.Defect = "no-such-equipment"
 	ErrNoAlarm     format.Defect = "no-such-alarm"
+	ErrNoMessage   format.Defect = "no-such-message"
 	ErrChanged     format.Defect = "changed-meanwhile"
 	ErrNameTaken   format.Defect = "device-name-taken"
 	ErrOrder       format.Defect = "bad-fleet-order"
 	ErrPlace       format.Defect = "other-place"
+	// ErrAnnounced is a device that nobody knows, of an account that has announced as many
+	// as it may: somebody claims some of them, or retires them.
+	ErrAnnounced format.Defect = "too-many-announced"
 )
 
 func isChanged(err error) bool { return errors.Is(err, ErrChanged) }

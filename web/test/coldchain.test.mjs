@@ -414,8 +414,24 @@ test('a device: its life, how far it is believed, a move dated back, the evidenc
   const id = e.readings[0].device
   await go(page, '#/devices')
   await page.locator('[data-device]').first().waitFor()
-  assert.ok((await page.locator('[data-device]').count()) >= 6)
+  // The roster: six loggers that are believed by a token, and two that their supplier announced.
+  assert.ok((await page.locator('[data-device]').count()) >= 8)
+  assert.match(await page.locator('[data-device="serial:Specimen/L-003"]').innerText(), /claimed|active/)
+  assert.match(await page.locator('[data-device="serial:Specimen/L-003"]').innerText(), /1 \/ 4[^]* ago[^]*South clinic, fridge/)
   await axe(page, 'the devices')
+  await shot(page, 'coldchain-devices')
+  await page.locator('[data-only=state]').selectOption('announced')
+  await page.locator('[data-device="serial:PEN32473/D-1"]').waitFor()
+  assert.equal(await page.locator('[data-device]').count(), 2)
+  assert.equal(await page.locator('[data-shown]').innerText(), '2 devices')
+  await page.locator('[data-only=level]').selectOption('3')
+  await page.getByText('No device fits').waitFor()
+  await page.locator('[data-only=level]').selectOption('1')
+  await page.locator('[data-only=quiet]').click()
+  assert.equal(await page.locator('[data-shown]').innerText(), '0 of 2 fit')
+  await page.locator('[data-only=quiet]').click()
+  await page.getByPlaceholder('Find by name').fill('D-2')
+  assert.equal(await page.locator('[data-device]').count(), 1)
   await go(page, `#/device/${id}`)
   await page.locator('[data-score]').waitFor()
   assert.equal(await page.locator('[data-check]').count(), 7)
@@ -530,11 +546,12 @@ test('a supplier: its report as the server judges it, and a plan of faults that 
   await page.locator('#p-count').fill('3')
   await page.getByRole('button', { name: 'Begin' }).click()
   await page.locator('[data-plan]').filter({ hasText: '0 of 3' }).waitFor()
-  assert.equal(await push(transmission('refused')), 400)
+  const refused = transmission('refused')
+  assert.equal(await push(refused), 400)
   await page.reload()
   await page.locator('[data-plan]').filter({ hasText: '1 of 3' }).waitFor()
   // It was refused for good; who sends it again breaks a duty, and plain HTTP another.
-  assert.equal(await push(transmission('refused')), 400)
+  assert.equal(await push(refused), 400)
   await page.getByRole('button', { name: 'End it' }).click()
   await page.locator('[data-plan]').waitFor({ state: 'detached' })
   assert.equal(await push(transmission('after', { TAMB: 600 })), 200)
@@ -550,14 +567,16 @@ test('every language, on a phone, in the dark', async () => {
   const cold = await store(page, 'fridge 2')
   const { body } = await ask(page, '/v1/alarms')
   const frozen = body.items.find((a) => a.rule === 'FRZE')
+  const supplier = (await ask(page, '/v1/suppliers')).body.items[0].id
   for (const tag of ['fr', 'es', 'pt', 'en', 'ar']) {
     await page.locator('select.language').selectOption(tag)
     await page.locator(`html[lang=${tag}]`).waitFor()
-    for (const hash of ['#/stores', '#/map', `#/equipment/${cold.id}`, '#/alarms', `#/alarm/${frozen.id}`, '#/devices', `#/device/${cold.readings[0].device}`, '#/set-up', '#/suppliers', '#/import']) {
+    for (const hash of ['#/stores', '#/map', `#/equipment/${cold.id}`, '#/alarms', `#/alarm/${frozen.id}`, '#/devices', `#/device/${cold.readings[0].device}`, '#/set-up', '#/suppliers', `#/supplier/${supplier}`, '#/import']) {
       await go(page, hash)
       await page.waitForTimeout(250)
       assert.ok(!(await page.locator('body').innerText()).includes('⟦'), `${tag}, ${hash}`)
       await noSidewaysScroll(page, `${tag}, ${hash}`)
+      if (tag === 'fr') await shot(page, `coldchain-fr-${hash.split('/')[1]}`)
       if (tag === 'ar') { await axe(page, `${tag}, ${hash}`); await shot(page, `coldchain-ar-${hash.split('/')[1]}`) }
     }
   }

@@ -7,7 +7,7 @@ work=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 ../../bin/ampoule demo --listen 127.0.0.1:0 --dir "$work/demo" >"$work/out" 2>"$work/err" &
 server=$!
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	url=$(sed -n 's/^open: *//p' "$work/out")
 	[ -n "$url" ] && break
 	kill -0 "$server" 2>/dev/null || { cat "$work/err"; exit 1; }

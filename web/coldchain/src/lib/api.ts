@@ -36,6 +36,7 @@ export interface Device {
   calibrations: { at: string; until: string; by: string; note?: string }[]
   steps: { state: Life; at: string; by: string; why?: string }[]; attested?: string
 }
+export interface Listed extends Device { heard?: string; level?: number }
 export interface Known extends Device {
   streams: (Reading & { interval: number; sealed: number; own: number; open: number })[]
   score: number; mean: number; cap: number; level: number; checks: Check[]; anomalies: Anomaly[]
@@ -108,7 +109,7 @@ export const api = {
   alarm: (id: string) => ask<Alarm & { statements: string[] }>('GET', path('alarms', id)),
   acknowledge: (id: string, comment: string) => ask<Alarm>('POST', `${path('alarms', id)}/acknowledgements`, { comment: comment || undefined }),
 
-  devices: (facility: string, cursor = '') => ask<Page<Device>>('GET', `/v1/devices${query({ facility, cursor })}`),
+  devices: (facility: string, cursor = '', state = '') => ask<Page<Listed>>('GET', `/v1/devices${query({ facility, state, cursor })}`),
   device: (id: string) => ask<Known>('GET', path('devices', id)),
   makeDevice: (d: Record<string, unknown>) => ask<Device & { label?: string; code?: string }>('POST', '/v1/devices', d),
   turn: (id: string, state: string, reason?: string) => ask<Device>('POST', `${path('devices', id)}/state`, { state, reason }),
