@@ -4,22 +4,26 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"ampoule/bundle"
 	"ampoule/device"
+	"ampoule/format/gs1"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
+	"ampoule/internal/fetch"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
+	"ampoule/internal/notify"
 	"ampoule/party/custody"
 	"ampoule/party/fleet"
+	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 	"ampoule/thing"
 	"ampoule/thing/vaccine"
@@ -31,7 +35,7 @@ import (
 type goodsNode struct {
 	*custody.Custody
 	settings  *config.Config
-	catalogue *vaccine.Catalogue
+	catalogue atomic.Pointer[vaccine.Catalogue]
 	authority *custody.Authority // in whose name it speaks of lots; nil: of none
 	listed    bundle.LotAuthority
 	policy    *access.Policy
@@ -45,12 +49,8 @@ type goodsNode struct {
 func openGoods(s *service) (*goodsNode, error) {
 	c := s.settings.Custody
 	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log}
-	vaccines, err := readProducts(c.Products)
-	if err != nil {
+	if err := g.read(); err != nil {
 		return nil, err
-	}
-	if g.catalogue, err = vaccine.New(vaccines); err != nil {
-		return nil, usageError("custody.products: %w", err)
 	}
 	if c.Key != "" {
 		lock, err := storeLock(s.settings)
@@ -65,9 +65,25 @@ func openGoods(s *service) (*goodsNode, error) {
 			return nil, usageError("custody: %w", err)
 		}
 	}
+	kept := s.store.Goods()
+	out := notify.Sender{Fetch: fetch.New(fetch.Options{Bytes: 64 << 10, Timeout: 20 * time.Second, PrivateHosts: s.settings.Fleet.Private})}
 	g.Custody = &custody.Custody{
-		Events: s.store.Goods(), Stock: s.store.Goods(), Catalogue: func() *vaccine.Catalogue { return g.catalogue },
-		Lots: g.lots.Load, Now: time.Now, Log: s.log,
+		Events: kept, Stock: kept, Catalogue: g.catalogue.Load,
+		Lots: g.lots.Load, Secret: kept.Secret(), Now: time.Now, Log: s.log,
+		Send: func(ctx context.Context, r custody.Report) error {
+			return out.Report(ctx, r.Dest, r.ID, r.Token, r.Body)
+		},
+		Still: func(ctx context.Context, by custody.Actor) (bool, error) {
+			who, err := s.accounts.Principal(ctx, by.ID)
+			if errors.Is(err, access.ErrNotFound) {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			ok, _ := s.accounts.Policy.Allow(who, access.CustodyRead, issuer.Place(by.Within))
+			return ok, nil
+		},
 	}
 	if s.fleet != nil {
 		g.Fridges = fridges{s.fleet.Fleet}
@@ -90,57 +106,66 @@ func (g *goodsNode) speakFor(key *keys.Key, role thing.Role, name string) error 
 	return nil
 }
 
-// readProducts reads catalogues of products: JSON of our form, or WHO's list as CSV.
-func readProducts(paths []string) (all []vaccine.Vaccine, err error) {
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
+// read reads the catalogues of products: in our own form, or WHO's list as a table. What
+// was read before stays after an error.
+func (g *goodsNode) read() error {
+	var all []vaccine.Vaccine
+	for _, path := range g.settings.Custody.Products {
+		data, err := readInput(path, nil)
 		if err != nil {
-			return nil, usageError("custody.products: %w", err)
+			return usageError("custody.products: %w", err)
 		}
 		var c *vaccine.Catalogue
-		if strings.EqualFold(filepath.Ext(path), ".csv") {
-			c, _, err = vaccine.ParseWHO(data)
-		} else {
+		if json.Valid(data) {
 			c, err = vaccine.Parse(data)
+		} else {
+			c, _, err = vaccine.ParseWHO(data) // what it does not say of a product is not known of it
 		}
 		if err != nil {
-			return nil, usageError("custody.products: %s: %w", path, err)
+			return usageError("custody.products: %s: %w", path, err)
 		}
 		all = append(all, c.Vaccines...)
 	}
-	return all, nil
+	read, err := vaccine.New(all)
+	if err != nil {
+		return usageError("custody.products: %w", err)
+	}
+	g.catalogue.Store(read)
+	return nil
 }
 
-// fridges is the fleet, as custody sees it.
-type fridges struct{ fleet *fleet.Fleet }
+// fridges is the fleet as custody sees it.
+type fridges struct{ *fleet.Fleet }
 
 // InEquipment implements [custody.Fridges].
 func (f fridges) InEquipment(ctx context.Context, equipment string, from, until int64) (custody.Readings, error) {
-	in, err := f.fleet.Inside(ctx, fleet.ID(equipment), from, until)
+	in, err := f.Inside(ctx, fleet.ID(equipment), from, until)
 	return readingsOf(in), err
 }
 
-// ByDevice implements [custody.Fridges].
+// ByDevice implements [custody.Fridges]. Events name a device by its GIAI, as a Digital
+// Link or an EPC URN.
 func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (custody.Readings, error) {
-	n, ok := deviceNamed(name)
-	if !ok {
+	var key gs1.Key
+	if strings.HasPrefix(name, "urn:epc:") {
+		u, err := gs1.ParseURN(name)
+		if err != nil {
+			return custody.Readings{}, nil
+		}
+		key = u.Key
+	} else {
+		d, err := gs1.ParseDigitalLink(name)
+		if err != nil {
+			return custody.Readings{}, nil
+		}
+		key = d.Key
+	}
+	n, err := device.NewName(device.GIAI, key.Value)
+	if key.AI != "8004" || err != nil {
 		return custody.Readings{}, nil
 	}
-	in, err := f.fleet.Along(ctx, n, from, until)
+	in, err := f.Along(ctx, n, from, until)
 	return readingsOf(in), err
-}
-
-// deviceNamed is the name of a device in events: its GIAI, or its object identifier.
-func deviceNamed(name string) (device.Name, bool) {
-	scheme, value := device.OID, strings.TrimPrefix(name, "urn:oid:")
-	if value == name {
-		const giai = "https://id.gs1.org/8004/"
-		if scheme, value = device.GIAI, strings.TrimPrefix(name, giai); value == name {
-			return device.Name{}, false
-		}
-	}
-	n, err := device.NewName(scheme, value)
-	return n, err == nil
 }
 
 func readingsOf(in fleet.Inside) custody.Readings {
@@ -153,15 +178,16 @@ func (g *goodsNode) show(p *httpapi.Page) {
 		return
 	}
 	g.lots.Store(p.Verifier.Lots)
+	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
 	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
 }
 
-// work assesses what is in stock from time to time, and says what is found. It returns
-// what waits for its end.
+// work sends what subscribers are to have, assesses what is in stock from time to time, and
+// says what is found. It returns what waits for its end.
 func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var working sync.WaitGroup
+	working.Go(func() { g.Work(ctx) })
+	working.Go(func() {
 		if g.settings.Custody.Assess <= 0 {
 			return
 		}
@@ -179,8 +205,8 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 			case <-g.changed:
 			}
 		}
-	}()
-	return func() { <-done }
+	})
+	return working.Wait
 }
 
 // round assesses once.

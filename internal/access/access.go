@@ -46,6 +46,8 @@ const (
 	SettingsManage       Action = "settings:manage"
 	LedgerVote           Action = "ledger:vote" // for the member that this service is of
 	FleetRead            Action = "fleet:read"  // equipment, devices, what they measure, alarms
+	CustodyCapture       Action = "custody:capture"
+	CustodyRead          Action = "custody:read"
 	FleetManage          Action = "fleet:manage"
 	AlarmAcknowledge     Action = "alarm:acknowledge"
 	ReadingsSend         Action = "readings:send"  // of devices that the account speaks for, and of files
@@ -60,7 +62,7 @@ const (
 var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
-	LedgerVote, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
+	LedgerVote, CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
 	SessionRun, StockOverride, StockManage, TraceRead, LotState,
 }
 

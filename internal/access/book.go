@@ -206,6 +206,9 @@ type Book interface {
 	// Token returns a token with its account, or [ErrNotFound]. It may have ended.
 	Token(ctx context.Context, hash [32]byte) (Token, Account, error)
 
+	// TokenNamed is the same by the token's identifier.
+	TokenNamed(ctx context.Context, id string) (Token, Account, error)
+
 	// Used notes the day on which a token was used.
 	Used(ctx context.Context, id string, day time.Time) error
 

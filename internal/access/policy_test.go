@@ -17,15 +17,15 @@ var (
 
 // mayDo is what each role may do at its place, said again by hand.
 var mayDo = map[Role][]Action{
-	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, FleetRead, SessionRun},
+	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, CustodyRead, FleetRead, SessionRun},
 	Supervisor: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke,
-		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, FleetRead, AlarmAcknowledge,
+		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, CustodyCapture, CustodyRead, FleetRead, AlarmAcknowledge,
 		SessionRun, StockOverride, StockManage, TraceRead, LotState},
 	Verifier: {}, Epidemiologist: {},
-	ColdChainManager: {FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage, TraceRead},
+	ColdChainManager: {CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage, TraceRead},
 	Technician:       {FleetRead, FleetManage, ReadingsSend},
 	Operator:         {KeyReissue, SettingsManage},
-	Auditor:          {AuditRead, FleetRead, TraceRead},
+	Auditor:          {AuditRead, CustodyRead, FleetRead, TraceRead},
 	Administrator:    {PeopleManage, SettingsManage, LedgerVote},
 }
 

@@ -147,6 +147,11 @@ func (a *Accounts) Token(ctx context.Context, text string) (*Visitor, error) {
 			return nil, err
 		}
 	}
+	return &Visitor{Principal: t.of(p), Account: p}, nil
+}
+
+// of is what a token makes of the account that it is of.
+func (t *Token) of(p Account) *Principal {
 	who := &Principal{ID: t.ID, Organisation: p.Organisation, Scopes: t.Scopes}
 	for _, g := range p.Grants {
 		switch {
@@ -158,7 +163,30 @@ func (a *Accounts) Token(ctx context.Context, text string) (*Visitor, error) {
 		}
 		who.Grants = append(who.Grants, g)
 	}
-	return &Visitor{Principal: who, Account: p}, nil
+	return who
+}
+
+// Principal returns who an account or token is now, by its identifier, for what it had
+// done while it is away; [ErrNotFound] where that is nobody any more.
+func (a *Accounts) Principal(ctx context.Context, id string) (*Principal, error) {
+	if strings.HasPrefix(id, "t-") {
+		t, p, err := a.Book.TokenNamed(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !a.now().Before(t.Ends) || p.Disabled {
+			return nil, ErrNotFound
+		}
+		return t.of(p), nil
+	}
+	p, err := a.Book.Account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if p.Disabled {
+		return nil, ErrNotFound
+	}
+	return &Principal{ID: p.ID, Organisation: p.Organisation, Grants: p.Grants}, nil
 }
 
 // Tokens returns those of a person, newest first.

@@ -264,6 +264,7 @@ func TestOthersAreAsIfNotThere(t *testing.T) {
 			b.ask("works", "POST", "/queries", `{"name":"all2","query":{}}`)
 		}
 		for _, s := range []string{`"stream":true`, `"schedule":{"minute":"[0-59]"},"reportIfEmpty":true`, `"stream":true,"initialRecordTime":"2026-11-20T01:30:00Z"`} {
+			b.now = b.now.Add(time.Second) // their order is told
 			note("subscribe", b.ask("rival", "POST", "/queries/all/subscriptions", `{"dest":"https://example.org/in","signatureToken":"SPECIMEN-token-0123456789",`+s+`}`))
 		}
 		b.world(others)

@@ -66,8 +66,16 @@ type Page struct {
 	// Stocking is the part of the API for stock and the sessions of clinics; nil: there is
 	// none.
 	Stocking *Stocking
+	// Goods is the part of the API for events of goods and their places; nil: there is none.
+	Goods *Goods
 	// Devices answers below /devices/: to suppliers and gateways with tokens; nil: nobody.
 	Devices http.Handler
+	// Resolver answers for identifiers, at whatever address it takes that is nobody else's;
+	// nil: none are resolved.
+	Resolver interface {
+		http.Handler
+		Takes(*http.Request) bool
+	}
 	// Access lets people in; nil: there are no accounts.
 	Access *Access
 	Log    *slog.Logger // nil: nothing is logged

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"ampoule/internal/access"
+	"ampoule/internal/epcisapi"
 	"ampoule/internal/messages"
 	"ampoule/internal/paper"
 )
@@ -41,6 +42,9 @@ func (s *server) handler() http.Handler {
 	}
 	if s.Devices != nil {
 		mux.Handle("/devices/", s.Devices)
+	}
+	if s.Goods != nil {
+		mux.Handle(epcisapi.Prefix+"/", s.events())
 	}
 	s.pages(route)
 	var described *huma.OpenAPI
@@ -94,6 +98,11 @@ func (s *server) handler() http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		if s.Resolver != nil && s.Resolver.Takes(r) {
+			r.Pattern = "/{identifier}" // for the log: the address is what somebody asked about
+			s.Resolver.ServeHTTP(w, r)
+			return
+		}
 		s.fail(w, r, problemNotFound)
 	})
 
@@ -117,7 +126,7 @@ func (s *server) handler() http.Handler {
 
 // isAPI reports whether an address is one that programs ask.
 func isAPI(path string) bool {
-	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/") || strings.HasPrefix(path, "/ledger/") || strings.HasPrefix(path, "/devices/")
+	return strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/fhir/") || strings.HasPrefix(path, "/ledger/") || strings.HasPrefix(path, "/devices/") || strings.HasPrefix(path, epcisapi.Prefix+"/")
 }
 
 // methods are those of an address, as the header Allow lists them.

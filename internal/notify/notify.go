@@ -141,7 +141,32 @@ func (s *Sender) webhook(ctx context.Context, to Target, n Notice) error {
 	header.Set("webhook-id", n.ID)
 	header.Set("webhook-timestamp", at)
 	header.Set("webhook-signature", signature)
-	answer, err := s.Fetch.Do(ctx, http.MethodPost, to.Address, header, content)
+	return s.post(ctx, to.Address, header, content)
+}
+
+// Report posts a document of EPCIS to one who subscribed, once. It is signed with the
+// token that the subscriber gave, over the same as a webhook, in the header that EPCIS 2.0
+// has for it:
+//
+//	webhook-id: the report, the same at each try
+//	webhook-timestamp: 1795341600
+//	GS1-Signature: v1,BASE64(HMAC-SHA256(token, id.timestamp.body))
+func (s *Sender) Report(ctx context.Context, address, id string, token, document []byte) error {
+	at := strconv.FormatInt(s.now().Unix(), 10)
+	mac := hmac.New(sha256.New, token)
+	mac.Write(append([]byte(id+"."+at+"."), document...))
+	header := http.Header{"Content-Type": {"application/ld+json"}}
+	header.Set("webhook-id", id)
+	header.Set("webhook-timestamp", at)
+	header.Set("GS1-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	header.Set("GS1-EPCIS-Version", "2.0.0")
+	header.Set("GS1-CBV-Version", "2.0.0")
+	return s.post(ctx, address, header, document)
+}
+
+// post posts, and tells whether another try can help.
+func (s *Sender) post(ctx context.Context, address string, header http.Header, content []byte) error {
+	answer, err := s.Fetch.Do(ctx, http.MethodPost, address, header, content)
 	switch {
 	case errors.Is(err, fetch.ErrAddress), errors.Is(err, fetch.ErrScheme), errors.Is(err, fetch.ErrBadTarget), errors.Is(err, fetch.ErrRedirect):
 		return fmt.Errorf("webhook: %w: %w", err, ErrPermanent)

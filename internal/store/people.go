@@ -514,8 +514,17 @@ func (s people) token(r *tokenRow) (access.Token, error) {
 }
 
 // Token implements [access.Book].
-func (s people) Token(ctx context.Context, hash [32]byte) (token access.Token, a access.Account, err error) {
-	err = s.rowOf(ctx, `SELECT `+accountColumns+`, `+tokenColumns+` FROM token t JOIN account a ON a.id = t.account WHERE t.hash = $1`, []any{hash[:]},
+func (s people) Token(ctx context.Context, hash [32]byte) (access.Token, access.Account, error) {
+	return s.oneToken(ctx, "hash", hash[:])
+}
+
+// TokenNamed implements [access.Book].
+func (s people) TokenNamed(ctx context.Context, id string) (access.Token, access.Account, error) {
+	return s.oneToken(ctx, "id", id)
+}
+
+func (s people) oneToken(ctx context.Context, column string, value any) (token access.Token, a access.Account, err error) {
+	err = s.rowOf(ctx, `SELECT `+accountColumns+`, `+tokenColumns+` FROM token t JOIN account a ON a.id = t.account WHERE t.`+column+` = $1`, []any{value},
 		func(scan scan) (err error) {
 			var r tokenRow
 			if a, err = s.scanAccount(scan, r.dest()...); err == nil {
