@@ -284,6 +284,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		case <-again:
 			log.Info("files are read again", "signal", "SIGHUP")
 			s.forget()
+			if s.goods != nil {
+				if err := s.goods.read(); err != nil {
+					log.Error("the products that were read before go on to be used", "error", err.Error())
+				}
+			}
 			if err := s.refresh(ctx); err != nil && ctx.Err() == nil {
 				log.Error("what is kept goes on to be used", "error", err.Error())
 			}
