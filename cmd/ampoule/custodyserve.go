@@ -2,21 +2,19 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ampoule/bundle"
-	"ampoule/coldchain"
 	"ampoule/device"
+	"ampoule/format/gs1"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
 	"ampoule/internal/fetch"
@@ -37,7 +35,7 @@ import (
 type goodsNode struct {
 	*custody.Custody
 	settings  *config.Config
-	catalogue *vaccine.Catalogue
+	catalogue atomic.Pointer[vaccine.Catalogue]
 	authority *custody.Authority // in whose name it speaks of lots; nil: of none
 	listed    bundle.LotAuthority
 	policy    *access.Policy
@@ -51,12 +49,8 @@ type goodsNode struct {
 func openGoods(s *service) (*goodsNode, error) {
 	c := s.settings.Custody
 	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log}
-	vaccines, err := readProducts(c.Products)
-	if err != nil {
+	if err := g.read(); err != nil {
 		return nil, err
-	}
-	if g.catalogue, err = vaccine.New(vaccines); err != nil {
-		return nil, usageError("custody.products: %w", err)
 	}
 	if c.Key != "" {
 		lock, err := storeLock(s.settings)
@@ -74,7 +68,7 @@ func openGoods(s *service) (*goodsNode, error) {
 	kept := s.store.Goods()
 	out := notify.Sender{Fetch: fetch.New(fetch.Options{Bytes: 64 << 10, Timeout: 20 * time.Second, PrivateHosts: s.settings.Fleet.Private})}
 	g.Custody = &custody.Custody{
-		Events: kept, Stock: kept, Catalogue: func() *vaccine.Catalogue { return g.catalogue },
+		Events: kept, Stock: kept, Catalogue: g.catalogue.Load,
 		Lots: g.lots.Load, Secret: kept.Secret(), Now: time.Now, Log: s.log,
 		Send: func(ctx context.Context, r custody.Report) error {
 			return out.Report(ctx, r.Dest, r.ID, r.Token, r.Body)
@@ -112,68 +106,70 @@ func (g *goodsNode) speakFor(key *keys.Key, role thing.Role, name string) error 
 	return nil
 }
 
-// readProducts reads catalogues of products: JSON of our form, or WHO's list as CSV.
-func readProducts(paths []string) (all []vaccine.Vaccine, err error) {
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
+// read reads the catalogues of products: in our own form, or WHO's list as a table. What
+// was read before stays after an error.
+func (g *goodsNode) read() error {
+	var all []vaccine.Vaccine
+	for _, path := range g.settings.Custody.Products {
+		data, err := readInput(path, nil)
 		if err != nil {
-			return nil, usageError("custody.products: %w", err)
+			return usageError("custody.products: %w", err)
 		}
 		var c *vaccine.Catalogue
-		if strings.EqualFold(filepath.Ext(path), ".csv") {
-			c, _, err = vaccine.ParseWHO(data)
-		} else {
+		if json.Valid(data) {
 			c, err = vaccine.Parse(data)
+		} else {
+			c, _, err = vaccine.ParseWHO(data) // what it does not say of a product is not known of it
 		}
 		if err != nil {
-			return nil, usageError("custody.products: %s: %w", path, err)
+			return usageError("custody.products: %s: %w", path, err)
 		}
 		all = append(all, c.Vaccines...)
 	}
-	return all, nil
+	read, err := vaccine.New(all)
+	if err != nil {
+		return usageError("custody.products: %w", err)
+	}
+	g.catalogue.Store(read)
+	return nil
 }
 
-// fridges is the fleet, as custody sees it.
-type fridges struct{ fleet *fleet.Fleet }
+// fridges is the fleet as custody sees it.
+type fridges struct{ *fleet.Fleet }
 
 // InEquipment implements [custody.Fridges].
 func (f fridges) InEquipment(ctx context.Context, equipment string, from, until int64) (custody.Readings, error) {
-	readings, gap, level, err := f.fleet.Measured(ctx, fleet.ID(equipment), from, until)
-	if errors.Is(err, fleet.ErrNoEquipment) {
-		return custody.Readings{}, nil
-	}
-	return toReadings(readings, gap, level), err
+	in, err := f.Inside(ctx, fleet.ID(equipment), from, until)
+	return readingsOf(in), err
 }
 
-// ByDevice implements [custody.Fridges].
+// ByDevice implements [custody.Fridges]. Events name a device by its GIAI, as a Digital
+// Link or an EPC URN.
 func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (custody.Readings, error) {
-	n, ok := deviceNamed(name)
-	if !ok {
+	var key gs1.Key
+	if strings.HasPrefix(name, "urn:epc:") {
+		u, err := gs1.ParseURN(name)
+		if err != nil {
+			return custody.Readings{}, nil
+		}
+		key = u.Key
+	} else {
+		d, err := gs1.ParseDigitalLink(name)
+		if err != nil {
+			return custody.Readings{}, nil
+		}
+		key = d.Key
+	}
+	n, err := device.NewName(device.GIAI, key.Value)
+	if key.AI != "8004" || err != nil {
 		return custody.Readings{}, nil
 	}
-	readings, gap, level, err := f.fleet.MeasuredBy(ctx, n, from, until)
-	return toReadings(readings, gap, level), err
+	in, err := f.Along(ctx, n, from, until)
+	return readingsOf(in), err
 }
 
-// deviceNamed is the name of a device in events: its GIAI, or its object identifier.
-func deviceNamed(name string) (device.Name, bool) {
-	scheme, value := device.OID, strings.TrimPrefix(name, "urn:oid:")
-	if value == name {
-		const giai = "https://id.gs1.org/8004/"
-		if scheme, value = device.GIAI, strings.TrimPrefix(name, giai); value == name {
-			return device.Name{}, false
-		}
-	}
-	n, err := device.NewName(scheme, value)
-	return n, err == nil
-}
-
-func toReadings(readings []device.Reading, gap int64, level device.Level) custody.Readings {
-	r := custody.Readings{Gap: cmp.Or(gap, coldchain.Gap), Level: uint8(level)}
-	for _, x := range readings {
-		r.Readings = append(r.Readings, coldchain.Reading{At: x.At, T: coldchain.Temperature(x.Value)})
-	}
-	return r
+func readingsOf(in fleet.Inside) custody.Readings {
+	return custody.Readings{Readings: in.Readings, Gap: in.Gap, Level: uint8(in.Level)}
 }
 
 // show puts the goods on the pages, and takes from them what is believed of lots.

@@ -65,6 +65,9 @@ func (c *demoCmd) Run(t terminal) error {
 				err = d.coldChain(ctx, s)
 			}
 			if err == nil {
+				err = d.stock(ctx, s)
+			}
+			if err == nil {
 				err = d.suppliers(ctx, s)
 			}
 			return err
@@ -156,6 +159,9 @@ func newDemo(dir string, now time.Time) (*demo, error) {
 		return nil, err
 	}
 	if err := d.addLots(dir, s); err != nil {
+		return nil, err
+	}
+	if err := writeDemoProducts(dir); err != nil {
 		return nil, err
 	}
 	if err := d.addBundle(dir, f); err != nil {

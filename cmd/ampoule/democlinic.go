@@ -33,6 +33,7 @@ func (d *demo) settings(dir, listen string) (*config.Config, error) {
 		"publish.key":        in("private", "bundle-root.key"),
 		"publish.file":       in("bundle.cbor"),
 		"publish.days":       "30",
+		"custody.products":   in(demoProductsFile),
 		"verifier.trust":     strings.Join([]string{in("trustlist", "did.json"), demoAddress + "=" + in("trustlist", "jwks.json"), in("trustlist", "csca.pem"), in("trustlist", "divoc.json")}, ","),
 		"verifier.pin":       in("trustlist", "pin.pem"),
 		"verifier.status":    in("revoked.json"),

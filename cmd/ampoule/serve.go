@@ -201,6 +201,9 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 		if err == nil {
 			s.goods, err = openGoods(s)
 		}
+		if err == nil {
+			s.resolver, err = openResolver(settings, s.fleet)
+		}
 		if err == nil && h.prepare != nil {
 			err = h.prepare(ctx, s)
 		}
@@ -332,6 +335,7 @@ type service struct {
 	ledger    *ledgerNode // of this process; nil: there is none
 	fleet     *fleetNode
 	goods     *goodsNode
+	resolver  *resolverNode // nil: no identifiers are resolved
 	// What brings closed batches and lists to a ledger; nil: nothing does.
 	actor     *ledgerActor
 	submitter *notary.Submitter
@@ -434,6 +438,7 @@ func (s *service) refresh(ctx context.Context) error {
 			return err
 		}
 	}
+	s.showResolver(page, desk, opened)
 	if page.Deltas, err = s.deltas(page.Bundle); err != nil {
 		return err
 	}

@@ -344,6 +344,15 @@ func SignMulti(random io.Reader, payload []byte, signers ...crypto.Signer) ([]by
 	return append(append(m.head(), payload...), m.tail()...), nil
 }
 
+// SignES256 makes an ECDSA signature r || s of 32 bytes each over the SHA-256 of a
+// message, with a P-256 key.
+func SignES256(random io.Reader, signer crypto.Signer, message []byte) ([]byte, error) {
+	if KeyAlgorithm(signer.Public()) != ES256 {
+		return nil, fmt.Errorf("ES256: %s: %w", describe(signer.Public()), ErrKey)
+	}
+	return signRaw(random, signer, ES256, message)
+}
+
 func signRaw(random io.Reader, signer crypto.Signer, alg Algorithm, message []byte) ([]byte, error) {
 	var opts crypto.SignerOpts = crypto.Hash(0) // the message itself, not its hash
 	if alg == ES256 {

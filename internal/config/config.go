@@ -171,7 +171,7 @@ type Config struct {
 
 	Custody struct {
 		// Products are files of what is known of vaccines: in JSON of our own form, or WHO's
-		// list of prequalified vaccines as CSV. They are read at the start.
+		// list of prequalified vaccines as CSV. SIGHUP has them read again.
 		Products []string `toml:"products"`
 		// Key is the file of the key with which this service speaks of lots, in the role
 		// manufacturer, regulator or participant, under the name Authority that verifiers list
@@ -182,6 +182,23 @@ type Config struct {
 		// Assess is how often all that is in stock is assessed anew. 0: never.
 		Assess time.Duration `toml:"assess" default:"1h"`
 	} `toml:"custody"`
+
+	Resolver struct {
+		// Origin is the address under which identifiers are resolved, such as
+		// https://id.example: it stands in links, DIDs and signatures. Empty: that of
+		// access.origin; without either none are resolved.
+		Origin string `toml:"origin"`
+		// Links are files with links of the operator's own, in JSON (RFC 9264): product
+		// pages, leaflets. They are read at the start.
+		Links []string `toml:"links"`
+		// Prefixes are GS1 company prefixes whose things are followed here by their events,
+		// whether they are known one by one or not. Elsewhere are those for which another
+		// resolver answers: 0950600=https://id.gs1.org.
+		Prefixes  []string `toml:"prefixes"`
+		Elsewhere []string `toml:"elsewhere"`
+		// Valid is for how long an answer counts by its signature, from a cache too.
+		Valid time.Duration `toml:"valid" default:"24h"`
+	} `toml:"resolver"`
 
 	Fleet struct {
 		// Listen is where devices knock by HTTPS, with certificates of their own or with

@@ -70,6 +70,12 @@ type Page struct {
 	Goods *Goods
 	// Devices answers below /devices/: to suppliers and gateways with tokens; nil: nobody.
 	Devices http.Handler
+	// Resolver answers for identifiers, at whatever address it takes that is nobody else's;
+	// nil: none are resolved.
+	Resolver interface {
+		http.Handler
+		Takes(*http.Request) bool
+	}
 	// Access lets people in; nil: there are no accounts.
 	Access *Access
 	Log    *slog.Logger // nil: nothing is logged

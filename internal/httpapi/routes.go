@@ -98,6 +98,11 @@ func (s *server) handler() http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		if s.Resolver != nil && s.Resolver.Takes(r) {
+			r.Pattern = "/{identifier}" // for the log: the address is what somebody asked about
+			s.Resolver.ServeHTTP(w, r)
+			return
+		}
 		s.fail(w, r, problemNotFound)
 	})
 

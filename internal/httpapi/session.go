@@ -10,6 +10,7 @@ import (
 
 	"ampoule/internal/access"
 	"ampoule/internal/messages"
+	"ampoule/party/issuer"
 )
 
 // Access is what lets people in. A page without it has no accounts: it verifies,
@@ -49,6 +50,17 @@ func visitor(ctx context.Context) *access.Visitor {
 		return a.visitor
 	}
 	return nil
+}
+
+// Allowed reports whether who sends a request may do something at a place, for handlers
+// that stand on a [Page].
+func Allowed(ctx context.Context, p *access.Policy, action access.Action, at issuer.Place) bool {
+	who := principal(ctx)
+	if who == nil {
+		return false
+	}
+	ok, _ := p.Allow(who, action, at)
+	return ok
 }
 
 // The cookies. The prefix __Host- makes a browser refuse them without TLS, from

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/coldchain"
+	"ampoule/format"
 	"ampoule/format/gs1"
 	"ampoule/internal/access"
 	"ampoule/party/custody"
@@ -426,6 +428,33 @@ func (s *server) describeStock(api huma.API) {
 	})
 
 	// Sessions.
+	imports := op("stockImport", "POST", "/v1/stock/imports", "Bring a file of what is in stock, as another system gives it out")
+	imports.MaxBodyBytes, imports.BodyReadTimeout = 2*custody.MaxImport, uploadTime
+	register(api, imports, func(ctx context.Context, r *struct {
+		Facility string `query:"facility" maxLength:"64" doc:"Of whom has several"`
+		Body     struct {
+			File    string          `json:"file" minLength:"1" doc:"A table (CSV), or what DHIS2, OpenLMIS or open mSupply give out in JSON"`
+			Map     json.RawMessage `json:"map,omitempty" doc:"What the names in it mean here"`
+			Proceed bool            `json:"proceed,omitempty" doc:"Rows that can be taken are, although others cannot"`
+		}
+	}) (*oneAnswer[custody.Imported], error) {
+		by, err := k.by(ctx, r.Facility, access.CustodyCapture)
+		if err != nil {
+			return nil, err
+		}
+		m, err := custody.ParseStockMap(r.Body.Map)
+		if err != nil {
+			return nil, problemUpload.with(err.Error())
+		}
+		out, err := k.Custody.Import(ctx, by, []byte(r.Body.File), m, r.Body.Proceed)
+		if _, malformed := errors.AsType[format.Defect](err); malformed {
+			return nil, problemUpload.with(err.Error())
+		}
+		if err != nil {
+			return nil, stockProblem(err)
+		}
+		return one(*out, 0), nil
+	})
 	register(api, op("stockSessions", "GET", "/v1/stock/sessions", "List opened stock, newest first"), func(ctx context.Context, r *struct {
 		Facility string `query:"facility" maxLength:"64" doc:"Of whom has several"`
 		Open     bool   `query:"open" doc:"Only those that have not ended"`

@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		bulkChild()
 		return
 	}
+	if os.Getenv(sessionsChildVariable) != "" {
+		sessionsChild()
+		return
+	}
 	code := m.Run()
 	storetest.StopPostgres()
 	os.Exit(code)

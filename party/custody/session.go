@@ -345,16 +345,21 @@ func (c *Custody) lotsAt(ctx context.Context, at Place, site string) ([]string, 
 	return c.Events.LotsAt(ctx, uris)
 }
 
-// expiryOf is the expiry of a lot, as the event has it that made it (CBV 2.0 section 10);
-// "": nobody told.
+// expiryOf is the expiry of a lot, as the event has it that made it (CBV 2.0 section 10),
+// or one of the first that received or counted it; "": none of them told.
 func (c *Custody) expiryOf(ctx context.Context, lot string) (string, error) {
 	moves, err := c.Events.Moves(ctx, lot)
 	if err != nil {
 		return "", err
 	}
+	const most = 16 // events that are looked at
+	looked := 0
 	for _, m := range moves {
-		if m.Deed != trail.Made || m.Thing != lot && m.Lot != lot {
+		if m.Deed != trail.Made && m.Deed != trail.Arrived && m.Deed != trail.Counted || m.Thing != lot && m.Lot != lot {
 			continue
+		}
+		if looked++; looked > most {
+			break
 		}
 		told, err := c.Events.Event(ctx, m.Event)
 		if err != nil {

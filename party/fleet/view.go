@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"io"
 	"math"
 	"slices"
@@ -360,85 +359,3 @@ func (f *Fleet) Certify(ctx context.Context, id device.ID, c *x509.Certificate, 
 }
 
 const maxKeys = 32
-
-// Measured is what was measured of the temperature in a piece of equipment from one time
-// until another, and half an hour before and after, by all sensors for the vaccine in it.
-// Of several the readings stand beside each other, so that the worst counts.
-func (f *Fleet) Measured(ctx context.Context, id ID, from, until int64) (readings []device.Reading, gap int64, level device.Level, err error) {
-	e, err := f.Book.Equipment(ctx, id)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	devices, err := f.Book.DevicesIn(ctx, id)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	level = device.LevelAttested
-	for i := range devices {
-		some, least, err := f.temperatures(ctx, &devices[i], from, until, func(sensor string, at int64) bool { return devices[i].In(sensor, at) == id })
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		if len(some) > 0 {
-			readings, level = append(readings, some...), min(level, least)
-		}
-	}
-	slices.SortStableFunc(readings, byTime)
-	return readings, e.TermsAt(until).Gap, level, nil
-}
-
-// MeasuredBy is what a device measured of the temperature, wherever it was: of a name that
-// nobody knows nothing.
-func (f *Fleet) MeasuredBy(ctx context.Context, n device.Name, from, until int64) (readings []device.Reading, gap int64, level device.Level, err error) {
-	d, err := f.Book.DeviceNamed(ctx, n)
-	if errors.Is(err, ErrNoDevice) {
-		return nil, coldchain.Gap, 0, nil
-	}
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	readings, level, err = f.temperatures(ctx, d, from, until, func(string, int64) bool { return true })
-	return readings, coldchain.Gap, level, err
-}
-
-// around is how far beyond a period readings still say something of it, in seconds.
-const around = 1800
-
-// temperatures are those of a device for the vaccine, at the times that its clock is
-// taken for, where they are wanted; and the least level of their blocks.
-func (f *Fleet) temperatures(ctx context.Context, d *Device, from, until int64, wanted func(sensor string, at int64) bool) (out []device.Reading, level device.Level, err error) {
-	streams, err := f.Book.StreamsOf(ctx, d.ID)
-	if err != nil {
-		return nil, 0, err
-	}
-	level = device.LevelAttested
-	for _, s := range streams {
-		if s.Quantity != device.Temperature {
-			continue
-		}
-		blocks, err := f.Book.Blocks(ctx, s.N, from-around, until+around)
-		if err != nil {
-			return nil, 0, err
-		}
-		readings, err := readingsOf(blocks, from-around, until+around)
-		if err != nil {
-			return nil, 0, err
-		}
-		n := len(out)
-		for _, r := range readings {
-			if wanted(s.Sensor, r.At) {
-				r.At = d.Corrected(r.At)
-				out = append(out, r)
-			}
-		}
-		if len(out) == n {
-			continue
-		}
-		for i := range blocks {
-			if blocks[i].Origin != Forked {
-				level = min(level, blocks[i].Level)
-			}
-		}
-	}
-	return out, level, nil
-}

@@ -29,7 +29,20 @@ export interface Held extends Head {
 }
 export interface Logged { state: 'waiting' | 'closed' | 'submitted' | 'logged'; batch?: number; root?: string; reason?: string; index?: number; checkpoint?: string }
 export interface Receipt extends Held { replayed: boolean; same: string[] }
-export interface Order { record: Record<string, unknown>; formats: { format: Format; expires?: string }[]; facility?: string }
+export interface Order { record: Record<string, unknown>; formats: { format: Format; expires?: string }[]; facility?: string; session?: string }
+export interface Opened {
+  id: string; facility?: string; version: number; lot: string; number: string; product: Code; codes: Code[]; name?: string; expiry?: string; location: string
+  opened: string; discard: string; ended?: string; doses: number; given: number; wasted: number; rest: number; override?: { reason: string; against: string[] }
+}
+export interface Stay { where: string; from: string; until: string }
+export interface StockLot {
+  lot: string; number: string; product: Code; vaccine?: { name: string; form?: string }; expiry?: string; location: string; facility?: string
+  fit: boolean; findings: { reason: string; why?: string; detail?: string; refuses: boolean }[]; here: number; unit: 'dose' | 'pack'
+  assessment: { outcome: string; share: number; whole: number; measured: number; gaps: Stay[]; path: Stay[] }
+}
+export interface Wanted { lot?: string; product?: Code; number?: string; expiry?: string; serial?: string; location?: string; facility?: string }
+export interface Place { uri: string; name: string; within?: string }
+export interface Imbalance { lot: string; at: string; kind: 'too-few' | 'count-differs' | 'lost-on-the-way' | 'more-than-left'; expected: number; found: number; event: string }
 export interface Checked { findings: string[]; same: Head[]; spelling: { full?: string; family?: string; given?: string; unmapped?: string } }
 export interface Counts { total: number; ready: number; done: number; failed: number; skipped: number; warned: number }
 export interface Job {
@@ -78,6 +91,7 @@ const query = (values: Record<string, string | undefined>) => {
   return q.size ? `?${q}` : ''
 }
 const record = (id: string) => `/v1/certificates/${encodeURIComponent(id)}`
+const vial = (id: string) => `/v1/stock/sessions/${encodeURIComponent(id)}`
 const job = (id: string) => `/v1/jobs/${encodeURIComponent(id)}`
 
 export const api = {
@@ -98,6 +112,16 @@ export const api = {
   paper: (id: string, first: string, second: string, sheet: number) => `${record(id)}/certificate.pdf${query({ first, second, per_sheet: String(sheet) })}`,
   verify: (texts: string[]) => ask<{ verdicts: Report[] }>('POST', '/v1/verify', { texts, show: true }),
 
+  stock: (facility: string) => ask<{ items: StockLot[] }>('GET', `/v1/stock${query({ facility })}`),
+  fitness: (what: Wanted) => ask<StockLot>('POST', '/v1/stock/fitness', stated(what)),
+  scan: (text: string) => ask<{ product: Code; number?: string; expiry?: string; serial?: string }>('POST', '/v1/scan', { text }),
+  sessions: (facility: string, open: boolean) => ask<{ items: Opened[] }>('GET', `/v1/stock/sessions${query({ facility, open: open ? 'true' : '' })}`),
+  open: (what: Wanted & { doses?: number; diluent?: string; override?: string }) => ask<Opened>('POST', '/v1/stock/sessions', stated(what)),
+  waste: (s: Opened, doses: number, reason: string) => ask<Opened>('POST', `${vial(s.id)}/waste`, { doses, reason }, match(s.version)),
+  end: (s: Opened, unrecorded: number, left: number, reason: string) => ask<Opened>('POST', `${vial(s.id)}/end`, { unrecorded, left, reason }, match(s.version)),
+  places: (facility: string) => ask<{ items: Place[] }>('GET', `/v1/locations${query({ facility })}`),
+  imbalances: (facility: string) => ask<{ items: Imbalance[] }>('GET', `/v1/imbalances${query({ facility })}`),
+
   jobs: (facility: string, cursor = '') => ask<{ items: Job[]; next?: string }>('GET', `/v1/jobs${query({ facility, cursor })}`),
   job: (id: string) => ask<Job>('GET', job(id)),
   rows: (id: string, state: string, cursor = 0) => ask<{ items: Row[]; next?: number }>('GET', `${job(id)}/rows${query({ state, cursor: cursor ? String(cursor) : '' })}`),
@@ -109,4 +133,6 @@ export const api = {
   papers: (id: string, first: string, second: string, sheet: number) => `${job(id)}/certificates.zip${query({ first, second, per_sheet: String(sheet) })}`,
 }
 
+/** What was left empty is not said. */
+const stated = (what: object) => Object.fromEntries(Object.entries(what).filter(([, v]) => v !== '' && v !== undefined))
 const formatsQuery = (formats: Format[]) => formats.map((f) => `format=${f}`).join('&')

@@ -1,7 +1,7 @@
 // The form of a certificate: what is typed, what is wrong with it, and the order
 // that comes of it. The server has the last word: what it finds is shown at the
 // same fields.
-import { api, type Code, type Format, type Held, type Offer, type Offered, type Order } from './api'
+import { api, type Code, type Format, type Held, type Offer, type Offered, type Opened, type Order } from './api'
 import { addDays, after, iso, readDate, today } from './dates'
 import { messages, type Key } from '../../../shared/messages.svelte'
 import type { Certificate } from '../../../shared/report'
@@ -78,6 +78,8 @@ export class Form {
   })
   /** Where the person was taken from, in words. */
   source = $state('')
+  /** The open vial that the dose is from. */
+  vial = $state.raw<Opened>()
   /** The record that this one will stand in place of. */
   corrects = $state.raw<Held>()
 
@@ -157,6 +159,17 @@ export class Form {
       this.chosen = { ...this.chosen, icvp: false }
       if (this.formats.length === 0 && this.offered().some((f) => f.format === 'eu-dcc')) this.chosen['eu-dcc'] = true
     }
+  }
+
+  /** Gives from an open vial: product and lot are its own. */
+  give(s: Opened | undefined): void {
+    this.vial = s
+    if (!s) return
+    this.kind = 'vaccination'
+    const known = this.products().find((p) => s.codes.some((c) => c.code === p.code)) ?? { code: s.product.code }
+    this.choose(known.code)
+    this.values.lot = s.number
+    if (!this.values.date) this.values.date = today()
   }
 
   /** Says what is wrong that can be told here. */
@@ -328,7 +341,7 @@ export class Form {
       record.recovery = { disease: this.#covid(), first_positive: iso(v.firstPositive), valid_from: iso(v.from), valid_until: iso(v.until), country: v.country }
     }
     return {
-      record, facility: this.corrects ? undefined : place || undefined,
+      record, facility: this.corrects ? undefined : place || undefined, session: this.kind === 'vaccination' && !this.corrects ? this.vial?.id : undefined,
       formats: this.formats.map((f) => ({ format: f.format, expires: f.may_expire ? this.#end(f) : undefined })),
     }
   }
@@ -407,6 +420,7 @@ export class Form {
     f.chosen = { ...this.chosen }
     f.expires = { ...this.expires }
     for (const name of staying) f.values[name] = this.values[name]
+    f.vial = this.vial
     return f
   }
 }

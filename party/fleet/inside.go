@@ -1,0 +1,134 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"ampoule/coldchain"
+	"ampoule/device"
+)
+
+// Inside is what was measured around goods.
+type Inside struct {
+	Readings []coldchain.Reading // in the order of their times
+	Gap      int64               // seconds: more between two of them is not measured
+	Level    device.Level        // the least of them
+}
+
+// Inside is the worst that was measured in a piece of equipment where vaccines are, from
+// one time until another, and for a gap before and after. Where several sensors measure,
+// each time has the one that is furthest from the middle of the range: goods stood
+// nobody knows beside which.
+func (f *Fleet) Inside(ctx context.Context, id ID, from, until int64) (Inside, error) {
+	e, err := f.Book.Equipment(ctx, id)
+	if errors.Is(err, ErrNoEquipment) {
+		return Inside{}, nil
+	}
+	if err != nil {
+		return Inside{}, err
+	}
+	devices, err := f.Book.DevicesIn(ctx, id)
+	if err != nil {
+		return Inside{}, err
+	}
+	profile := e.TermsAt(until).Profile
+	return f.inside(ctx, devices, from, until, profile, func(d *Device, s *Stream, at int64) bool { return d.In(s.Sensor, at) == id })
+}
+
+// Along is what a device measured that travelled with goods; nothing of one that is not
+// known.
+func (f *Fleet) Along(ctx context.Context, name device.Name, from, until int64) (Inside, error) {
+	d, err := f.Book.DeviceNamed(ctx, name)
+	if errors.Is(err, ErrNoDevice) {
+		return Inside{}, nil
+	}
+	if err != nil {
+		return Inside{}, err
+	}
+	return f.inside(ctx, []Device{*d}, from, until, coldchain.Refrigerated, func(_ *Device, s *Stream, _ int64) bool { return s.Sensor != freezerSensor })
+}
+
+func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64, profile coldchain.Profile, counts func(*Device, *Stream, int64) bool) (Inside, error) {
+	out := Inside{Gap: coldchain.Gap, Level: device.LevelAttested}
+	type sample struct {
+		coldchain.Reading
+		stream int
+	}
+	var all []sample
+	n := 0
+	for i := range devices {
+		d := &devices[i]
+		streams, err := f.Book.StreamsOf(ctx, d.ID)
+		if err != nil {
+			return Inside{}, err
+		}
+		for k := range streams {
+			s := &streams[k]
+			if s.Quantity != device.Temperature {
+				continue
+			}
+			gap := int64(coldchain.Gap)
+			if s.Interval > 0 {
+				gap = max(gap, coldchain.GapOf(s.Interval))
+			}
+			// By the clock of the device, which may have been wrong by days.
+			first, last := from-gap-slack(d), until+gap+slack(d)
+			blocks, err := f.Book.Blocks(ctx, s.N, first, last)
+			if err != nil {
+				return Inside{}, err
+			}
+			readings, err := readingsOf(blocks, first, last)
+			if err != nil {
+				return Inside{}, err
+			}
+			some := false
+			for _, r := range readings {
+				at := d.Corrected(r.At)
+				if at < from-gap || at > until+gap || !counts(d, s, r.At) {
+					continue
+				}
+				all, some = append(all, sample{coldchain.Reading{At: at, T: coldchain.Temperature(r.Value)}, n}), true
+			}
+			if !some {
+				continue
+			}
+			n++
+			out.Gap = max(out.Gap, gap)
+			for j := range blocks {
+				if blocks[j].Origin != Forked {
+					out.Level = min(out.Level, blocks[j].Level)
+				}
+			}
+		}
+	}
+	if len(all) == 0 {
+		return Inside{Gap: out.Gap}, nil
+	}
+	slices.SortStableFunc(all, func(a, b sample) int { return int(a.At - b.At) })
+	middle := (profile.Low + profile.High) / 2
+	far := func(t coldchain.Temperature) coldchain.Temperature { return max(t-middle, middle-t) }
+	last := make([]coldchain.Reading, n)
+	for i, s := range all {
+		last[s.stream] = s.Reading
+		if i+1 < len(all) && all[i+1].At == s.At {
+			continue // the next of the same time tells of both
+		}
+		worst := s.Reading
+		for _, r := range last {
+			if r.At != 0 && s.At-r.At <= out.Gap && far(r.T) > far(worst.T) {
+				worst.T = r.T
+			}
+		}
+		out.Readings = append(out.Readings, coldchain.Reading{At: s.At, T: worst.T})
+	}
+	return out, nil
+}
+
+// slack is by how much the clock of a device was ever wrong.
+func slack(d *Device) (most int64) {
+	for _, c := range d.Corrections {
+		most = max(most, c.Offset, -c.Offset)
+	}
+	return most
+}
