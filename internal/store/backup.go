@@ -76,7 +76,7 @@ var backedUp = []table{
 	{"outbox", []string{"n", "key", "kind", "about", "size", "digest", "until", "put", "stage", "message", "reason", "retry", "leaf", "proof", "cosigned", "receipt", "device", "since", "gap"}},
 	{"location", []string{"uri", "organisation", "facility", "version", "content"}},
 	{"event", []string{"n", "id", "declared", "hash", "at", "recorded", "organisation", "captured", "content", "prefixes"}},
-	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "unit", "papers"}},
+	{"move", []string{"event", "k", "thing", "lot", "other", "place", "deed", "at", "amount", "papers", "unit"}},
 	{"event_key", []string{"kind", "value", "event"}},
 	{"capture_job", []string{"id", "organisation", "captured", "content"}},
 	{"event_query", []string{"organisation", "name", "facility", "account", "created", "content"}},

@@ -66,9 +66,7 @@ func (c *Custody) Capture(ctx context.Context, by Actor, data []byte, proceed bo
 	// Step 1: what the standard finds wrong.
 	refused := map[int]bool{}
 	refuse := func(event int, path string, reason format.Defect) {
-		if !refused[event] || reason != ErrNotYours {
-			j.Errors = append(j.Errors, Refused{event, path, reason})
-		}
+		j.Errors = append(j.Errors, Refused{event, path, reason})
 		refused[event] = true
 	}
 	whole := len(findings) >= epcis.MaxFindings // where there may be more, nothing is known of the rest
@@ -177,12 +175,12 @@ func (c *Custody) One(ctx context.Context, by Actor, data []byte) (id string, er
 // that nobody registered, or none at all, is the whole organisation's. Both places
 // count: what left is told of where it was read, what arrived of where it is now.
 func (s *sites) ours(by Actor, e *epcis.Event) (bool, error) {
-	any := false
+	placed := false
 	for _, uri := range []string{e.Location, e.ReadPoint} {
 		if uri == "" {
 			continue
 		}
-		any = true
+		placed = true
 		at := Place{Organisation: by.Within.Organisation}
 		if l := s.find(trail.Name(uri)); l != nil {
 			at = l.Place
@@ -191,7 +189,7 @@ func (s *sites) ours(by Actor, e *epcis.Event) (bool, error) {
 			return false, s.err
 		}
 	}
-	return any || by.Within.Facility == "", s.err
+	return placed || by.Within.Facility == "", s.err
 }
 
 // eventOf is the number of the event that a path leads into; false where it is none of
