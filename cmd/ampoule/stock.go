@@ -10,70 +10,87 @@ import (
 )
 
 type stockCmd struct {
+	Check  stockCheckCmd  `cmd:"" help:"Look at a file of stock before it is brought: what is in it, and which rows cannot be taken."`
 	Import stockImportCmd `cmd:"" help:"Bring a file of stock: a table, or what DHIS2, OpenLMIS or open mSupply give out."`
 }
 
-type stockImportCmd struct {
-	apiFlags
-	File     string `arg:"" placeholder:"FILE" help:"CSV or JSON; - is standard input."`
-	Map      string `placeholder:"M" help:"What the names in it mean here, in JSON."`
-	Facility string `placeholder:"F" help:"Facility, of whom has several."`
-	Proceed  bool   `help:"Bring the rows that can be taken, although others cannot."`
-	Dry      bool   `help:"Tell what is in it, ask no server, and bring nothing."`
-	JSON     bool   `name:"json" help:"As one JSON object."`
+// stockFile is a file, and what its names mean.
+type stockFile struct {
+	File string `arg:"" placeholder:"FILE" help:"CSV or JSON; - is standard input."`
+	Map  string `placeholder:"M" help:"What the names in it mean here, in JSON."`
+	JSON bool   `name:"json" help:"As one JSON object."`
 }
 
-// Run exits 1 where a row is not taken.
-func (c *stockImportCmd) Run(t terminal) error {
-	data, err := readBounded(c.File, t.in, custody.MaxImport)
-	if err != nil {
-		return usageError("%w", err)
+func (f *stockFile) read(t terminal) (data, names []byte, m *custody.StockMap, err error) {
+	if data, err = readBounded(f.File, t.in, custody.MaxImport); err != nil {
+		return nil, nil, nil, usageError("%w", err)
 	}
-	var names []byte
-	if c.Map != "" {
-		if names, err = readInput(c.Map, nil); err != nil {
-			return usageError("--map: %w", err)
+	if f.Map != "" {
+		if names, err = readInput(f.Map, nil); err != nil {
+			return nil, nil, nil, usageError("--map: %w", err)
 		}
 	}
-	m, err := custody.ParseStockMap(names)
-	if err != nil {
-		return usageError("--map: %w", err)
+	if m, err = custody.ParseStockMap(names); err != nil {
+		return nil, nil, nil, usageError("--map: %w", err)
 	}
-	var out custody.Imported
-	if c.Dry {
-		rows, faults, err := custody.ReadStock(data, m)
-		if err != nil {
-			return exitError{exitNotValid, err}
-		}
-		out = custody.Imported{Rows: len(rows), Faults: append([]custody.StockFault{}, faults...)}
-	} else {
-		body, err := json.Marshal(map[string]any{"file": string(data), "map": json.RawMessage(orEmpty(names)), "proceed": c.Proceed})
-		if err != nil {
-			return err
-		}
-		query := url.Values{}
-		if c.Facility != "" {
-			query.Set("facility", c.Facility)
-		}
-		if err := c.ask("/v1/stock/imports", query, "application/json", body, &out); err != nil {
-			return err
-		}
-	}
-	if c.JSON {
+	return data, names, m, nil
+}
+
+// tell exits 1 where a row is not taken.
+func (f *stockFile) tell(t terminal, out *custody.Imported) error {
+	if f.JSON {
 		writeJSON(t.out, out)
 	} else {
-		for _, f := range out.Faults {
-			fmt.Fprintf(t.out, "line %d: %s %s\n", f.Line, format.Visible(f.Field), format.Visible(string(f.Reason)))
+		for _, x := range out.Faults {
+			fmt.Fprintf(t.out, "line %d: %s %s\n", x.Line, format.Visible(x.Field), format.Visible(string(x.Reason)))
 		}
-		fmt.Fprintf(t.out, "rows   %d\nfaults %d\n", out.Rows, len(out.Faults))
-		if !c.Dry {
-			fmt.Fprintf(t.out, "added  %d\n", out.Added)
-		}
+		fmt.Fprintf(t.out, "rows   %d\nfaults %d\nadded  %d\n", out.Rows, len(out.Faults), out.Added)
 	}
 	if len(out.Faults) > 0 {
 		return exitError{exitNotValid, nil}
 	}
 	return nil
+}
+
+type stockCheckCmd struct{ stockFile }
+
+func (c *stockCheckCmd) Run(t terminal) error {
+	data, _, m, err := c.read(t)
+	if err != nil {
+		return err
+	}
+	rows, faults, err := custody.ReadStock(data, m)
+	if err != nil {
+		return exitError{exitNotValid, err}
+	}
+	return c.tell(t, &custody.Imported{Rows: len(rows), Faults: append([]custody.StockFault{}, faults...)})
+}
+
+type stockImportCmd struct {
+	stockFile
+	apiFlags
+	Facility string `placeholder:"F" help:"Facility, of whom has several."`
+	Proceed  bool   `help:"Bring the rows that can be taken, although others cannot."`
+}
+
+func (c *stockImportCmd) Run(t terminal) error {
+	data, names, _, err := c.read(t)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{"file": string(data), "map": json.RawMessage(orEmpty(names)), "proceed": c.Proceed})
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	if c.Facility != "" {
+		query.Set("facility", c.Facility)
+	}
+	var out custody.Imported
+	if err := c.ask("/v1/stock/imports", query, "application/json", body, &out); err != nil {
+		return err
+	}
+	return c.tell(t, &out)
 }
 
 // orEmpty is a document, or the empty one.
