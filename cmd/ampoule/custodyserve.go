@@ -216,7 +216,7 @@ func (g *goodsNode) round(ctx context.Context) error {
 		return err
 	}
 	for _, c := range concerns {
-		g.log.Info("a lot was assessed anew", "value", string(c.Value), "reason", c.Why)
+		g.log.Info("a lot was assessed anew", "what", string(c.Value), "reason", c.Why)
 	}
 	_, err = g.Speak(ctx, g.authority)
 	return err

@@ -283,7 +283,7 @@ func (c *Custody) Deliver(ctx context.Context) error {
 		all.Go(func() {
 			defer func() { <-slots }()
 			if err := c.report(ctx, &due[i]); err != nil && ctx.Err() == nil {
-				c.Log.Error("a subscription waits", "subscription", string(due[i].ID), "error", err.Error())
+				c.Log.Error("a subscription waits", "job", string(due[i].ID), "error", err.Error())
 				due[i].Due = c.Now().Add(firstWait)
 				_ = c.Events.Advance(ctx, &due[i]) // or it is due at once
 			}
@@ -356,7 +356,7 @@ func (c *Custody) report(ctx context.Context, s *Subscription) error {
 			if ctx.Err() != nil {
 				return nil // the try does not count
 			}
-			c.Log.Warn("a report was not taken", "subscription", string(s.ID), "tries", s.Tries+1, "error", err.Error())
+			c.Log.Warn("a report was not taken", "job", string(s.ID), "attempt", s.Tries+1, "error", err.Error())
 			s.Due = now.Add(min(firstWait<<min(s.Tries, 10), longestWait))
 			s.Tries++
 			return c.Events.Advance(ctx, s)
