@@ -357,7 +357,7 @@ func TestJoin(t *testing.T) {
 	own := open(peers)
 	follows := func() {
 		t.Helper()
-		for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			want, got := n.Head(), own.Head()
 			if got.Height == want.Height && got.App == want.App && got.Root == want.Root && !got.CatchingUp {
 				return
