@@ -37,7 +37,7 @@ type RecalledAtBody struct {
 	Name         string   `json:"name"`
 	Organisation string   `json:"organisation,omitempty"`
 	Facility     string   `json:"facility,omitempty"`
-	Here         *int64   `json:"here,omitempty" doc:"In stock, in what the lot's code names; missing: not known"`
+	Here         *int64   `json:"here,omitempty" doc:"In stock: in doses where the catalogue knows the pack, in packs otherwise; missing: not known"`
 	Given        int64    `json:"given" doc:"As told in events"`
 	Gone         int64    `json:"gone" doc:"Destroyed, thrown away, used up"`
 	Doses        int      `json:"doses" doc:"Records in force"`

@@ -36,7 +36,7 @@ func TestRecallOverHTTP(t *testing.T) {
 	b.described(t, "GET", "/v1/recall", res, text)
 	var found RecalledBody
 	must(t, json.Unmarshal([]byte(text), &found))
-	if found.Doses != 3 || found.Certificates != 3 || len(found.Places) != 1 || found.Places[0].Doses != 3 || found.Places[0].Here == nil || *found.Places[0].Here != 10 {
+	if found.Doses != 3 || found.Certificates != 3 || len(found.Places) != 1 || found.Places[0].Doses != 3 || found.Places[0].Here == nil || *found.Places[0].Here != 100 {
 		t.Errorf("%s", text)
 	}
 	for _, w := range append(storetest.Families, storetest.Documents) {

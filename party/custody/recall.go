@@ -35,7 +35,8 @@ type Recalled struct {
 	// Lots are the names under which events know it.
 	Lots   []string
 	Places []RecalledAt
-	// OnTheWay is what has left one place and arrived at none; [trail.Many]: not known.
+	// OnTheWay is what has left one place and arrived at none; [trail.Many]: not known. It and
+	// what is at places is in doses where the catalogue knows the pack, and in packs otherwise.
 	OnTheWay int64
 	// Doses and Certificates are those of records in force here.
 	Doses        int
@@ -63,7 +64,6 @@ func (c *Custody) Recall(ctx context.Context, by Actor, product thing.Product, n
 	if err != nil {
 		return nil, err
 	}
-	sites := c.sites(ctx)
 	byURI, byPlace := map[string]int{}, map[Place]int{}
 	for _, lot := range lots {
 		system, code, _, _ := trail.ParseLotName(lot)
@@ -71,11 +71,10 @@ func (c *Custody) Recall(ctx context.Context, by Actor, product thing.Product, n
 			continue
 		}
 		r.Lots = append(r.Lots, lot)
-		moves, err := c.Events.Moves(ctx, lot)
+		t, sites, err := c.follow(ctx, lot)
 		if err != nil {
 			return nil, err
 		}
-		t := trail.Fold(lot, moves, sites.within)
 		for uri, balance := range t.Places {
 			i, ok := byURI[uri]
 			if !ok {
@@ -99,9 +98,6 @@ func (c *Custody) Recall(ctx context.Context, by Actor, product thing.Product, n
 				}
 			}
 		}
-	}
-	if sites.err != nil {
-		return nil, sites.err
 	}
 	var last uuid.UUID
 	err = c.Stock.Certified(ctx, normal, func(x *Certified) error {

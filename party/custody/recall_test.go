@@ -188,14 +188,14 @@ func TestRecall(t *testing.T) {
 	k.give(50, yellow, "SPEC-IPV", "north", 8) // another product whose lot has that number
 	r, err := k.Recall(t.Context(), custody.Actor{ID: "regulator"}, ipv, "SPEC IPV")
 	must(t, err)
-	if r.Doses != 7 || r.Certificates != 14 || r.ByFormat["eu-dcc"] != 7 || r.OnTheWay != 20 || len(r.Lots) != 1 {
+	if r.Doses != 7 || r.Certificates != 14 || r.ByFormat["eu-dcc"] != 7 || r.OnTheWay != 200 || len(r.Lots) != 1 {
 		t.Errorf("%+v", r)
 	}
 	var places []string
 	for _, p := range r.Places {
 		places = append(places, fmt.Sprintf("%s %d here, %d gone, %d doses", p.Name, p.Here, p.Gone, p.Doses))
 	}
-	want := []string{"Depot 0 here, 0 gone, 0 doses", "North 47 here, 3 gone, 4 doses", "South 30 here, 0 gone, 3 doses", "Specimen works 0 here, 0 gone, 0 doses"}
+	want := []string{"Depot 0 here, 0 gone, 0 doses", "North 470 here, 30 gone, 4 doses", "South 300 here, 0 gone, 3 doses", "Specimen works 0 here, 0 gone, 0 doses"}
 	if diff := cmp.Diff(want, places); diff != "" {
 		t.Error(diff)
 	}
