@@ -49,7 +49,7 @@ func testFind(t *testing.T, b GoodsBook) {
 	for _, l := range []custody.Location{
 		{URI: one, Place: custody.Place{Organisation: "one"}}, {URI: oneFreezer, Place: custody.Place{Organisation: "one", Facility: "north"}, Within: one}, {URI: two, Place: custody.Place{Organisation: "two"}},
 	} {
-		l.Version, l.Name = 1, "Specimen"
+		l.Version, l.Name = 1, "Example"
 		if err := b.PutLocation(ctx, &l); err != nil {
 			t.Fatal(err)
 		}

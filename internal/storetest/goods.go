@@ -154,7 +154,7 @@ func testLocations(t *testing.T, b GoodsBook) {
 	ctx := context.Background()
 	put := func(uri, organisation, facility string, version int64) error {
 		return b.PutLocation(ctx, &custody.Location{
-			URI: uri, Place: custody.Place{Organisation: organisation, Facility: facility}, Version: version, Name: "Specimen " + uri, Country: "XX", Within: "urn:x:site", Equipment: "e",
+			URI: uri, Place: custody.Place{Organisation: organisation, Facility: facility}, Version: version, Name: "Example " + uri, Country: "XX", Within: "urn:x:site", Equipment: "e",
 		})
 	}
 	for _, c := range []struct {
@@ -171,7 +171,7 @@ func testLocations(t *testing.T, b GoodsBook) {
 		}
 	}
 	l, err := b.Location(ctx, "urn:x:a")
-	want := &custody.Location{URI: "urn:x:a", Place: custody.Place{Organisation: "one", Facility: "south"}, Version: 2, Name: "Specimen urn:x:a", Country: "XX", Within: "urn:x:site", Equipment: "e"}
+	want := &custody.Location{URI: "urn:x:a", Place: custody.Place{Organisation: "one", Facility: "south"}, Version: 2, Name: "Example urn:x:a", Country: "XX", Within: "urn:x:site", Equipment: "e"}
 	if diff := cmp.Diff(want, l); diff != "" || err != nil {
 		t.Errorf("%s, %v", diff, err)
 	}
