@@ -192,6 +192,9 @@ func (s *server) describeRecall(api huma.API) {
 			return nil, problemStockOrder.with(err.Error())
 		}
 		id, err := k.Custody.Say(ctx, k.Authority, statement)
+		if errors.Is(err, custody.ErrNoAuthority) {
+			return nil, problemStockOrder.with("This service has no key to speak of lots; its operator gives it one by custody.key.")
+		}
 		if err != nil {
 			var d format.Defect
 			if errors.As(err, &d) {
