@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type bed struct {
 	t      *testing.T
 	server *httptest.Server
 	now    time.Time
+	outbox sync.Mutex // several reports go out at once
 	sent   []custody.Report
 }
 
@@ -57,7 +59,12 @@ func newBed(t *testing.T) *bed {
 	b := &bed{t: t, now: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)}
 	b.Custody = &custody.Custody{
 		Events: s.Goods(), Stock: s.Goods(), Secret: s.Goods().Secret(), Now: func() time.Time { return b.now }, Log: slog.New(slog.DiscardHandler),
-		Send: func(_ context.Context, r custody.Report) error { b.sent = append(b.sent, r); return nil },
+		Send: func(_ context.Context, r custody.Report) error {
+			b.outbox.Lock()
+			defer b.outbox.Unlock()
+			b.sent = append(b.sent, r)
+			return nil
+		},
 	}
 	for uri, at := range map[string]custody.Place{works: {Organisation: "works"}, depot: {Organisation: "moh"}, north: {Organisation: "moh", Facility: "north"}, rival: {Organisation: "rival"}} {
 		must(t, b.Stock.PutLocation(t.Context(), &custody.Location{URI: uri, Place: at, Version: 1, Name: "Specimen"}))
