@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"ampoule/coldchain"
 	"ampoule/device"
@@ -51,11 +50,7 @@ func (f *Fleet) Along(ctx context.Context, name device.Name, from, until int64) 
 
 func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64, profile coldchain.Profile, counts func(*Device, *Stream, int64) bool) (Inside, error) {
 	out := Inside{Gap: coldchain.Gap, Level: device.LevelAttested}
-	type sample struct {
-		coldchain.Reading
-		stream int
-	}
-	var all []sample
+	var all []coldchain.Measured
 	n := 0
 	for i := range devices {
 		d := &devices[i]
@@ -88,7 +83,7 @@ func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64,
 				if at < from-gap || at > until+gap || !counts(d, s, r.At) {
 					continue
 				}
-				all, some = append(all, sample{coldchain.Reading{At: at, T: coldchain.Temperature(r.Value)}, n}), true
+				all, some = append(all, coldchain.Measured{Reading: coldchain.Reading{At: at, T: coldchain.Temperature(r.Value)}, Sensor: n}), true
 			}
 			if !some {
 				continue
@@ -105,23 +100,7 @@ func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64,
 	if len(all) == 0 {
 		return Inside{Gap: out.Gap}, nil
 	}
-	slices.SortStableFunc(all, func(a, b sample) int { return int(a.At - b.At) })
-	middle := (profile.Low + profile.High) / 2
-	far := func(t coldchain.Temperature) coldchain.Temperature { return max(t-middle, middle-t) }
-	last := make([]coldchain.Reading, n)
-	for i, s := range all {
-		last[s.stream] = s.Reading
-		if i+1 < len(all) && all[i+1].At == s.At {
-			continue // the next of the same time tells of both
-		}
-		worst := s.Reading
-		for _, r := range last {
-			if r.At != 0 && s.At-r.At <= out.Gap && far(r.T) > far(worst.T) {
-				worst.T = r.T
-			}
-		}
-		out.Readings = append(out.Readings, coldchain.Reading{At: s.At, T: worst.T})
-	}
+	out.Readings = coldchain.Worst(all, profile, out.Gap)
 	return out, nil
 }
 
