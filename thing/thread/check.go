@@ -78,6 +78,7 @@ type Finding struct {
 	Check   string `json:"check"`
 	Result  Result `json:"result"`
 	Reason  string `json:"reason"`
+	Leg     int    `json:"leg,omitempty"` // which it is of, from 1; 0: of none
 	Subject string `json:"subject,omitempty"`
 	Detail  string `json:"detail,omitempty"`
 }
@@ -137,12 +138,13 @@ type checking struct {
 	Options
 	Report
 	roots *x509.CertPool
+	leg   int // that is looked at, from 1; 0: none
 }
 
 func (c *checking) find(check string, result Result, reason, subject, detail string, args ...any) {
 	const most = 1000
 	if len(c.Findings) < most {
-		c.Findings = append(c.Findings, Finding{check, result, reason, subject, fmt.Sprintf(detail, args...)})
+		c.Findings = append(c.Findings, Finding{check, result, reason, c.leg, subject, fmt.Sprintf(detail, args...)})
 	}
 }
 
@@ -368,10 +370,12 @@ func (c *checking) way() {
 		a, b := &want[i], &c.Legs[i]
 		if a.Place != b.Place || a.Spot != b.Spot || a.Source != b.Source || a.Destination != b.Destination || !slices.Equal(a.Devices, b.Devices) ||
 			!a.From.Equal(b.From) || !a.Until.Equal(b.Until) || a.Where != b.Where || a.Equipment != b.Equipment {
-			c.find(CheckWay, Fail, ReasonNotFollows, fmt.Sprintf("leg %d", i+1), "the events tell otherwise of it")
+			c.leg = i + 1
+			c.find(CheckWay, Fail, ReasonNotFollows, "", "the events tell otherwise of it")
 			wrong = true
 		}
 	}
+	c.leg = 0
 	if !wrong {
 		c.find(CheckWay, Pass, ReasonFollows, "", "%d legs", len(want))
 	}
@@ -384,15 +388,15 @@ func (c *checking) way() {
 func (c *checking) readings() {
 	for i := range c.Legs {
 		l := &c.Legs[i]
-		subject := fmt.Sprintf("leg %d", i+1)
-		if len(l.Watches) == 0 {
-			c.find(CheckReadings, Unknown, ReasonUnmeasured, subject, "%s", format.Visible(l.Where))
+		c.leg = i + 1
+		if len(l.Watches) == 0 && l.Until.After(l.From) {
+			c.find(CheckReadings, Unknown, ReasonUnmeasured, "", "%s", format.Visible(l.Where))
 		}
 		for k := range l.Watches {
-			w := &l.Watches[k]
-			c.watch(l, w, i, k, fmt.Sprintf("%s, device %s", subject, format.Visible(w.Device)))
+			c.watch(l, &l.Watches[k], i, k, "device "+format.Visible(l.Watches[k].Device))
 		}
 	}
+	c.leg = 0
 }
 
 func (c *checking) watch(l *Leg, w *Watch, i, k int, subject string) {

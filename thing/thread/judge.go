@@ -111,6 +111,12 @@ func (t *Thread) Judge() (coldchain.Assessment, error) {
 	return coldchain.Assess(path, bearing), nil
 }
 
+// Readings are what was measured on a leg, as the goods are judged by it.
+func (l *Leg) Readings() ([]coldchain.Reading, error) {
+	leg, err := l.measured()
+	return leg.Readings, err
+}
+
 // measured is a leg with its readings. In a piece of equipment all sensors are taken
 // together, since nobody knows beside which the goods stood; of devices that travel each
 // is taken alone.
