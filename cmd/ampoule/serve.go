@@ -219,6 +219,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			var as *ledgerActor
 			if as, err = newLedgerActor(settings); err == nil && as != nil {
 				s.submitterOf(to, as)
+				s.goods.actor = as
 				measures.ledger = s.trouble
 				defer s.anchor(ctx, s.submitter, s.anchored)()
 				defer stop() // as below
