@@ -23,6 +23,7 @@ const (
 type commands struct {
 	Demo     demoCmd        `cmd:"" help:"Run everything on fresh demonstration keys, with a page to try it."`
 	Verify   verifyCmd      `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
+	Replay   replayCmd      `cmd:"" help:"Run a verdict again from its transcript, and say whether it is the same."`
 	Inspect  inspectCmd     `cmd:"" help:"Show every layer of a code. Nothing is verified."`
 	Issue    issueCmd       `cmd:"" help:"Sign a certificate."`
 	Revoke   revokeCmd      `cmd:"" help:"Take many records of a running service out of force: by key, lot, time or list."`

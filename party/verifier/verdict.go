@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -128,6 +129,8 @@ type Verdict struct {
 	Checks  [steps]Check
 	Issuer  Issuer
 
+	Required [steps]bool // which checks were asked for, in the end
+
 	// Certificate is the content, as far as it could be read. It is shown after
 	// the verdict and only when that is Valid, unless a person asked for it: see
 	// [Verdict.Report].
@@ -144,6 +147,9 @@ type Report struct {
 	Checks      []Check           `json:"checks"`
 	Issuer      Issuer            `json:"issuer"`
 	Certificate *cert.Certificate `json:"certificate,omitempty"`
+	// Transcript is the signed record of the verdict, see [Transcript], where it was
+	// asked for.
+	Transcript []byte `json:"transcript,omitempty"`
 }
 
 // Report returns the verdict with the content where it may be shown: when it is
@@ -202,6 +208,9 @@ func (r Report) AppendJSON(b []byte) []byte {
 	b = append(b, '}')
 	if r.Certificate != nil {
 		b = appendValue(append(b, `,"certificate":`...), r.Certificate)
+	}
+	if r.Transcript != nil {
+		b = append(base64.StdEncoding.AppendEncode(append(b, `,"transcript":"`...), r.Transcript), '"')
 	}
 	return append(b, '}')
 }
