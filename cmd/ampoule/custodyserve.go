@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,16 +40,19 @@ type goodsNode struct {
 	authority *custody.Authority // in whose name it speaks of lots; nil: of none
 	listed    bundle.LotAuthority
 	policy    *access.Policy
-	changed   chan struct{} // something is held against a lot, or not any more
+	changed   chan struct{} // something is held against a lot, or not any more; or an alarm is another
 	lots      atomic.Pointer[thing.LotList]
 	log       *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	alarmed map[fleet.ID]bool
 }
 
 // openGoods opens custody over the store of a server. It needs the fleet for what was
 // measured.
 func openGoods(s *service) (*goodsNode, error) {
 	c := s.settings.Custody
-	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log}
+	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log, alarmed: map[fleet.ID]bool{}}
 	if err := g.read(); err != nil {
 		return nil, err
 	}
@@ -87,6 +91,11 @@ func openGoods(s *service) (*goodsNode, error) {
 	}
 	if s.fleet != nil {
 		g.Fridges = fridges{s.fleet.Fleet}
+		tell := s.fleet.Changed
+		s.fleet.Changed = func(c fleet.Change) {
+			tell(c)
+			g.alarm(c)
+		}
 	}
 	return g, nil
 }
@@ -182,8 +191,9 @@ func (g *goodsNode) show(p *httpapi.Page) {
 	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
 }
 
-// work sends what subscribers are to have, assesses what is in stock from time to time, and
-// says what is found. It returns what waits for its end.
+// work sends what subscribers are to have, assesses what is in stock from time to time and
+// what stood where an alarm is raised or withdrawn at once, and says what is found. It
+// returns what waits for its end.
 func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 	var working sync.WaitGroup
 	working.Go(func() { g.Work(ctx) })
@@ -193,8 +203,9 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 		}
 		tick := time.NewTicker(g.settings.Custody.Assess)
 		defer tick.Stop()
+		all := true
 		for {
-			if err := g.round(ctx); err != nil && ctx.Err() == nil {
+			if err := g.round(ctx, all); err != nil && ctx.Err() == nil {
 				g.log.Error("stock was not assessed", "error", err.Error())
 			}
 			published() // what was said by hand, too
@@ -202,24 +213,53 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				all = true
 			case <-g.changed:
+				all = false
 			}
 		}
 	})
 	return working.Wait
 }
 
-// round assesses once.
-func (g *goodsNode) round(ctx context.Context) error {
-	concerns, err := g.Sweep(ctx, "")
-	if err != nil {
-		return err
+// round assesses once: all that is in stock, or what stood where alarms have changed.
+func (g *goodsNode) round(ctx context.Context, all bool) error {
+	g.mu.Lock()
+	alarmed := g.alarmed
+	g.alarmed = map[fleet.ID]bool{}
+	g.mu.Unlock()
+	var equipment []string
+	for id := range alarmed {
+		equipment = append(equipment, string(id))
 	}
-	for _, c := range concerns {
-		g.log.Info("a lot was assessed anew", "what", string(c.Value), "reason", c.Why)
+	if all {
+		equipment = nil
 	}
-	_, err = g.Speak(ctx, g.authority)
+	if all || len(equipment) > 0 {
+		concerns, err := g.Sweep(ctx, equipment...)
+		for _, c := range concerns {
+			g.log.Info("a lot was assessed anew", "what", string(c.Value), "reason", c.Why)
+		}
+		if err != nil {
+			g.mu.Lock()
+			maps.Copy(g.alarmed, alarmed) // with the next round
+			g.mu.Unlock()
+			return err
+		}
+	}
+	_, err := g.Speak(ctx, g.authority)
 	return err
+}
+
+// alarm takes it that an alarm of a refrigerator is another now.
+func (g *goodsNode) alarm(c fleet.Change) {
+	if c.Alarm == "" || c.Equipment == "" {
+		return
+	}
+	g.mu.Lock()
+	g.alarmed[c.Equipment] = true
+	g.mu.Unlock()
+	g.wake()
 }
 
 // held is what a service holds against doses, as its bundles have it.
