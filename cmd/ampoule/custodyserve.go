@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,6 +93,8 @@ func openGoods(s *service) (*goodsNode, error) {
 	}
 	if s.fleet != nil {
 		g.Fridges = fridges{s.fleet.Fleet}
+		own := [][]byte{s.fleet.service.Certificate().Raw, s.fleet.authority.Certificate().Raw}
+		g.Prove = func() custody.Prover { return prover{s.fleet.Prover(own, s.fleet.ours)} }
 		tell := s.fleet.Changed
 		s.fleet.Changed = func(c fleet.Change) {
 			tell(c)
@@ -152,29 +156,73 @@ func (f fridges) InEquipment(ctx context.Context, equipment string, from, until 
 	return readingsOf(in), err
 }
 
-// ByDevice implements [custody.Fridges]. Events name a device by its GIAI, as a Digital
-// Link or an EPC URN.
+// ByDevice implements [custody.Fridges].
 func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (custody.Readings, error) {
+	n, ok := deviceName(name)
+	if !ok {
+		return custody.Readings{}, nil
+	}
+	in, err := f.Along(ctx, n, from, until)
+	return readingsOf(in), err
+}
+
+// deviceName reads the name of a device in events: its GIAI, as a Digital Link or an EPC
+// URN.
+func deviceName(name string) (n device.Name, ok bool) {
 	var key gs1.Key
 	if strings.HasPrefix(name, "urn:epc:") {
 		u, err := gs1.ParseURN(name)
 		if err != nil {
-			return custody.Readings{}, nil
+			return n, false
 		}
 		key = u.Key
 	} else {
 		d, err := gs1.ParseDigitalLink(name)
 		if err != nil {
-			return custody.Readings{}, nil
+			return n, false
 		}
 		key = d.Key
 	}
 	n, err := device.NewName(device.GIAI, key.Value)
-	if key.AI != "8004" || err != nil {
-		return custody.Readings{}, nil
+	return n, key.AI == "8004" && err == nil
+}
+
+// prover is what the fleet can prove, as custody sees it.
+type prover struct{ *fleet.Prover }
+
+// InEquipment implements [custody.Prover].
+func (p prover) InEquipment(ctx context.Context, equipment string, from, until int64) ([]custody.Evidence, error) {
+	found, err := p.Inside(ctx, fleet.ID(equipment), from, until)
+	return evidenceOf(found), err
+}
+
+// ByDevice implements [custody.Prover].
+func (p prover) ByDevice(ctx context.Context, name string, from, until int64) ([]custody.Evidence, error) {
+	n, ok := deviceName(name)
+	if !ok {
+		return nil, nil
 	}
-	in, err := f.Along(ctx, n, from, until)
-	return readingsOf(in), err
+	found, err := p.Along(ctx, n, from, until)
+	return evidenceOf(found), err
+}
+
+func evidenceOf(found []fleet.Proof) []custody.Evidence {
+	out := make([]custody.Evidence, len(found))
+	for i, x := range found {
+		out[i] = custody.Evidence{
+			Device: x.Device.String(), Sensor: x.Sensor, Signer: hex.EncodeToString(x.Signer), From: x.From, Until: x.Until,
+			Segments: x.Segments, Readings: x.Readings, Unsigned: x.Unsigned, Faults: []string{},
+		}
+		if x.Segments > 0 {
+			out[i].Root = hex.EncodeToString(x.Root[:])
+		}
+		for _, f := range x.Findings {
+			if word := string(f.Reason); !slices.Contains(out[i].Faults, word) {
+				out[i].Faults = append(out[i].Faults, word)
+			}
+		}
+	}
+	return out
 }
 
 func readingsOf(in fleet.Inside) custody.Readings {
@@ -188,7 +236,7 @@ func (g *goodsNode) show(p *httpapi.Page) {
 	}
 	g.lots.Store(p.Verifier.Lots)
 	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
-	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
+	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Reload: g.read}
 }
 
 // work sends what subscribers are to have, assesses what is in stock from time to time and

@@ -37,6 +37,7 @@ type commands struct {
 	Rules    rulesCmd       `cmd:"" help:"List, check and try rules in CertLogic."`
 	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
 	Stock    stockCmd       `cmd:"" help:"Bring what other systems keep of stock into a running service."`
+	Reassess reassessCmd    `cmd:"" help:"Say which past doses move when what products bear changes, and prove it."`
 	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`
 	Node     nodeCmd        `cmd:"" help:"Make and look after a node of the ledger, and take part in its federation; 'serve' runs it."`
 	Log      logCmd         `cmd:"" help:"Read, prove, verify, watch and cosign the log of a ledger."`

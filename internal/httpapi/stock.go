@@ -31,6 +31,8 @@ type Stocking struct {
 	Authority *custody.Authority
 	// Changed is told that something new was said of a lot; nil: nobody.
 	Changed func()
+	// Reload reads the files of products again; nil: there are none.
+	Reload func() error
 }
 
 // by is who asks, bound to a place at which one of the actions is allowed.

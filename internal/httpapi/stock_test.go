@@ -89,6 +89,7 @@ var stocks = map[string][]access.Action{
 	"stockSessions": {access.SessionRun}, "stockOpen": {access.SessionRun}, "stockSession": {access.SessionRun}, "stockWaste": {access.SessionRun}, "stockEnd": {access.SessionRun},
 	"imbalances": {access.SessionRun, access.StockManage}, "locations": {access.SessionRun, access.StockManage}, "locationPut": {access.StockManage},
 	"recall": {access.TraceRead}, "recallRecords": {access.TraceRead}, "concerns": {access.SessionRun, access.StockManage, access.TraceRead},
+	"reassess":      {access.StockManage},
 	"stockImport":   {access.CustodyCapture},
 	"lotStatements": nil, "lotState": {access.LotState},
 }
@@ -154,6 +155,11 @@ func TestStockByRoleAndPlace(t *testing.T) {
 					body = fmt.Sprintf(`{"file":"gtin,lot,facility,quantity,date\n%s,SPEC-YF,%s,9,2026-11-%02d\n"}`, stockGTIN, stockSite, 1+n%28)
 				case "recall", "recallRecords":
 					path += "?system=https%3A%2F%2Fid.gs1.org%2F01&code=" + stockGTIN + "&lot=SPEC-YF"
+				case "reassess":
+					body, _ = func() (string, error) {
+						b, err := json.Marshal(map[string]string{"products": stockTable})
+						return string(b), err
+					}()
 				case "lotState":
 					body, at.Facility = `{"product":{"code":"SPEC-YF","system":"urn:x:codes"},"lot":"SPEC-YF","value":"recalled"}`, ""
 				case "locationPut":
