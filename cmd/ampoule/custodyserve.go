@@ -48,6 +48,10 @@ type goodsNode struct {
 
 	mu      sync.Mutex // guards what follows
 	alarmed map[fleet.ID]bool
+
+	listing  sync.Mutex // guards what follows
+	list     []byte     // of doses; nil: none
+	listNext time.Time  // when it is made again
 }
 
 // openGoods opens custody over the store of a server. It needs the fleet for what was
@@ -326,7 +330,7 @@ func (g *goodsNode) held(ctx context.Context, country string) (h held, err error
 	lots := g.lots.Load()
 	if g.authority != nil {
 		h.listed, h.key = g.listed, g.authority.Listed
-		if h.lines, err = g.Lines(ctx); err != nil {
+		if h.lines, err = g.Published(ctx, g.authority); err != nil {
 			return h, err
 		}
 		// What this service says counts for it before any bundle has it.
@@ -335,11 +339,33 @@ func (g *goodsNode) held(ctx context.Context, country string) (h held, err error
 			return h, err
 		}
 	}
-	doubts, err := g.Doubts(ctx, lots, country)
-	if err == nil && len(doubts) > 0 {
-		h.doses, err = custody.DoseList(doubts, country)
-	}
+	h.doses, err = g.doseList(ctx, lots, country)
 	return h, err
+}
+
+// doseList is the list of certificates whose own dose is in doubt. One that took over a
+// second to make stands for twenty times as long: no more of the time goes into lists.
+func (g *goodsNode) doseList(ctx context.Context, lots *thing.LotList, country string) ([]byte, error) {
+	g.listing.Lock()
+	defer g.listing.Unlock()
+	begun := time.Now()
+	if begun.Before(g.listNext) {
+		return g.list, nil
+	}
+	doubts, err := g.Doubts(ctx, lots, country)
+	if err != nil {
+		return nil, err
+	}
+	g.list = nil
+	if len(doubts) > 0 {
+		if g.list, err = custody.DoseList(doubts, country); err != nil {
+			return nil, err
+		}
+	}
+	if took := time.Since(begun); took > time.Second {
+		g.listNext = time.Now().Add(20 * took)
+	}
+	return g.list, nil
 }
 
 // documents adds it to a bundle.

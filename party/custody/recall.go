@@ -188,18 +188,6 @@ type Concern struct {
 // what is found against them, or is not any more: those that stood in some equipment, or
 // all where none is named. It returns what changed.
 func (c *Custody) Sweep(ctx context.Context, equipment ...string) (changed []Concern, err error) {
-	standing, err := c.Stock.Concerns(ctx)
-	if err != nil {
-		return nil, err
-	}
-	before := map[string]map[string]*Concern{} // by lot and site
-	for i := range standing {
-		x := &standing[i]
-		if before[x.Lot] == nil {
-			before[x.Lot] = map[string]*Concern{}
-		}
-		before[x.Lot][x.Site] = x
-	}
 	locations, err := c.locationsOf(ctx, equipment)
 	if err != nil {
 		return nil, err
@@ -209,8 +197,14 @@ func (c *Custody) Sweep(ctx context.Context, equipment ...string) (changed []Con
 		return nil, err
 	}
 	if len(equipment) == 0 {
-		// Whatever put it there may have been declared wrong.
-		lots = slices.AppendSeq(lots, maps.Keys(before))
+		// Whatever put a lot there may have been declared wrong.
+		standing, err := c.Stock.Concerns(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range standing {
+			lots = append(lots, x.Lot)
+		}
 		slices.Sort(lots)
 		lots = slices.Compact(lots)
 	}
@@ -220,7 +214,15 @@ func (c *Custody) Sweep(ctx context.Context, equipment ...string) (changed []Con
 		if err != nil {
 			return nil, err
 		}
-		places := slices.AppendSeq(slices.Collect(maps.Keys(t.Places)), maps.Keys(before[lot]))
+		standing, err := c.Stock.Concerns(ctx, lot)
+		if err != nil {
+			return nil, err
+		}
+		before := map[string]*Concern{} // by site
+		for i := range standing {
+			before[standing[i].Site] = &standing[i]
+		}
+		places := slices.AppendSeq(slices.Collect(maps.Keys(t.Places)), maps.Keys(before))
 		slices.Sort(places)
 		for _, place := range slices.Compact(places) {
 			site := sites.find(place)
@@ -231,7 +233,7 @@ func (c *Custody) Sweep(ctx context.Context, equipment ...string) (changed []Con
 			if err != nil {
 				return nil, err
 			}
-			change := c.weigh(k, site, before[lot][place], now)
+			change := c.weigh(k, site, before[place], now)
 			if change == nil {
 				continue
 			}
@@ -319,7 +321,7 @@ type Doubt struct {
 // known against: by what happened to it here, and by what is believed of its lot. They
 // are for bundles, and never for public lists.
 func (c *Custody) Doubts(ctx context.Context, lots *thing.LotList, country string) ([]Doubt, error) {
-	concerns, err := c.Stock.Concerns(ctx)
+	concerns, err := c.Stock.Concerns(ctx, "")
 	if err != nil {
 		return nil, err
 	}
