@@ -223,6 +223,10 @@ func (c *verifyCmd) print(t terminal, file string, v *verifier.Verdict) {
 		fmt.Fprintf(t.out, "  key: %s\n", v.Issuer.KID)
 	}
 	fmt.Fprintf(t.out, "  dose advice: %s (%s)\n", v.Advice.Value, v.Advice.Reason)
+	if v.Advice.Asks() {
+		words := messages.English.Reason(v.Advice.Reason, messages.English.Advice(v.Advice.Value))
+		fmt.Fprintf(t.out, "    %s\n    %s: %s\n", words.Verifier, messages.English.Text("verdict.for-holder"), words.Holder)
+	}
 	fmt.Fprintln(t.out, "  checks:")
 	for _, check := range v.Checks {
 		line := fmt.Sprintf("    %-12s %-14s %s", check.Name, check.Result, check.Reason)

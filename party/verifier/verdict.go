@@ -10,6 +10,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/thing"
 	"ampoule/trust"
 )
 
@@ -101,6 +102,16 @@ type Check struct {
 type Advice struct {
 	Value  AdviceValue `json:"value"`
 	Reason string      `json:"reason,omitempty"`
+}
+
+// Asks reports whether the holder should ask somebody: something is known against the
+// dose, or it may be one of those against which something is.
+func (a Advice) Asks() bool {
+	switch a.Reason {
+	case thing.ReasonPart, thing.ReasonPlace, thing.ReasonDate, thing.ReasonSensitivity, thing.ReasonNotMapped:
+		return true
+	}
+	return a.Value == Concern
 }
 
 // AdviceValue is one of three.
