@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +101,8 @@ func openGoods(s *service) (*goodsNode, error) {
 	if s.fleet != nil {
 		g.Fridges, g.Witnesses, g.fleet = fridges{s.fleet.Fleet}, witnesses{s.fleet}, s.fleet
 		g.Signer = &custody.Signer{Key: s.fleet.service.Signer, Certificates: s.fleet.certificates()}
+		own := [][]byte{s.fleet.service.Certificate().Raw, s.fleet.authority.Certificate().Raw}
+		g.Prove = func() custody.Prover { return prover{s.fleet.Prover(own, s.fleet.ours)} }
 		tell := s.fleet.Changed
 		s.fleet.Changed = func(c fleet.Change) {
 			tell(c)
@@ -160,8 +164,7 @@ func (f fridges) InEquipment(ctx context.Context, equipment string, from, until 
 	return readingsOf(in), err
 }
 
-// ByDevice implements [custody.Fridges]. Events name a device by its GIAI, as a Digital
-// Link or an EPC URN.
+// ByDevice implements [custody.Fridges].
 func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (custody.Readings, error) {
 	n, ok := thread.DeviceName(name)
 	if !ok {
@@ -169,6 +172,44 @@ func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (
 	}
 	in, err := f.Along(ctx, n, from, until)
 	return readingsOf(in), err
+}
+
+// prover is what the fleet can prove, as custody sees it.
+type prover struct{ *fleet.Prover }
+
+// InEquipment implements [custody.Prover].
+func (p prover) InEquipment(ctx context.Context, equipment string, from, until int64) ([]custody.Evidence, error) {
+	found, err := p.Inside(ctx, fleet.ID(equipment), from, until)
+	return evidenceOf(found), err
+}
+
+// ByDevice implements [custody.Prover].
+func (p prover) ByDevice(ctx context.Context, name string, from, until int64) ([]custody.Evidence, error) {
+	n, ok := thread.DeviceName(name)
+	if !ok {
+		return nil, nil
+	}
+	found, err := p.Along(ctx, n, from, until)
+	return evidenceOf(found), err
+}
+
+func evidenceOf(found []fleet.Proof) []custody.Evidence {
+	out := make([]custody.Evidence, len(found))
+	for i, x := range found {
+		out[i] = custody.Evidence{
+			Device: x.Device.String(), Sensor: x.Sensor, Signer: hex.EncodeToString(x.Signer), From: x.From, Until: x.Until,
+			Segments: x.Segments, Readings: x.Readings, Unsigned: x.Unsigned, Faults: []string{},
+		}
+		if x.Segments > 0 {
+			out[i].Root = hex.EncodeToString(x.Root[:])
+		}
+		for _, f := range x.Findings {
+			if word := string(f.Reason); !slices.Contains(out[i].Faults, word) {
+				out[i].Faults = append(out[i].Faults, word)
+			}
+		}
+	}
+	return out
 }
 
 // witnesses are the devices of the fleet as custody sees them, with what they signed.
@@ -267,7 +308,7 @@ func (g *goodsNode) show(p *httpapi.Page) {
 	}
 	g.lots.Store(p.Verifier.Lots)
 	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
-	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Holds: g.holds()}
+	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Holds: g.holds(), Reload: g.read}
 }
 
 // work sends what subscribers are to have, assesses what is in stock from time to time and

@@ -27,19 +27,20 @@ func (d *demo) settings(dir, listen string) (*config.Config, error) {
 	in := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
 	set := map[string]string{
 		"listen": listen, "http.rate": "0", "http.stop": "5s", "log.level": "warn",
-		"store.dir":          in("store"),
-		"ledger.dir":         in("ledger"),
-		"cards.address":      demoAddress,
-		"publish.key":        in("private", "bundle-root.key"),
-		"publish.file":       in("bundle.cbor"),
-		"publish.days":       "30",
-		"custody.products":   in(demoProductsFile),
-		"verifier.trust":     strings.Join([]string{in("trustlist", "did.json"), demoAddress + "=" + in("trustlist", "jwks.json"), in("trustlist", "csca.pem"), in("trustlist", "divoc.json")}, ","),
-		"verifier.pin":       in("trustlist", "pin.pem"),
-		"verifier.status":    in("revoked.json"),
-		"verifier.catalogue": "demo",
-		"verifier.lots":      in("lots.txt"),
-		"verifier.lot_key":   "regulator:" + lotAuthority + "=" + in("regulator.pem"),
+		"store.dir":               in("store"),
+		"ledger.dir":              in("ledger"),
+		"cards.address":           demoAddress,
+		"publish.key":             in("private", "bundle-root.key"),
+		"publish.file":            in("bundle.cbor"),
+		"publish.days":            "30",
+		"custody.products":        in(demoProductsFile),
+		"verifier.trust":          strings.Join([]string{in("trustlist", "did.json"), demoAddress + "=" + in("trustlist", "jwks.json"), in("trustlist", "csca.pem"), in("trustlist", "divoc.json")}, ","),
+		"verifier.pin":            in("trustlist", "pin.pem"),
+		"verifier.status":         in("revoked.json"),
+		"verifier.catalogue":      "demo",
+		"verifier.transcript_key": in("private", "dsc-any.key"),
+		"verifier.lots":           in("lots.txt"),
+		"verifier.lot_key":        "regulator:" + lotAuthority + "=" + in("regulator.pem"),
 	}
 	var source config.Source
 	for name, value := range set {

@@ -102,6 +102,8 @@ type Custody struct {
 	Signer    *Signer                   // of threads; nil: none are made
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
 	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
+	// Prove begins to prove what was measured: see [Prover]; nil: nothing can be proven.
+	Prove func() Prover
 	// Secret seals what goes out and must come back as it was, and the tokens of those who
 	// subscribe. It brings its own nonces.
 	Secret cipher.AEAD
