@@ -47,6 +47,9 @@ func (s *server) handler() http.Handler {
 		mux.Handle(epcisapi.Prefix+"/", s.events())
 	}
 	s.pages(route)
+	if s.Scene != nil {
+		route("GET /tour/scene.json", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "application/json", s.Scene()) })
+	}
 	var described *huma.OpenAPI
 	if s.API != nil {
 		described = s.describe(mux)

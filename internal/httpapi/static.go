@@ -51,6 +51,10 @@ var builtPages = []builtPage{
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
 		"form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
 	}, "; "), false},
+	{"tour", strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), false},
 }
 
 // pageTypes are the types of the files of the pages, which a server's own table
@@ -85,7 +89,7 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 // builtPages are those that this server has something behind.
 func (s *server) builtPages() []builtPage {
 	return slices.DeleteFunc(slices.Clone(builtPages), func(p builtPage) bool {
-		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil || p.name == "coldchain" && s.Watching == nil
+		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil || p.name == "coldchain" && s.Watching == nil || p.name == "tour" && s.Scene == nil
 	})
 }
 
