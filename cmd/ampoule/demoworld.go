@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -215,7 +216,8 @@ func (w *demoWorld) joined(ctx context.Context, s *service) error {
 		return err
 	}
 	there := demoCountry{demoNeighbour, a.Address}
-	w.change(func(s *scene) { s.Country.Address = a.Address })
+	// By another name than the first: browsers share cookies between all ports of a host.
+	w.change(func(s *scene) { s.Country.Address = strings.Replace(a.Address, "127.0.0.1", "localhost", 1) })
 
 	// Step 2: both are taken into the network, and learn each other's keys. The first
 	// country's word on its places travels with them.

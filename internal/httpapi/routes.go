@@ -48,7 +48,7 @@ func (s *server) handler() http.Handler {
 	}
 	s.pages(route)
 	if s.Scene != nil {
-		route("GET /tour/scene.json", func(w *answer, _ *http.Request) { w.send(http.StatusOK, "application/json", s.Scene()) })
+		route("GET /tour/scene.json", s.scene)
 	}
 	var described *huma.OpenAPI
 	if s.API != nil {

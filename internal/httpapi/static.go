@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -134,6 +135,19 @@ func (s *server) page(w *answer, r *http.Request, files fs.FS, p builtPage, name
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.send(http.StatusOK, kind, body)
+}
+
+// scene tells the page of the tour where things are, and who looks at it.
+func (s *server) scene(w *answer, _ *http.Request) {
+	visitor := ""
+	if w.visitor != nil {
+		visitor = w.visitor.Account.Login
+	}
+	body, err := json.Marshal(map[string]any{"visitor": visitor, "scene": json.RawMessage(s.Scene())})
+	if err != nil {
+		panic(fmt.Sprintf("httpapi: scene: %v", err)) // whoever made the page gives JSON
+	}
+	w.send(http.StatusOK, "application/json", body)
 }
 
 // accepts reports whether a reader takes an encoding (RFC 9110 section 12.5.3).
