@@ -51,6 +51,9 @@ func (c *demoCmd) Run(t terminal) error {
 	if err != nil {
 		return err
 	}
+	if c.Federation {
+		settings.Log.Level = "error" // what waits for the others to start is no news
+	}
 	if err := d.ledger(settings, filepath.Join(dir, "trustlist", "csca.pem"), c.Federation); err != nil {
 		return err
 	}

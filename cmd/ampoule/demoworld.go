@@ -78,7 +78,7 @@ func (w *demoWorld) spawn(participant string, args []string) error {
 	}
 	p := &demoProcess{participant: participant, command: exec.Command(self, args...), answers: make(chan demoAnswer, 1), ended: make(chan struct{})}
 	// What a server here is configured by is no business of theirs.
-	p.command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return len(v) > 8 && v[:8] == "AMPOULE_" })
+	p.command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AMPOULE_") })
 	if p.orders, err = p.command.StdinPipe(); err != nil {
 		return err
 	}
