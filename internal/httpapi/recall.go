@@ -139,7 +139,7 @@ func (s *server) describeRecall(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		all, err := k.Custody.Stock.Concerns(ctx)
+		all, err := k.Custody.Stock.Concerns(ctx, "")
 		if err != nil {
 			return nil, stockProblem(err)
 		}

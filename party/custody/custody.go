@@ -11,7 +11,9 @@ import (
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"log/slog"
+	"sync"
 	"time"
 
 	"ampoule/coldchain"
@@ -109,6 +111,9 @@ type Custody struct {
 	Log   *slog.Logger
 
 	captured wake // that there is something for those who subscribed
+
+	rolling sync.Mutex                   // guards what follows
+	rolls   map[[sha256.Size]byte][]byte // as signed, by the statements in them
 }
 
 // newID makes an identifier.
