@@ -22,6 +22,7 @@ const (
 
 type commands struct {
 	Demo     demoCmd        `cmd:"" help:"Run everything on fresh demonstration keys, with a page to try it."`
+	Country  demoCountryCmd `cmd:"" name:"demo-country" hidden:"" help:"Be another country of a demonstration, for as long as the input is open."`
 	Verify   verifyCmd      `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
 	Replay   replayCmd      `cmd:"" help:"Run a verdict again from its transcript, and say whether it is the same."`
 	Inspect  inspectCmd     `cmd:"" help:"Show every layer of a code. Nothing is verified."`
