@@ -87,7 +87,7 @@ func TestReassessOverHTTP(t *testing.T) {
 		}
 	}
 	concerns := func() int {
-		all, err := b.custody.Stock.Concerns(t.Context())
+		all, err := b.custody.Stock.Concerns(t.Context(), "")
 		must(t, err)
 		return len(all)
 	}

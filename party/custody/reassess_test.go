@@ -109,7 +109,7 @@ func TestReassess(t *testing.T) {
 			t.Errorf("%s stands in the answer", w)
 		}
 	}
-	if concerns, err := k.Stock.Concerns(t.Context()); err != nil || len(concerns) != 0 {
+	if concerns, err := k.Stock.Concerns(t.Context(), ""); err != nil || len(concerns) != 0 {
 		t.Errorf("written: %+v, %v", concerns, err)
 	}
 
