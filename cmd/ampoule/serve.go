@@ -106,6 +106,7 @@ func (c *serveCmd) Run(t terminal) error {
 
 // hooks are what the demonstration does besides.
 type hooks struct {
+	within   context.Context                       // at whose end the server stops; nil: it stops when it is told to
 	prepare  func(context.Context, *service) error // before the first page is made
 	decorate func(*httpapi.Page)
 	serving  func(address string)
@@ -121,7 +122,11 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	within := h.within
+	if within == nil {
+		within = context.Background()
+	}
+	ctx, stop := signal.NotifyContext(within, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s := newService(settings, front, log)
 	s.hooks = h
@@ -233,6 +238,7 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 			var as *ledgerActor
 			if as, err = newLedgerActor(settings); err == nil && as != nil {
 				s.submitterOf(to, as)
+				s.goods.actor = as
 				measures.ledger = s.trouble
 				defer s.anchor(ctx, s.submitter, s.anchored)()
 				defer stop() // as below
@@ -514,11 +520,19 @@ func (s *service) record(page *httpapi.Page, opened *bundle.Opened) error {
 	return nil
 }
 
-// forget has the next refresh read everything, whether it has changed or not.
+// forget has the next refresh read everything, whether it has changed or not, and make
+// a bundle of it.
 func (s *service) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forgetLocked()
+}
+
+func (s *service) forgetLocked() {
 	s.seen = ""
+	if s.publisher != nil {
+		s.publisher.of = ""
+	}
 }
 
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.

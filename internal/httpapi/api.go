@@ -96,6 +96,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 	if s.Stocking != nil {
 		s.describeStock(api)
 		s.describeRecall(api)
+		s.describeTrace(api)
 	}
 	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{

@@ -48,6 +48,9 @@ type Page struct {
 	TrustSummary string
 	// Demonstration puts a banner on every page: persons and keys are fictitious.
 	Demonstration bool
+	// Scene says as JSON where things are in a demonstration, for its guided tour; nil: there
+	// is no tour.
+	Scene func() []byte
 	// Bundle is a signed bundle that pages and other verifiers may fetch, and
 	// BundleRoot the public root that signed it; nil: there is none.
 	Bundle, BundleRoot []byte

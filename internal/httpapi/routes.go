@@ -47,6 +47,9 @@ func (s *server) handler() http.Handler {
 		mux.Handle(epcisapi.Prefix+"/", s.events())
 	}
 	s.pages(route)
+	if s.Scene != nil {
+		route("GET /tour/scene.json", s.scene)
+	}
 	var described *huma.OpenAPI
 	if s.API != nil {
 		described = s.describe(mux)
