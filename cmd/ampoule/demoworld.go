@@ -229,7 +229,7 @@ func (w *demoWorld) joined(ctx context.Context, s *service) error {
 	if err := w.net.upload(w.dir); err != nil {
 		return err
 	}
-	if err := s.goods.round(ctx); err != nil {
+	if err := s.goods.round(ctx, true); err != nil {
 		return err
 	}
 	lines, err := s.goods.Lines(ctx)
