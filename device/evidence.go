@@ -263,6 +263,7 @@ type signer struct {
 
 type verification struct {
 	Report
+	excerpt        bool // chains may begin late
 	roots, between *x509.CertPool
 	signers        map[string][]*signer // by kid
 	streams        map[uint64]Chain
@@ -280,8 +281,18 @@ type chainKey struct {
 // keys to the roots, chains, versions, and the seal. at is when; what is later than
 // that cannot be. An error means that it is no whole evidence.
 func VerifyEvidence(r io.Reader, roots *x509.CertPool, at time.Time) (*Report, error) {
+	return verifyEvidence(r, roots, at, false)
+}
+
+// VerifyExcerpt is [VerifyEvidence] for evidence of a span of time: a chain may begin
+// after its first segment, and has no hole from there on.
+func VerifyExcerpt(r io.Reader, roots *x509.CertPool, at time.Time) (*Report, error) {
+	return verifyEvidence(r, roots, at, true)
+}
+
+func verifyEvidence(r io.Reader, roots *x509.CertPool, at time.Time, excerpt bool) (*Report, error) {
 	v := &verification{
-		roots: roots, between: x509.NewCertPool(), at: at, signers: map[string][]*signer{},
+		excerpt: excerpt, roots: roots, between: x509.NewCertPool(), at: at, signers: map[string][]*signer{},
 		streams: map[uint64]Chain{}, chains: map[chainKey]*Chain{}, versions: map[string]int{},
 	}
 	in, sum := bufio.NewReaderSize(r, 64<<10), sha256.New()
@@ -498,7 +509,10 @@ func (v *verification) segment(data []byte) {
 		v.find(format.Defect(err.Error()), s.Stream, s.Seq, "key %x", s.KeyID)
 		return
 	}
-	if s.Clock != ClockUnset && (s.Start < by.c.NotBefore.Unix() || last > by.c.NotAfter.Unix()) {
+	// A service seals what it was told of times before it had its key, such as the file of a
+	// logger; a device signs what it measures.
+	early := by.id == v.Device && s.Start < by.c.NotBefore.Unix()
+	if s.Clock != ClockUnset && (early || last > by.c.NotAfter.Unix()) {
 		v.find(ErrNotThen, s.Stream, s.Seq, "key %x", s.KeyID)
 	}
 	if s.Clock != ClockUnset && last > v.at.Unix() {
@@ -526,6 +540,9 @@ func (v *verification) segment(data []byte) {
 	}
 	switch c.Head.Follow(s) {
 	case Missing:
+		if v.excerpt && c.Segments == 0 {
+			break
+		}
 		v.find(ErrMissing, s.Stream, s.Seq, "%d before it", s.Seq-c.Head.Seq-1)
 	case Broken:
 		v.find(ErrBroken, s.Stream, s.Seq, "names another one before")

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 
 	"ampoule/format/cbor"
 )
@@ -58,3 +59,22 @@ func ScanEvidence(r io.Reader, each func(Item) error) error {
 }
 
 var itemLimits = cbor.Limits{Depth: 4, Items: 4096, Pairs: 1}
+
+// StreamsIn are the streams that evidence names, of which nothing is verified.
+func StreamsIn(r io.Reader) (all []Chain, err error) {
+	err = ScanEvidence(r, func(i Item) error {
+		if i.Kind != "stream" {
+			return nil
+		}
+		c := reader{rest: i.Content}
+		c.array("item", 4, 4)
+		c.number("kind", itemStream, itemStream)
+		s := Chain{Stream: c.number("stream", 0, math.MaxInt64), Sensor: c.text("sensor", maxText), Quantity: quantities[c.number("quantity", 1, uint64(len(quantities)))-1]}
+		if len(all) == maxList {
+			c.fail("streams", ErrSize)
+		}
+		all = append(all, s)
+		return c.end("item")
+	})
+	return all, err
+}

@@ -62,11 +62,15 @@ const clockSkew = 5 * time.Minute
 // Believe says why a statement is not believed; nil where it is. Every listed
 // key under the statement's identifier is tried, for identifiers are hints.
 func (keys LotKeys) Believe(s *SignedLot, now time.Time) error {
-	return keys.believe([]SignedLot{*s}, now, nil)[0]
+	return keys.BelieveEach([]SignedLot{*s}, now)[0]
 }
 
-// believe is Believe for the statements of one message, with tables for the keys that
-// sign many.
+// BelieveEach is Believe for the statements of one message: see [ParseLots].
+func (keys LotKeys) BelieveEach(said []SignedLot, now time.Time) []error {
+	return keys.believe(said, now, nil)
+}
+
+// believe is BelieveEach with tables for the keys that sign many messages.
 func (keys LotKeys) believe(said []SignedLot, now time.Time, hot *hotkeys.Cache) []error {
 	message, role, authority := said[0].message, said[0].Statement.Role, said[0].Statement.Authority
 	refused := make([]error, len(said))

@@ -4,29 +4,32 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"ampoule/bundle"
+	"ampoule/coldchain"
 	"ampoule/device"
-	"ampoule/format/gs1"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
 	"ampoule/internal/fetch"
 	"ampoule/internal/httpapi"
 	"ampoule/internal/keys"
 	"ampoule/internal/notify"
+	"ampoule/ledger/tlog"
 	"ampoule/party/custody"
 	"ampoule/party/fleet"
 	"ampoule/party/issuer"
 	"ampoule/party/verifier"
 	"ampoule/thing"
+	"ampoule/thing/thread"
 	"ampoule/thing/vaccine"
 	"ampoule/trust"
 )
@@ -42,6 +45,8 @@ type goodsNode struct {
 	policy    *access.Policy
 	changed   chan struct{} // something is held against a lot, or not any more; or an alarm is another
 	lots      atomic.Pointer[thing.LotList]
+	fleet     *fleetNode // nil: nothing is measured
+	actor     *ledgerActor
 	log       *slog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -94,7 +99,10 @@ func openGoods(s *service) (*goodsNode, error) {
 		},
 	}
 	if s.fleet != nil {
-		g.Fridges = fridges{s.fleet.Fleet}
+		g.Fridges, g.Witnesses, g.fleet = fridges{s.fleet.Fleet}, witnesses{s.fleet}, s.fleet
+		g.Signer = &custody.Signer{Key: s.fleet.service.Signer, Certificates: s.fleet.certificates()}
+		own := [][]byte{s.fleet.service.Certificate().Raw, s.fleet.authority.Certificate().Raw}
+		g.Prove = func() custody.Prover { return prover{s.fleet.Prover(own, s.fleet.ours)} }
 		tell := s.fleet.Changed
 		s.fleet.Changed = func(c fleet.Change) {
 			tell(c)
@@ -156,29 +164,137 @@ func (f fridges) InEquipment(ctx context.Context, equipment string, from, until 
 	return readingsOf(in), err
 }
 
-// ByDevice implements [custody.Fridges]. Events name a device by its GIAI, as a Digital
-// Link or an EPC URN.
+// ByDevice implements [custody.Fridges].
 func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (custody.Readings, error) {
-	var key gs1.Key
-	if strings.HasPrefix(name, "urn:epc:") {
-		u, err := gs1.ParseURN(name)
-		if err != nil {
-			return custody.Readings{}, nil
-		}
-		key = u.Key
-	} else {
-		d, err := gs1.ParseDigitalLink(name)
-		if err != nil {
-			return custody.Readings{}, nil
-		}
-		key = d.Key
-	}
-	n, err := device.NewName(device.GIAI, key.Value)
-	if key.AI != "8004" || err != nil {
+	n, ok := thread.DeviceName(name)
+	if !ok {
 		return custody.Readings{}, nil
 	}
 	in, err := f.Along(ctx, n, from, until)
 	return readingsOf(in), err
+}
+
+// prover is what the fleet can prove, as custody sees it.
+type prover struct{ *fleet.Prover }
+
+// InEquipment implements [custody.Prover].
+func (p prover) InEquipment(ctx context.Context, equipment string, from, until int64) ([]custody.Evidence, error) {
+	found, err := p.Inside(ctx, fleet.ID(equipment), from, until)
+	return evidenceOf(found), err
+}
+
+// ByDevice implements [custody.Prover].
+func (p prover) ByDevice(ctx context.Context, name string, from, until int64) ([]custody.Evidence, error) {
+	n, ok := thread.DeviceName(name)
+	if !ok {
+		return nil, nil
+	}
+	found, err := p.Along(ctx, n, from, until)
+	return evidenceOf(found), err
+}
+
+func evidenceOf(found []fleet.Proof) []custody.Evidence {
+	out := make([]custody.Evidence, len(found))
+	for i, x := range found {
+		out[i] = custody.Evidence{
+			Device: x.Device.String(), Sensor: x.Sensor, Signer: hex.EncodeToString(x.Signer), From: x.From, Until: x.Until,
+			Segments: x.Segments, Readings: x.Readings, Unsigned: x.Unsigned, Faults: []string{},
+		}
+		if x.Segments > 0 {
+			out[i].Root = hex.EncodeToString(x.Root[:])
+		}
+		for _, f := range x.Findings {
+			if word := string(f.Reason); !slices.Contains(out[i].Faults, word) {
+				out[i].Faults = append(out[i].Faults, word)
+			}
+		}
+	}
+	return out
+}
+
+// witnesses are the devices of the fleet as custody sees them, with what they signed.
+type witnesses struct{ *fleetNode }
+
+// InEquipment implements [custody.Witnesses].
+func (w witnesses) InEquipment(ctx context.Context, by custody.Actor, equipment string, from, until int64) (*custody.Witnessed, error) {
+	as := fleet.Actor{ID: by.ID, Within: fleet.Place(by.Within)}
+	devices, profile, err := w.Beside(ctx, as, fleet.ID(equipment), from, until)
+	if errors.Is(err, fleet.ErrNoEquipment) {
+		err = custody.ErrNotYours
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.witnessed(ctx, as, devices, profile, from, until)
+}
+
+// ByDevice implements [custody.Witnesses].
+func (w witnesses) ByDevice(ctx context.Context, by custody.Actor, name string, from, until int64) (*custody.Witnessed, error) {
+	n, ok := thread.DeviceName(name)
+	if !ok {
+		return new(custody.Witnessed), nil
+	}
+	as := fleet.Actor{ID: by.ID, Within: fleet.Place(by.Within)}
+	devices, err := w.Travelled(ctx, as, n, from, until)
+	if errors.Is(err, fleet.ErrNoDevice) {
+		err = custody.ErrNotYours // or nobody's, which is the same to who asks
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.witnessed(ctx, as, devices, coldchain.Refrigerated, from, until)
+}
+
+// witnessed takes the evidence of devices for a span of time, and somewhat around it.
+func (w witnesses) witnessed(ctx context.Context, by fleet.Actor, devices []fleet.Watch, profile coldchain.Profile, from, until int64) (*custody.Witnessed, error) {
+	out := &custody.Witnessed{Profile: profile}
+	for _, d := range devices {
+		x := thread.Watch{Device: d.Device.ID.String(), Level: uint8(d.Level)}
+		around := int64(0)
+		for _, c := range d.Counts {
+			x.Counts = append(x.Counts, thread.Count(c))
+			around = max(around, c.Gap)
+		}
+		for _, c := range d.Device.Corrections {
+			x.Corrections = append(x.Corrections, thread.Shift{From: c.From, Until: c.Until, Offset: c.Offset})
+			around = max(around, c.Offset, -c.Offset)
+		}
+		// What a device of another organisation signed is that organisation's.
+		if d.Device.Place.Organisation != by.Within.Organisation {
+			return nil, custody.ErrNotYours
+		}
+		var evidence bytes.Buffer
+		as := fleet.Actor{ID: by.ID, Within: d.Device.Place}
+		if err := w.Evidence(ctx, as, d.Device.ID, from-2*around, until+2*around, w.certificates(), w.logged, &evidence); err != nil {
+			return nil, err
+		}
+		x.Evidence = evidence.Bytes()
+		out.Watches = append(out.Watches, x)
+	}
+	return out, nil
+}
+
+// holds is what threads are held against by the service itself.
+func (g *goodsNode) holds() thread.Options {
+	o := thread.Options{}
+	if g.fleet != nil {
+		o.Roots = g.fleet.ours
+	}
+	if g.authority != nil {
+		o.Keys = thing.LotKeys{g.authority.Listed}
+	}
+	if g.actor != nil && g.actor.policy != nil {
+		o.Policy, o.Anchor = g.actor.policy, anchorUnder(g.actor.policy)
+	}
+	return o
+}
+
+// anchorUnder checks proofs of segments under a policy.
+func anchorUnder(policy *tlog.Policy) func(*device.Anchor) error {
+	return func(a *device.Anchor) error {
+		_, err := fleet.VerifyAnchor(a, policy)
+		return err
+	}
 }
 
 func readingsOf(in fleet.Inside) custody.Readings {
@@ -192,7 +308,7 @@ func (g *goodsNode) show(p *httpapi.Page) {
 	}
 	g.lots.Store(p.Verifier.Lots)
 	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
-	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake}
+	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Holds: g.holds(), Reload: g.read}
 }
 
 // work sends what subscribers are to have, assesses what is in stock from time to time and

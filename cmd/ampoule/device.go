@@ -31,6 +31,7 @@ import (
 	"ampoule/internal/fetch"
 	"ampoule/internal/keep"
 	"ampoule/internal/keys"
+	"ampoule/thing/thread"
 )
 
 type deviceCmd struct {
@@ -144,7 +145,8 @@ func (f *serverFlags) roots() ([]*x509.Certificate, error) {
 
 // clientOf asks one server, which somebody named: it may be in the network of the house.
 func clientOf(u *url.URL, roots []*x509.Certificate, k *keys.Key, wait time.Duration) *fetch.Client {
-	o := fetch.Options{Roots: roots, PrivateHosts: []string{u.Hostname()}, Loopback: true, Timeout: wait}
+	// The largest answer is a thread, in base64.
+	o := fetch.Options{Roots: roots, PrivateHosts: []string{u.Hostname()}, Loopback: true, Timeout: wait, Bytes: 2 * thread.MaxFile}
 	if k != nil {
 		o.Certificate = &tls.Certificate{Certificate: rawChain(k)[:1], PrivateKey: k.Signer}
 	}

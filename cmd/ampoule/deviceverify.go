@@ -80,6 +80,10 @@ type shownAnchor struct {
 	Reason   string    `json:"reason,omitempty"` // why it proves nothing
 }
 
+func newShownEvidence() shownEvidence {
+	return shownEvidence{Authority: "not checked", Names: []string{}, Streams: []shownStream{}, Alarms: []shownEpisode{}, Anchors: []shownAnchor{}, Findings: []string{}}
+}
+
 // Run exits 1 where something is wrong, 2 where nobody vouches for who signed.
 func (c *deviceVerifyCmd) Run(t terminal) error {
 	clock, err := parseClock(c.At)
@@ -104,7 +108,7 @@ func (c *deviceVerifyCmd) Run(t terminal) error {
 	}
 	// Step 2: under whose authority.
 	roots, given := x509.NewCertPool(), c.CA != ""
-	shown := shownEvidence{Authority: "not checked", Names: []string{}, Streams: []shownStream{}, Alarms: []shownEpisode{}, Anchors: []shownAnchor{}, Findings: []string{}}
+	shown := newShownEvidence()
 	if given {
 		data, err := readInput(c.CA, nil)
 		if err != nil {

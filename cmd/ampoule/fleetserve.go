@@ -294,9 +294,14 @@ func (f *fleetNode) show(p *httpapi.Page) {
 	}
 	p.Watching = &httpapi.Watching{
 		Fleet: f.Fleet, Policy: f.accounts.Policy, Suppliers: f, Live: f.live, Read: readLoggerFile, Logged: f.logged,
-		Certificates: [][]byte{f.service.Certificate().Raw, f.authority.Certificate().Raw},
+		Certificates: f.certificates(),
 	}
 	p.Devices = f.pages
+}
+
+// certificates are those of the service's key, and of the authority above it.
+func (f *fleetNode) certificates() [][]byte {
+	return [][]byte{f.service.Certificate().Raw, f.authority.Certificate().Raw}
 }
 
 // door is the certificate of the doors: that of the settings, or one of the authority of

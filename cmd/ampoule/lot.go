@@ -40,17 +40,11 @@ func (f *lotFlags) lots(list *thing.LotList, listed thing.LotKeys, now time.Time
 	case len(f.LotKey) == 0 && len(listed) == 0:
 		return nil, usageError("nobody is believed about lots: give --lot-key")
 	}
-	for _, text := range f.LotKey {
-		a, err := readLotKey(text)
-		if err != nil {
-			return nil, usageError("--lot-key %s: %w", text, err)
-		}
-		key, err := thing.NewLotKey(thing.Role(a.Role), a.Authority, a.Products, a.Certificate)
-		if err != nil {
-			return nil, usageError("--lot-key %s: %w", text, err)
-		}
-		listed = append(listed, key)
+	keys, err := lotKeys(f.LotKey)
+	if err != nil {
+		return nil, err
 	}
+	listed = append(listed, keys...)
 	if list == nil {
 		list = new(thing.LotList)
 	}
@@ -272,3 +266,19 @@ func newListedLot(e *thing.LotEntry) listedLot {
 // icvpProducts is the code system that a product of a statement is of, unless
 // another is named.
 const icvpProducts = cert.SystemICVPProduct
+
+// lotKeys are the keys of flags --lot-key.
+func lotKeys(flags []string) (all thing.LotKeys, err error) {
+	for _, text := range flags {
+		a, err := readLotKey(text)
+		if err != nil {
+			return nil, usageError("--lot-key %s: %w", text, err)
+		}
+		key, err := thing.NewLotKey(thing.Role(a.Role), a.Authority, a.Products, a.Certificate)
+		if err != nil {
+			return nil, usageError("--lot-key %s: %w", text, err)
+		}
+		all = append(all, key)
+	}
+	return all, nil
+}

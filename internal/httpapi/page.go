@@ -41,6 +41,8 @@ type Sample struct {
 // Page is the verification page.
 type Page struct {
 	Verifier *verifier.Verifier
+	// Recorder writes transcripts of verdicts; nil: none are written.
+	Recorder *Recorder
 	Samples  []Sample
 	// TrustSummary says in words whose keys are trusted. Line breaks are kept.
 	TrustSummary string

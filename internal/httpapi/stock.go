@@ -19,6 +19,7 @@ import (
 	"ampoule/party/custody"
 	"ampoule/party/issuer"
 	"ampoule/thing"
+	"ampoule/thing/thread"
 	"ampoule/thing/trail"
 	"ampoule/thing/vaccine"
 )
@@ -31,6 +32,10 @@ type Stocking struct {
 	Authority *custody.Authority
 	// Changed is told that something new was said of a lot; nil: nobody.
 	Changed func()
+	// Holds is what threads are held against here.
+	Holds thread.Options
+	// Reload reads the files of products again; nil: there are none.
+	Reload func() error
 }
 
 // by is who asks, bound to a place at which one of the actions is allowed.

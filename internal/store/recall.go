@@ -117,3 +117,19 @@ func (g *Goods) Certified(ctx context.Context, number string, each func(*custody
 		})
 	})
 }
+
+// Dosed implements [custody.StockBook].
+func (g *Goods) Dosed(ctx context.Context, record uuid.UUID) (*custody.Dosed, error) {
+	found, err := query(ctx, g.db, `SELECT products, day, organisation, facility, session FROM dose WHERE record = $1`, []any{record[:]}, func(s scan) (d custody.Dosed, err error) {
+		var products, session string
+		if err := s(&products, &d.Day, &d.At.Organisation, &d.At.Facility, &session); err != nil {
+			return d, err
+		}
+		if err := json.Unmarshal([]byte(products), &d.Products); err != nil {
+			return d, fmt.Errorf("store: dose: %w", ErrDamaged)
+		}
+		d.Session = custody.ID(session)
+		return d, nil
+	})
+	return first(found, err, custody.ErrNoDose)
+}

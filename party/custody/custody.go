@@ -98,8 +98,12 @@ type Custody struct {
 	Events    EventBook
 	Stock     StockBook
 	Fridges   Fridges                   // nil: nothing is measured
+	Witnesses Witnesses                 // nil: nothing that was measured is signed
+	Signer    *Signer                   // of threads; nil: none are made
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
 	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
+	// Prove begins to prove what was measured: see [Prover]; nil: nothing can be proven.
+	Prove func() Prover
 	// Secret seals what goes out and must come back as it was, and the tokens of those who
 	// subscribe. It brings its own nonces.
 	Secret cipher.AEAD

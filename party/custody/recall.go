@@ -272,24 +272,31 @@ func (c *Custody) locationsOf(ctx context.Context, equipment []string) (uris []s
 // weigh compares what is known of a lot with what was held against it; nil: nothing has
 // changed.
 func (c *Custody) weigh(k *Known, site *Location, old *Concern, now time.Time) *Concern {
-	value, harmed := map[coldchain.Outcome]thing.Value{coldchain.Heated: thing.Heat, coldchain.Froze: thing.Freeze}[k.Outcome]
-	from := time.Unix(k.At, 0).UTC()
+	n := concernOf(k, site, now)
 	switch {
-	case !harmed && old == nil:
+	case n == nil && old == nil:
 		return nil
-	case !harmed:
+	case n == nil:
 		gone := *old
 		gone.Version, gone.Stands, gone.Why = old.Version+1, false, "late-data"
 		return &gone
-	case old != nil && old.Value == value && old.From.Equal(from):
+	case old != nil && old.Value == n.Value && old.From.Equal(n.From):
 		return nil
-	}
-	n := &Concern{Version: 1, Lot: k.Lot, Site: k.Place, Value: value, From: from, Where: k.Where, Found: now.UTC().Truncate(time.Second), Stands: true}
-	_, _, n.Number, _ = trail.ParseLotName(k.Lot)
-	n.Products, n.At, n.Country = productsOf(k.Lot, k.Vaccine), site.Place, site.Country
-	if old != nil {
+	case old != nil:
 		n.ID, n.Version = old.ID, old.Version+1
 	}
+	return n
+}
+
+// concernOf is what is held against a lot at a site by what is known of it; nil: nothing.
+func concernOf(k *Known, site *Location, now time.Time) *Concern {
+	value, harmed := map[coldchain.Outcome]thing.Value{coldchain.Heated: thing.Heat, coldchain.Froze: thing.Freeze}[k.Outcome]
+	if !harmed {
+		return nil
+	}
+	n := &Concern{Version: 1, Lot: k.Lot, Site: k.Place, Value: value, From: time.Unix(k.At, 0).UTC(), Where: k.Where, Found: now.UTC().Truncate(time.Second), Stands: true}
+	_, _, n.Number, _ = trail.ParseLotName(k.Lot)
+	n.Products, n.At, n.Country = productsOf(k.Lot, k.Vaccine), site.Place, site.Country
 	return n
 }
 

@@ -49,6 +49,8 @@ type StockBook interface {
 	// Statements returns all of them, the oldest first.
 	Statements(ctx context.Context) ([][]byte, error)
 
+	// Dosed returns what a record ties to goods, be it in force or not, or [ErrNoDose].
+	Dosed(ctx context.Context, record uuid.UUID) (*Dosed, error)
 	// Certified calls each for every certificate in force of a dose of a lot, by its letters
 	// and digits, record by record. What each is given is reused.
 	Certified(ctx context.Context, number string, each func(*Certified) error) error

@@ -51,11 +51,7 @@ func (f *Fleet) Along(ctx context.Context, name device.Name, from, until int64) 
 
 func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64, profile coldchain.Profile, counts func(*Device, *Stream, int64) bool) (Inside, error) {
 	out := Inside{Gap: coldchain.Gap, Level: device.LevelAttested}
-	type sample struct {
-		coldchain.Reading
-		stream int
-	}
-	var all []sample
+	var all []coldchain.Measured
 	n := 0
 	for i := range devices {
 		d := &devices[i]
@@ -88,7 +84,7 @@ func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64,
 				if at < from-gap || at > until+gap || !counts(d, s, r.At) {
 					continue
 				}
-				all, some = append(all, sample{coldchain.Reading{At: at, T: coldchain.Temperature(r.Value)}, n}), true
+				all, some = append(all, coldchain.Measured{Reading: coldchain.Reading{At: at, T: coldchain.Temperature(r.Value)}, Sensor: n}), true
 			}
 			if !some {
 				continue
@@ -105,22 +101,118 @@ func (f *Fleet) inside(ctx context.Context, devices []Device, from, until int64,
 	if len(all) == 0 {
 		return Inside{Gap: out.Gap}, nil
 	}
-	slices.SortStableFunc(all, func(a, b sample) int { return int(a.At - b.At) })
-	middle := (profile.Low + profile.High) / 2
-	far := func(t coldchain.Temperature) coldchain.Temperature { return max(t-middle, middle-t) }
-	last := make([]coldchain.Reading, n)
-	for i, s := range all {
-		last[s.stream] = s.Reading
-		if i+1 < len(all) && all[i+1].At == s.At {
-			continue // the next of the same time tells of both
+	out.Readings = coldchain.Worst(all, profile, out.Gap)
+	return out, nil
+}
+
+// Watch is a device that measured around goods: which of its sensors, and when, in
+// seconds of its own clock.
+type Watch struct {
+	Device *Device
+	Level  device.Level // the least of the readings
+	Counts []Count
+}
+
+// Count is a sensor that was with the goods for a time.
+type Count struct {
+	Sensor      string
+	Gap         int64 // seconds: more between two readings is not measured
+	From, Until int64 // Until 0: it is there
+}
+
+// Beside are the devices whose readings [Fleet.Inside] goes by, for a piece of equipment
+// at the actor's place, with the range that it is held to. What is open of their readings
+// is sealed first, so that all of it is signed.
+func (f *Fleet) Beside(ctx context.Context, by Actor, id ID, from, until int64) ([]Watch, coldchain.Profile, error) {
+	e, err := f.equipment1(ctx, by, id)
+	if err != nil {
+		return nil, coldchain.Profile{}, err
+	}
+	devices, err := f.Book.DevicesIn(ctx, id)
+	if err != nil {
+		return nil, coldchain.Profile{}, err
+	}
+	out, err := f.around(ctx, devices, from, until, func(d *Device, sensor string) (counts [][2]int64) {
+		edges := []int64{0}
+		for _, s := range d.Stays {
+			edges = append(edges, s.From, s.Until)
 		}
-		worst := s.Reading
-		for _, r := range last {
-			if r.At != 0 && s.At-r.At <= out.Gap && far(r.T) > far(worst.T) {
-				worst.T = r.T
+		slices.Sort(edges)
+		edges = slices.Compact(edges)
+		for i, at := range edges {
+			if d.In(sensor, at) != id {
+				continue
+			}
+			end := int64(0)
+			if i+1 < len(edges) {
+				end = edges[i+1]
+			}
+			counts = append(counts, [2]int64{at, end})
+		}
+		return counts
+	})
+	return out, e.TermsAt(until).Profile, err
+}
+
+// Travelled is the device whose readings [Fleet.Along] goes by, where it is at the
+// actor's place.
+func (f *Fleet) Travelled(ctx context.Context, by Actor, name device.Name, from, until int64) ([]Watch, error) {
+	d, err := f.Book.DeviceNamed(ctx, name)
+	if err == nil && !by.Within.Holds(d.Place) {
+		err = ErrNoDevice
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.around(ctx, []Device{*d}, from, until, func(_ *Device, sensor string) [][2]int64 {
+		if sensor == freezerSensor {
+			return nil
+		}
+		return [][2]int64{{0, 0}}
+	})
+}
+
+func (f *Fleet) around(ctx context.Context, devices []Device, from, until int64, when func(d *Device, sensor string) [][2]int64) (out []Watch, err error) {
+	for i := range devices {
+		d := &devices[i]
+		if err := f.sealOf(ctx, d.ID); err != nil {
+			return nil, err
+		}
+		streams, err := f.Book.StreamsOf(ctx, d.ID)
+		if err != nil {
+			return nil, err
+		}
+		w := Watch{Device: d, Level: device.LevelAttested}
+		some := false
+		for k := range streams {
+			s := &streams[k]
+			if s.Quantity != device.Temperature {
+				continue
+			}
+			gap := int64(coldchain.Gap)
+			if s.Interval > 0 {
+				gap = max(gap, coldchain.GapOf(s.Interval))
+			}
+			blocks, err := f.Book.Blocks(ctx, s.N, from-gap-slack(d), until+gap+slack(d))
+			if err != nil {
+				return nil, err
+			}
+			if len(blocks) == 0 {
+				continue
+			}
+			for _, c := range when(d, s.Sensor) {
+				w.Counts = append(w.Counts, Count{s.Sensor, gap, c[0], c[1]})
+				some = true
+			}
+			for j := range blocks {
+				if blocks[j].Origin != Forked {
+					w.Level = min(w.Level, blocks[j].Level)
+				}
 			}
 		}
-		out.Readings = append(out.Readings, coldchain.Reading{At: s.At, T: worst.T})
+		if some {
+			out = append(out, w)
+		}
 	}
 	return out, nil
 }

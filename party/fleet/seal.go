@@ -52,8 +52,51 @@ func (f *Fleet) Seal(ctx context.Context) (more bool, err error) {
 	if len(all) == 0 {
 		return false, nil
 	}
-	if err := f.Book.Seal(ctx, all); err != nil {
+	if err := f.sealed(ctx, all); err != nil {
 		return false, err
+	}
+	return len(streams) == sealStreams, nil
+}
+
+// sealOf seals what is open of a device's readings, however few there are, as far as it
+// was evaluated.
+func (f *Fleet) sealOf(ctx context.Context, id device.ID) error {
+	f.start()
+	f.round.Lock()
+	defer f.round.Unlock()
+	if err := f.load(ctx); err != nil {
+		return err
+	}
+	streams, err := f.Book.StreamsOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	var all []Sealing
+	for i := range streams {
+		if streams[i].Open == 0 {
+			continue
+		}
+		one, err := f.seal(ctx, &streams[i])
+		if errors.Is(err, ErrPacked) {
+			continue // as in Seal
+		}
+		if err != nil {
+			return fmt.Errorf("sealing stream %d: %w", streams[i].N, err)
+		}
+		if len(one.Sealed) > 0 {
+			all = append(all, *one)
+		}
+	}
+	return f.sealed(ctx, all)
+}
+
+// sealed writes what was sealed. The caller holds round.
+func (f *Fleet) sealed(ctx context.Context, all []Sealing) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := f.Book.Seal(ctx, all); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -62,7 +105,7 @@ func (f *Fleet) Seal(ctx context.Context) (more bool, err error) {
 			w.stream.Sealed, w.stream.Open, w.stream.Opened = all[i].Stream.Sealed, all[i].Stream.Open, all[i].Stream.Opened
 		}
 	}
-	return len(streams) == sealStreams, nil
+	return nil
 }
 
 // seal makes the segments of a stream's open readings.

@@ -145,6 +145,17 @@ func (r *Registry) Landmarks(ctx context.Context) ([]byte, error) {
 	return print.EncodeLandmarks(roots)
 }
 
+// LeafOf makes the fingerprint of a certificate from the text of its code.
+func LeafOf(text string) (print.Leaf, error) {
+	switch {
+	case shc.IsCard(text):
+		return leafOf(SHC, text)
+	case vdsnc.Is(text):
+		return leafOf(VDSNC, text)
+	}
+	return leafOf(EUDCC, text)
+}
+
 // leafOf makes the fingerprint of a certificate that was kept.
 func leafOf(f Format, text string) (print.Leaf, error) {
 	switch f {

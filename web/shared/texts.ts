@@ -5,7 +5,7 @@ export const texts = {
     'outcome', 'advice', 'result', 'check', 'reason', 'format', 'content', 'fact', 'value', 'verdict', 'server', 'page', 'ways', 'camera', 'file',
     'data', 'settings', 'rules', 'update', 'offline',
   ],
-  issuer: ['desk', 'stock', 'content', 'fact', 'value', 'format', 'outcome', 'reason', 'settings'],
+  issuer: ['desk', 'stock', 'trace', 'result', 'content', 'fact', 'value', 'format', 'outcome', 'reason', 'settings'],
   ledger: ['ledger', 'settings'],
   coldchain: ['cold', 'settings'],
   tour: ['tour', 'outcome', 'advice', 'settings'],

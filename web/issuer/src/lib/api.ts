@@ -43,6 +43,15 @@ export interface StockLot {
 export interface Wanted { lot?: string; product?: Code; number?: string; expiry?: string; serial?: string; location?: string; facility?: string }
 export interface Place { uri: string; name: string; within?: string }
 export interface Imbalance { lot: string; at: string; kind: 'too-few' | 'count-differs' | 'lost-on-the-way' | 'more-than-left'; expected: number; found: number; event: string }
+export interface TraceFinding { check: string; result: 'pass' | 'fail' | 'unknown'; reason: string; leg?: number; subject?: string; detail?: string }
+export interface Thread {
+  result: 'pass' | 'fail' | 'unknown'; made: string; number: string; vaccine?: string; place: string; until: string
+  certificate?: { format: string; leaf: string }; dose?: { record: string; day: string }; session?: { id: string; opened: string; doses: number }
+  events: { id: string; at: string; type: string; step?: string; hash: string; organisation: string }[]
+  legs: { where: string; from: string; until: string; equipment?: string; devices: string[]; readings: number; low?: number; high?: number }[]
+  assessment: { outcome: 'sound' | 'heat' | 'freeze' | 'not-known'; why?: string; at?: string; where?: string; whole: number; measured: number }
+  findings: TraceFinding[]; withheld: ('events' | 'readings')[]; file: string
+}
 export interface Checked { findings: string[]; same: Head[]; spelling: { full?: string; family?: string; given?: string; unmapped?: string } }
 export interface Counts { total: number; ready: number; done: number; failed: number; skipped: number; warned: number }
 export interface Job {
@@ -121,6 +130,8 @@ export const api = {
   end: (s: Opened, unrecorded: number, left: number, reason: string) => ask<Opened>('POST', `${vial(s.id)}/end`, { unrecorded, left, reason }, match(s.version)),
   places: (facility: string) => ask<{ items: Place[] }>('GET', `/v1/locations${query({ facility })}`),
   imbalances: (facility: string) => ask<{ items: Imbalance[] }>('GET', `/v1/imbalances${query({ facility })}`),
+
+  trace: (what: { code?: string; lot?: string; facility?: string }) => ask<Thread>('POST', '/v1/trace', stated(what)),
 
   jobs: (facility: string, cursor = '') => ask<{ items: Job[]; next?: string }>('GET', `/v1/jobs${query({ facility, cursor })}`),
   job: (id: string) => ask<Job>('GET', job(id)),

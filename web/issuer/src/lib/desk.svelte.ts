@@ -1,7 +1,7 @@
 // Who sits here, what they may do, and where on the page they are.
 import { api, nobody, Problem, type Offer, type Receipt, type Session } from './api'
 
-export type View = 'today' | 'new' | 'search' | 'record' | 'correct' | 'bulk' | 'job' | 'stock'
+export type View = 'today' | 'new' | 'search' | 'record' | 'correct' | 'bulk' | 'job' | 'stock' | 'trace'
 export interface Route { view: View; id: string }
 
 // The address names a view and at most the identifier of a record or job, which
@@ -9,7 +9,7 @@ export interface Route { view: View; id: string }
 function routeOf(hash: string): Route {
   const [view = '', id = ''] = hash.replace(/^#\/?/, '').split('/')
   switch (view) {
-    case 'new': case 'search': case 'bulk': case 'stock': return { view, id: '' }
+    case 'new': case 'search': case 'bulk': case 'stock': case 'trace': return { view, id: '' }
     case 'record': case 'correct': case 'job': return { view, id }
   }
   return { view: 'today', id: '' }
