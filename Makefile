@@ -39,7 +39,7 @@ build: web/dist/pages/verifier/index.html.br
 web/dist/pages/verifier/index.html.br: web/gen/engine.wasm web/node_modules/.package-lock.json $(PAGES)
 	cd web
 	rm -rf dist/pages
-	for page in verifier issuer ledger coldchain; do PAGE=$$page npx vite build --logLevel warn; done
+	for page in verifier issuer ledger coldchain tour; do PAGE=$$page npx vite build --logLevel warn; done
 	node pack.mjs
 
 web/gen/engine.wasm: $(ENGINE)

@@ -225,7 +225,8 @@ func (m *maker) findPin(d Document) ([][]byte, error) {
 	return nil, err
 }
 
-// believedLots returns the statements of a file that are believed, each once.
+// believedLots returns the messages of a file of whose statements one is believed, and
+// was not there before.
 func (m *maker) believedLots(d Document) ([]byte, error) {
 	if m.lots == nil {
 		m.lots = make(map[thing.StatementID]bool)
@@ -242,19 +243,25 @@ func (m *maker) believedLots(d Document) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: not base64: %w", n, thing.ErrLine)
 		}
-		signed, err := thing.ParseLotStatement(message)
+		signed, err := thing.ParseLots(message)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		if err = m.lotKeys.Believe(signed, m.bundle.Issued); err == nil && m.lots[signed.ID] {
-			err = ErrDuplicate
+		found := false
+		for i, err := range m.lotKeys.BelieveEach(signed, m.bundle.Issued) {
+			id := signed[i].ID
+			if err == nil && m.lots[id] {
+				err = ErrDuplicate
+			}
+			if err != nil {
+				m.drop(Lots, d.Name, fmt.Sprintf("line %d: %s", n, id), err)
+				continue
+			}
+			m.lots[id], found = true, true
 		}
-		if err != nil {
-			m.drop(Lots, d.Name, fmt.Sprintf("line %d: %s", n, signed.ID), err)
-			continue
+		if found {
+			out = thing.AppendLine(out, message)
 		}
-		m.lots[signed.ID] = true
-		out = thing.AppendLine(out, message)
 	}
 	return out, nil
 }

@@ -20,6 +20,9 @@ type Opened struct {
 	*Bundle
 	Digest Digest
 	Signer Root // the pinned root that signed it
+	// Read is when it was opened, in whole seconds: which roots count, and who is believed
+	// about lots, was held against this time.
+	Read time.Time
 	Contents
 }
 
@@ -81,7 +84,8 @@ func Open(data []byte, roots []Root, now time.Time) (*Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := new(Opened)
+	now = now.UTC().Truncate(time.Second) // so that it can be read again as it was, see Opened.Read
+	o := &Opened{Read: now}
 	if o.Bundle, err = decode(m.Payload); err != nil {
 		return nil, err
 	}

@@ -60,9 +60,10 @@ type Assessment struct {
 	Where string `json:"where,omitempty"`
 	// Share of the budget that is used, in millionths.
 	Share    int64       `json:"share"`
-	Outside  int64       `json:"outside"` // time out of the storage range, as far as it was measured
-	Frozen   int64       `json:"frozen"`  // when they froze; 0: not
-	Warmest  Temperature `json:"warmest"` // of what was measured
+	Spent    []int64     `json:"spent,omitempty"` // seconds in each band of the budget
+	Outside  int64       `json:"outside"`         // time out of the storage range, as far as it was measured
+	Frozen   int64       `json:"frozen"`          // when they froze; 0: not
+	Warmest  Temperature `json:"warmest"`         // of what was measured
 	Coldest  Temperature `json:"coldest"`
 	MKT      *float64    `json:"mkt,omitempty"` // mean kinetic temperature in degrees Celsius; nil: not measured
 	VVM      *float64    `json:"vvm,omitempty"` // which part of a monitor's life has gone; nil: it has none
@@ -142,7 +143,7 @@ func Assess(path []Leg, b Bearing) Assessment {
 		a.Level = 0
 	}
 	if b.Budget != nil {
-		a.Share = share(b.Budget, &spent)
+		a.Share, a.Spent = share(b.Budget, &spent), slices.Clone(spent[:len(b.Budget.Bands)])
 	}
 	a.weigh(at, b)
 	if a.At == 0 {

@@ -69,7 +69,18 @@ func TestAssess(t *testing.T) {
 			if (got.MKT != nil) != (got.Measured > 0) {
 				t.Errorf("MKT %v of %d seconds", got.MKT, got.Measured)
 			}
-			got.MKT = nil
+			// What is used of the bands makes the share.
+			switch {
+			case c.bearing.Budget == nil && got.Spent != nil:
+				t.Errorf("spent %v of no budget", got.Spent)
+			case c.bearing.Budget != nil:
+				var spent [MaxBands]int64
+				copy(spent[:], got.Spent)
+				if len(got.Spent) != len(c.bearing.Budget.Bands) || share(c.bearing.Budget, &spent) != got.Share {
+					t.Errorf("spent %v, share %d", got.Spent, got.Share)
+				}
+			}
+			got.MKT, got.Spent = nil, nil
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}

@@ -1,7 +1,6 @@
 package thing
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,31 +61,53 @@ const clockSkew = 5 * time.Minute
 
 // Believe says why a statement is not believed; nil where it is. Every listed
 // key under the statement's identifier is tried, for identifiers are hints.
-func (keys LotKeys) Believe(s *SignedLot, now time.Time) error { return keys.believe(s, now, nil) }
+func (keys LotKeys) Believe(s *SignedLot, now time.Time) error {
+	return keys.BelieveEach([]SignedLot{*s}, now)[0]
+}
 
-// believe is Believe with tables for the keys that sign many statements.
-func (keys LotKeys) believe(s *SignedLot, now time.Time, hot *hotkeys.Cache) error {
-	var refused error
+// BelieveEach is Believe for the statements of one message: see [ParseLots].
+func (keys LotKeys) BelieveEach(said []SignedLot, now time.Time) []error {
+	return keys.believe(said, now, nil)
+}
+
+// believe is BelieveEach with tables for the keys that sign many messages.
+func (keys LotKeys) believe(said []SignedLot, now time.Time, hot *hotkeys.Cache) []error {
+	message, role, authority := said[0].message, said[0].Statement.Role, said[0].Statement.Authority
+	refused := make([]error, len(said))
+	for i := range refused {
+		refused[i] = ErrUnknownAuthority
+	}
+	entitled := make([]bool, len(said))
 	for _, k := range keys {
-		if k.Role != s.Statement.Role || k.Authority != s.Statement.Authority || k.key.ID != trust.KeyID(s.message.KID) {
+		if k.Role != role || k.Authority != authority || k.key.ID != trust.KeyID(message.KID) {
 			continue
 		}
-		err := s.message.Verify(hot.Public(k.key.Public))
-		if err == nil {
-			err = k.entitled(s.Statement)
+		forged := message.Verify(hot.Public(k.key.Public))
+		for i := range said {
+			if entitled[i] {
+				continue
+			}
+			err := forged
+			if err == nil {
+				err = k.entitled(said[i].Statement)
+			}
+			switch {
+			case err == nil:
+				entitled[i], refused[i] = true, k.inTime(said[i].Statement, now)
+			// Of several keys, the one that signed says more than those that did not.
+			case refused[i] == ErrUnknownAuthority || forged == nil:
+				refused[i] = err
+			}
 		}
-		if err == nil {
-			return k.inTime(s.Statement, now)
-		}
-		// Of several keys, the one that signed says more than those that did not.
-		if refused == nil || errors.Is(err, ErrNotItsValue) || errors.Is(err, ErrNotItsPlace) || errors.Is(err, ErrNotItsProduct) {
-			refused = err
-		}
-	}
-	if refused == nil {
-		return ErrUnknownAuthority
 	}
 	return refused
+}
+
+// Vouches reports whether what a statement says is this key's to say, at the time at
+// which it was said. It asks for no signature.
+func (k *LotKey) Vouches(s *SignedLot) bool {
+	x := s.Statement
+	return x.Role == k.Role && x.Authority == k.Authority && k.entitled(x) == nil && k.inTime(x, x.Issued) == nil
 }
 
 // says is who may say what.

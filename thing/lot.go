@@ -11,7 +11,6 @@ package thing
 import (
 	"bytes"
 	"crypto"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -65,6 +64,8 @@ const (
 	All  Part = "all"
 	Some Part = "some"
 )
+
+var parts = []Part{All, Some}
 
 // Product is a code for a product or, where certificates name nothing closer, a
 // kind of vaccine. Codes are compared exactly, and only within their system.
@@ -196,7 +197,7 @@ func (s *LotStatement) Check() error {
 		return bad("role", "is none of manufacturer, regulator, participant")
 	case !slices.Contains(values, s.Value):
 		return bad("value", "is not known")
-	case s.Part != All && s.Part != Some:
+	case !slices.Contains(parts, s.Part):
 		return bad("part", "is neither all nor some")
 	case NormalLot(s.Lot) == "":
 		return bad("lot", "has no letter and no digit")
@@ -331,6 +332,54 @@ func ParseLotStatement(message []byte) (*SignedLot, error) {
 	if len(message) > maxMessage {
 		return nil, fmt.Errorf("lot statement: %d bytes: %w", len(message), cbor.ErrTooLarge)
 	}
+	m, err := parseSigned(message)
+	if err != nil {
+		return nil, err
+	}
+	s, err := DecodeLotStatement(m.Payload)
+	if err != nil {
+		return nil, err
+	}
+	return &SignedLot{Statement: s, ID: idOf(m.Payload), message: m}, nil
+}
+
+// ParseLots reads a signed message that is a statement or a roll of them.
+func ParseLots(message []byte) ([]SignedLot, error) {
+	if len(message) > maxRoll {
+		return nil, fmt.Errorf("lot roll: %d bytes: %w", len(message), cbor.ErrTooLarge)
+	}
+	m, err := parseSigned(message)
+	if err != nil {
+		return nil, err
+	}
+	v, err := cbor.Parse(m.Payload, rollLimits)
+	if err != nil {
+		return nil, fmt.Errorf("lot statement: %w", err)
+	}
+	if kind, ok := v.Index(0).Text(); v.Kind() != cbor.Array || !ok || kind != rollType {
+		s, err := ParseLotStatement(message)
+		if err != nil {
+			return nil, err
+		}
+		return []SignedLot{*s}, nil
+	}
+	statements, err := decodeRoll(m.Payload, v)
+	if err != nil {
+		return nil, err
+	}
+	signed := make([]SignedLot, len(statements))
+	for i, s := range statements {
+		payload, err := s.Encode()
+		if err != nil {
+			return nil, err
+		}
+		signed[i] = SignedLot{Statement: s, ID: idOf(payload), message: m}
+	}
+	return signed, nil
+}
+
+// parseSigned reads what is around a payload.
+func parseSigned(message []byte) (*cose.Sign1, error) {
 	m, err := cose.Parse(message, statementLimits)
 	if err != nil {
 		return nil, fmt.Errorf("lot statement: %w", err)
@@ -341,12 +390,5 @@ func ParseLotStatement(message []byte) (*SignedLot, error) {
 	case m.Unprotected.Len() != 0 || m.Header.Len() != 2 || len(m.KID) == 0 || m.AlgUnprotected || m.KIDUnprotected || m.Alg == cose.NoAlgorithm:
 		return nil, fmt.Errorf("lot statement: the header is not algorithm and key identifier, protected: %w", cose.ErrHeader)
 	}
-	s, err := DecodeLotStatement(m.Payload)
-	if err != nil {
-		return nil, err
-	}
-	signed := &SignedLot{Statement: s, message: m}
-	sum := sha256.Sum256(m.Payload)
-	copy(signed.ID[:], sum[:])
-	return signed, nil
+	return m, nil
 }

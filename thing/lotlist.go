@@ -11,9 +11,9 @@ import (
 	"ampoule/trust/hotkeys"
 )
 
-// maxStatements bounds a list: far more lots than are under discussion in the
-// world at a time.
-const maxStatements = 1 << 16
+// maxStatements bounds a list: more lots than are under discussion in the world at a
+// time.
+const maxStatements = 1 << 17
 
 // maxTables bounds the keys that have a table while a file is read: one authority
 // makes most of its statements.
@@ -41,8 +41,8 @@ type LotList struct {
 	byLot   map[string][]*LotEntry // those that count, by normalised lot
 }
 
-// Add reads a file of statements: one a line, the signed message in base64 (RFC
-// 4648 section 4, with padding). Empty lines and those that begin with # are
+// Add reads a file of statements: one a line, or a roll of them, the signed message in
+// base64 (RFC 4648 section 4, with padding). Empty lines and those that begin with # are
 // passed over, so files can be joined and commented.
 //
 // A line that is no statement refuses the file: what it would have said must not
@@ -57,18 +57,20 @@ func (l *LotList) Add(source string, data []byte, keys LotKeys, now time.Time) e
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		if len(l.entries)+len(added) == maxStatements {
-			return fmt.Errorf("%s, line %d: over %d: %w", source, n, maxStatements, ErrTooMany)
-		}
 		message, err := base64.StdEncoding.Strict().DecodeString(line)
 		if err != nil {
 			return fmt.Errorf("%s, line %d: not base64: %w", source, n, ErrLine)
 		}
-		signed, err := ParseLotStatement(message)
+		signed, err := ParseLots(message)
 		if err != nil {
 			return fmt.Errorf("%s, line %d: %w", source, n, err)
 		}
-		added = append(added, &LotEntry{SignedLot: *signed, Source: source, Refused: keys.believe(signed, now, hot)})
+		if len(l.entries)+len(added)+len(signed) > maxStatements {
+			return fmt.Errorf("%s, line %d: over %d: %w", source, n, maxStatements, ErrTooMany)
+		}
+		for i, refused := range keys.believe(signed, now, hot) {
+			added = append(added, &LotEntry{SignedLot: signed[i], Source: source, Refused: refused})
+		}
 	}
 	l.entries = append(l.entries, added...)
 	l.settle()

@@ -122,6 +122,7 @@ type bundleMakeCmd struct {
 	sourceFlags
 	Landmarks []string   `sep:"none" placeholder:"F" help:"Roots of batches of fingerprints, for which the maker vouches: an issuer's /v1/landmarks."`
 	Ledger    []string   `sep:"none" placeholder:"F" help:"Where roots stand in a log, and whose receipts count, for which the maker vouches: an issuer's /v1/landmarks/places."`
+	Join      []string   `sep:"none" placeholder:"COUNTRY:ROOT=F" help:"What the bundle of another maker says of lots, and of the doses behind that country's own certificates; ROOT must have signed it. Whose statements count, --lot-key says."`
 	Carry     []string   `sep:"none" placeholder:"KIND=F" help:"A document of a kind that this version does not read, for those that do."`
 	Key       []string   `required:"" sep:"none" placeholder:"F" help:"Key file of the bundle root that signs; several sign side by side."`
 	Root      string     `placeholder:"R" help:"Roots that verifiers pin from now on; those of the previous bundle otherwise, or else the one that signs."`
@@ -192,6 +193,25 @@ func (c *bundleMakeCmd) Run(t terminal) error {
 			return usageError("--ledger: %w", err)
 		}
 		in.Documents = append(in.Documents, bundle.Document{Kind: bundle.Ledger, Optional: true, Name: filepath.Base(name), Data: data})
+	}
+	for _, text := range c.Join {
+		from, name, ok := strings.Cut(text, "=")
+		country, root, ok2 := strings.Cut(from, ":")
+		if !ok || !ok2 || !format.IsCapitals(country, 2) {
+			return usageError("--join %s: it looks like XA:root.pem=bundle.cbor", text)
+		}
+		other, err := openBundle(name, root, now)
+		if err != nil {
+			return err
+		}
+		if other.TooOld(now) {
+			return usageError("--join %s: %s", text, bundleAge(name, other.Bundle, now))
+		}
+		told, err := other.Told(country)
+		if err != nil {
+			return usageError("--join %s: %w", text, err)
+		}
+		in.Documents = append(in.Documents, told...)
 	}
 	for _, text := range c.Carry {
 		kind, name, ok := strings.Cut(text, "=")

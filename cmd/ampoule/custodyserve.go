@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,18 +43,25 @@ type goodsNode struct {
 	authority *custody.Authority // in whose name it speaks of lots; nil: of none
 	listed    bundle.LotAuthority
 	policy    *access.Policy
-	changed   chan struct{} // something is held against a lot, or not any more
+	changed   chan struct{} // something is held against a lot, or not any more; or an alarm is another
 	lots      atomic.Pointer[thing.LotList]
 	fleet     *fleetNode // nil: nothing is measured
 	actor     *ledgerActor
 	log       *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	alarmed map[fleet.ID]bool
+
+	listing  sync.Mutex // guards what follows
+	list     []byte     // of doses; nil: none
+	listNext time.Time  // when it is made again
 }
 
 // openGoods opens custody over the store of a server. It needs the fleet for what was
 // measured.
 func openGoods(s *service) (*goodsNode, error) {
 	c := s.settings.Custody
-	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log}
+	g := &goodsNode{settings: s.settings, policy: s.accounts.Policy, changed: make(chan struct{}, 1), log: s.log, alarmed: map[fleet.ID]bool{}}
 	if err := g.read(); err != nil {
 		return nil, err
 	}
@@ -91,6 +101,13 @@ func openGoods(s *service) (*goodsNode, error) {
 	if s.fleet != nil {
 		g.Fridges, g.Witnesses, g.fleet = fridges{s.fleet.Fleet}, witnesses{s.fleet}, s.fleet
 		g.Signer = &custody.Signer{Key: s.fleet.service.Signer, Certificates: s.fleet.certificates()}
+		own := [][]byte{s.fleet.service.Certificate().Raw, s.fleet.authority.Certificate().Raw}
+		g.Prove = func() custody.Prover { return prover{s.fleet.Prover(own, s.fleet.ours)} }
+		tell := s.fleet.Changed
+		s.fleet.Changed = func(c fleet.Change) {
+			tell(c)
+			g.alarm(c)
+		}
 	}
 	return g, nil
 }
@@ -147,8 +164,7 @@ func (f fridges) InEquipment(ctx context.Context, equipment string, from, until 
 	return readingsOf(in), err
 }
 
-// ByDevice implements [custody.Fridges]. Events name a device by its GIAI, as a Digital
-// Link or an EPC URN.
+// ByDevice implements [custody.Fridges].
 func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (custody.Readings, error) {
 	n, ok := thread.DeviceName(name)
 	if !ok {
@@ -156,6 +172,44 @@ func (f fridges) ByDevice(ctx context.Context, name string, from, until int64) (
 	}
 	in, err := f.Along(ctx, n, from, until)
 	return readingsOf(in), err
+}
+
+// prover is what the fleet can prove, as custody sees it.
+type prover struct{ *fleet.Prover }
+
+// InEquipment implements [custody.Prover].
+func (p prover) InEquipment(ctx context.Context, equipment string, from, until int64) ([]custody.Evidence, error) {
+	found, err := p.Inside(ctx, fleet.ID(equipment), from, until)
+	return evidenceOf(found), err
+}
+
+// ByDevice implements [custody.Prover].
+func (p prover) ByDevice(ctx context.Context, name string, from, until int64) ([]custody.Evidence, error) {
+	n, ok := thread.DeviceName(name)
+	if !ok {
+		return nil, nil
+	}
+	found, err := p.Along(ctx, n, from, until)
+	return evidenceOf(found), err
+}
+
+func evidenceOf(found []fleet.Proof) []custody.Evidence {
+	out := make([]custody.Evidence, len(found))
+	for i, x := range found {
+		out[i] = custody.Evidence{
+			Device: x.Device.String(), Sensor: x.Sensor, Signer: hex.EncodeToString(x.Signer), From: x.From, Until: x.Until,
+			Segments: x.Segments, Readings: x.Readings, Unsigned: x.Unsigned, Faults: []string{},
+		}
+		if x.Segments > 0 {
+			out[i].Root = hex.EncodeToString(x.Root[:])
+		}
+		for _, f := range x.Findings {
+			if word := string(f.Reason); !slices.Contains(out[i].Faults, word) {
+				out[i].Faults = append(out[i].Faults, word)
+			}
+		}
+	}
+	return out
 }
 
 // witnesses are the devices of the fleet as custody sees them, with what they signed.
@@ -254,11 +308,12 @@ func (g *goodsNode) show(p *httpapi.Page) {
 	}
 	g.lots.Store(p.Verifier.Lots)
 	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
-	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Holds: g.holds()}
+	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Holds: g.holds(), Reload: g.read}
 }
 
-// work sends what subscribers are to have, assesses what is in stock from time to time, and
-// says what is found. It returns what waits for its end.
+// work sends what subscribers are to have, assesses what is in stock from time to time and
+// what stood where an alarm is raised or withdrawn at once, and says what is found. It
+// returns what waits for its end.
 func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 	var working sync.WaitGroup
 	working.Go(func() { g.Work(ctx) })
@@ -268,8 +323,9 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 		}
 		tick := time.NewTicker(g.settings.Custody.Assess)
 		defer tick.Stop()
+		all := true
 		for {
-			if err := g.round(ctx); err != nil && ctx.Err() == nil {
+			if err := g.round(ctx, all); err != nil && ctx.Err() == nil {
 				g.log.Error("stock was not assessed", "error", err.Error())
 			}
 			published() // what was said by hand, too
@@ -277,24 +333,53 @@ func (g *goodsNode) work(ctx context.Context, published func()) (wait func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				all = true
 			case <-g.changed:
+				all = false
 			}
 		}
 	})
 	return working.Wait
 }
 
-// round assesses once.
-func (g *goodsNode) round(ctx context.Context) error {
-	concerns, err := g.Sweep(ctx, "")
-	if err != nil {
-		return err
+// round assesses once: all that is in stock, or what stood where alarms have changed.
+func (g *goodsNode) round(ctx context.Context, all bool) error {
+	g.mu.Lock()
+	alarmed := g.alarmed
+	g.alarmed = map[fleet.ID]bool{}
+	g.mu.Unlock()
+	var equipment []string
+	for id := range alarmed {
+		equipment = append(equipment, string(id))
 	}
-	for _, c := range concerns {
-		g.log.Info("a lot was assessed anew", "what", string(c.Value), "reason", c.Why)
+	if all {
+		equipment = nil
 	}
-	_, err = g.Speak(ctx, g.authority)
+	if all || len(equipment) > 0 {
+		concerns, err := g.Sweep(ctx, equipment...)
+		for _, c := range concerns {
+			g.log.Info("a lot was assessed anew", "what", string(c.Value), "reason", c.Why)
+		}
+		if err != nil {
+			g.mu.Lock()
+			maps.Copy(g.alarmed, alarmed) // with the next round
+			g.mu.Unlock()
+			return err
+		}
+	}
+	_, err := g.Speak(ctx, g.authority)
 	return err
+}
+
+// alarm takes it that an alarm of a refrigerator is another now.
+func (g *goodsNode) alarm(c fleet.Change) {
+	if c.Alarm == "" || c.Equipment == "" {
+		return
+	}
+	g.mu.Lock()
+	g.alarmed[c.Equipment] = true
+	g.mu.Unlock()
+	g.wake()
 }
 
 // held is what a service holds against doses, as its bundles have it.
@@ -313,7 +398,7 @@ func (g *goodsNode) held(ctx context.Context, country string) (h held, err error
 	lots := g.lots.Load()
 	if g.authority != nil {
 		h.listed, h.key = g.listed, g.authority.Listed
-		if h.lines, err = g.Lines(ctx); err != nil {
+		if h.lines, err = g.Published(ctx, g.authority); err != nil {
 			return h, err
 		}
 		// What this service says counts for it before any bundle has it.
@@ -322,11 +407,33 @@ func (g *goodsNode) held(ctx context.Context, country string) (h held, err error
 			return h, err
 		}
 	}
-	doubts, err := g.Doubts(ctx, lots, country)
-	if err == nil && len(doubts) > 0 {
-		h.doses, err = custody.DoseList(doubts, country)
-	}
+	h.doses, err = g.doseList(ctx, lots, country)
 	return h, err
+}
+
+// doseList is the list of certificates whose own dose is in doubt. One that took over a
+// second to make stands for twenty times as long: no more of the time goes into lists.
+func (g *goodsNode) doseList(ctx context.Context, lots *thing.LotList, country string) ([]byte, error) {
+	g.listing.Lock()
+	defer g.listing.Unlock()
+	begun := time.Now()
+	if begun.Before(g.listNext) {
+		return g.list, nil
+	}
+	doubts, err := g.Doubts(ctx, lots, country)
+	if err != nil {
+		return nil, err
+	}
+	g.list = nil
+	if len(doubts) > 0 {
+		if g.list, err = custody.DoseList(doubts, country); err != nil {
+			return nil, err
+		}
+	}
+	if took := time.Since(begun); took > time.Second {
+		g.listNext = time.Now().Add(20 * took)
+	}
+	return g.list, nil
 }
 
 // documents adds it to a bundle.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,20 +28,29 @@ func (d *demo) settings(dir, listen string) (*config.Config, error) {
 	in := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
 	set := map[string]string{
 		"listen": listen, "http.rate": "0", "http.stop": "5s", "log.level": "warn",
-		"store.dir":          in("store"),
-		"ledger.dir":         in("ledger"),
-		"cards.address":      demoAddress,
-		"publish.key":        in("private", "bundle-root.key"),
-		"publish.file":       in("bundle.cbor"),
-		"publish.days":       "30",
-		"custody.products":   in(demoProductsFile),
-		"verifier.trust":     strings.Join([]string{in("trustlist", "did.json"), demoAddress + "=" + in("trustlist", "jwks.json"), in("trustlist", "csca.pem"), in("trustlist", "divoc.json")}, ","),
-		"verifier.pin":       in("trustlist", "pin.pem"),
-		"verifier.status":    in("revoked.json"),
-		"verifier.catalogue": "demo",
-		"verifier.lots":      in("lots.txt"),
-		"verifier.lot_key":   "regulator:" + lotAuthority + "=" + in("regulator.pem"),
+		"store.dir":               in("store"),
+		"ledger.dir":              in("ledger"),
+		"cards.address":           demoAddress,
+		"publish.key":             in("private", "bundle-root.key"),
+		"publish.file":            in("bundle.cbor"),
+		"publish.days":            "30",
+		"custody.products":        in(demoProductsFile),
+		"verifier.trust":          strings.Join([]string{in("trustlist", "did.json"), demoAddress + "=" + in("trustlist", "jwks.json"), in("trustlist", "csca.pem"), in("trustlist", "divoc.json")}, ","),
+		"verifier.pin":            in("trustlist", "pin.pem"),
+		"verifier.status":         in("revoked.json"),
+		"verifier.catalogue":      "demo",
+		"verifier.transcript_key": in("private", "dsc-any.key"),
+		"verifier.lots":           in("lots.txt"),
+		"verifier.lot_key":        strings.Join(demoLotKeys(dir), ","),
+		"custody.key":             in("private", "places.key"),
+		"custody.authority":       demoParticipant,
 	}
+	network, net, err := d.network(dir)
+	if err != nil {
+		return nil, err
+	}
+	d.net = net
+	maps.Copy(set, network)
 	var source config.Source
 	for name, value := range set {
 		source.Set = append(source.Set, name+"="+value)
@@ -92,6 +102,7 @@ func (d *demo) people(ctx context.Context, s *service) ([]demoLogin, error) {
 		{"auditor", []access.Grant{{Role: access.Auditor}}, "reads the audit log"},
 		{"operator", []access.Grant{{Role: access.Operator}}, "keeps the service running"},
 		{"supplier", []access.Grant{{Role: access.Technician}}, "sends what its loggers say, by a token"},
+		{"guide", []access.Grant{{Role: access.Clerk, Facility: "north-clinic"}, {Role: access.Clerk, Facility: "south-clinic"}, {Role: access.ColdChainManager}}, "goes round with visitors: the tour logs them in"},
 	} {
 		invited, err := s.accounts.Create(ctx, visitor, p.name, p.grants)
 		if err != nil {
@@ -101,6 +112,9 @@ func (d *demo) people(ctx context.Context, s *service) ([]demoLogin, error) {
 		accepted, err := s.accounts.AcceptPassword(ctx, invited.Secret, l.password)
 		if err != nil {
 			return nil, err
+		}
+		if p.name == "guide" {
+			d.change(func(s *scene) { s.Guide.Login, s.Guide.Password = l.name, l.password })
 		}
 		if p.name == "supplier" {
 			if d.supplier, err = supplierOf(ctx, s.accounts, accepted); err != nil {

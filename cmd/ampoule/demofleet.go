@@ -22,6 +22,7 @@ type demoStore struct {
 	faults              []simulation.Fault // At counts from the beginning of the month
 	unit                *simulation.Unit
 	logger              device.Name
+	id                  fleet.ID
 }
 
 // demoDays is how long the stores of the demonstration have been watched.
@@ -45,15 +46,13 @@ func demoStores() []*demoStore {
 	}
 }
 
-// coldChain puts a month of readings of a few stores into the service, and goes on with
-// them until ctx ends. The stores do not exist: see [simulation].
-func (d *demo) coldChain(ctx context.Context, s *service) error {
+// equip puts the stores and their loggers into the service, and the carrier's logger.
+// The stores do not exist: see [simulation].
+func (d *demo) equip(ctx context.Context, s *service) error {
 	f := s.fleet.Fleet
-	by := fleet.Actor{ID: "demonstration", Within: fleet.Place{Organisation: demoOrganisation}}
-	now := time.Now()
-	start := now.Add(-demoDays*24*time.Hour).Unix() / demoEvery * demoEvery
-	stores := demoStores()
-	for i, x := range stores {
+	start := time.Now().Add(-demoDays*24*time.Hour).Unix() / demoEvery * demoEvery
+	d.stores = demoStores()
+	for i, x := range d.stores {
 		terms, ok := coldchain.TermsOf(x.profile)
 		if !ok {
 			return fmt.Errorf("profile %s", x.profile)
@@ -62,29 +61,68 @@ func (d *demo) coldChain(ctx context.Context, s *service) error {
 			Place: fleet.Place{Organisation: demoOrganisation, Facility: x.facility}, Name: x.name, Kind: x.kind, Maker: "Specimen", Model: "Demonstration", Serial: fmt.Sprintf("A-%03d", i+1),
 			Latitude: &x.latitude, Longitude: &x.longitude, Silence: demoEvery, Lost: 24 * 3600,
 		}
-		if err := f.PutEquipment(ctx, by, e, terms); err != nil {
+		if err := f.PutEquipment(ctx, fleetActor, e, terms); err != nil {
 			return err
 		}
+		x.id = e.ID
 		var err error
 		if x.logger, err = device.NewName(device.Serial, fmt.Sprintf("Specimen/L-%03d", i+1)); err != nil {
 			return err
 		}
-		l := &fleet.Device{Place: e.Place, Names: []device.Name{x.logger}, Maker: "Specimen", Model: "Logger", Supplier: by.ID}
-		if err := f.Register(ctx, by, l); err != nil {
+		l := &fleet.Device{Place: e.Place, Names: []device.Name{x.logger}, Maker: "Specimen", Model: "Logger", Supplier: fleetActor.ID}
+		if err := f.Register(ctx, fleetActor, l); err != nil {
 			return err
 		}
-		if _, err := f.Move(ctx, by, l.ID, "", e.ID, start); err != nil {
+		if _, err := f.Move(ctx, fleetActor, l.ID, "", e.ID, start); err != nil {
 			return err
 		}
 		for _, fault := range x.faults {
 			fault.At += start
+			told := sceneFault{string(e.ID), x.name, time.Unix(fault.At, 0).UTC()}
+			switch fault.Kind {
+			case simulation.Freezing:
+				d.scene.Freeze = told
+			case simulation.PowerCut:
+				d.scene.PowerCut = told
+			}
 			x.config.Faults = append(x.config.Faults, fault)
 		}
 		x.config.Start, x.config.Interval = start, demoEvery
 		x.unit = simulation.New(uint64(i+1), x.config)
-		if err := x.deliver(ctx, f, by, demoDays*86400/demoEvery); err != nil {
+	}
+	// The logger of the carrier stands in no store: events say what it went with.
+	var err error
+	d.carrier = &demoStore{config: simulation.Config{Kind: simulation.IceLined, Start: start, Interval: demoEvery}}
+	d.carrier.unit = simulation.New(uint64(len(d.stores)+1), d.carrier.config)
+	if d.carrier.logger, err = device.NewName(device.GIAI, demoLogger); err != nil {
+		return err
+	}
+	l := &fleet.Device{
+		Place: fleet.Place{Organisation: demoOrganisation, Facility: "carrier"}, Names: []device.Name{d.carrier.logger}, Maker: "Specimen", Model: "Shipment logger", Supplier: fleetActor.ID,
+	}
+	if err := f.Register(ctx, fleetActor, l); err != nil {
+		return err
+	}
+	d.scene.Shipper = l.ID.String()
+	return nil
+}
+
+// demoLogger is the GIAI of the carrier's logger.
+const demoLogger = "9521321LOGGER1"
+
+var fleetActor = fleet.Actor{ID: "demonstration", Within: fleet.Place{Organisation: demoOrganisation}}
+
+// readings puts a month of readings of the stores into the service, and goes on with
+// them until ctx ends.
+func (d *demo) readings(ctx context.Context, s *service) error {
+	for _, x := range d.stores {
+		if err := x.deliver(ctx, s.fleet.Fleet, fleetActor, demoDays*86400/demoEvery); err != nil {
 			return err
 		}
+	}
+	// The carrier's was on for as long as it was on its way: see [demo.stock].
+	if err := d.carrier.deliver(ctx, s.fleet.Fleet, fleetActor, 3*86400/demoEvery); err != nil {
+		return err
 	}
 	go func() {
 		tick := time.NewTicker(demoEvery * time.Second)
@@ -95,8 +133,8 @@ func (d *demo) coldChain(ctx context.Context, s *service) error {
 				return
 			case <-tick.C:
 			}
-			for _, x := range stores {
-				if err := x.deliver(ctx, f, by, 1); err != nil && ctx.Err() == nil {
+			for _, x := range d.stores {
+				if err := x.deliver(ctx, s.fleet.Fleet, fleetActor, 1); err != nil && ctx.Err() == nil {
 					s.log.Error("a store of the demonstration fell silent", "error", err.Error())
 					return
 				}

@@ -44,7 +44,7 @@ import (
 // depot is a service with devices, and with a manager of its cold chain.
 type depot struct {
 	*box
-	manager           *caller
+	admin, manager    *caller
 	secret, account   string // of a program that sends readings
 	https, mqtt, mtls string // the doors
 	door              *http.Client
@@ -67,7 +67,8 @@ func newDepot(s *box) *depot {
 	}
 	d.door = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	s.start()
-	d.manager = s.setUp().letIn("specimen.manager", "cold-chain-manager", "")
+	d.admin = s.setUp()
+	d.manager = d.admin.letIn("specimen.manager", "cold-chain-manager", "")
 	sender := d.manager.program("readings:send")
 	d.secret = sender.token
 	d.account = d.manager.want(http.StatusOK, "GET", "/v1/session", "")["id"].(string)

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,25 @@ func TestGoods(t *testing.T) {
 		// A technician has no business here, and neither has nobody.
 		admin.letIn("specimen.technician", "technician", "").want(http.StatusForbidden, "GET", "/epcis/events", "")
 		s.caller().want(http.StatusUnauthorized, "GET", "/epcis/events", "")
+		// Products as they would be are held against what is in stock, by who may.
+		file := func(name, content string) string {
+			path := filepath.Join(s.dir, name)
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		reassess := []string{"reassess", "--server", "http://127.0.0.1:" + s.port, "--products", file("would.json", demoProducts)}
+		may := append(reassess[:5:5], "--token-file", file("may", manager.program("stock:manage", "trace:read").token))
+		if out := s.run(exitOK, may...); !strings.Contains(out, "0 lots at places were assessed by both, 0 move") {
+			t.Error(out)
+		}
+		if out := s.run(exitUndecided, append(may, "--apply")...); !strings.Contains(out, "other-products") {
+			t.Error(out)
+		}
+		if out := s.run(exitNotValid, append(reassess, "--token-file", file("may-not", warehouse.token))...); !strings.Contains(out, "not-allowed") {
+			t.Error(out)
+		}
 		audited := admin.letIn("specimen.auditor", "auditor", "").file("/v1/audit")
 		if !strings.Contains(audited, `"action":"events-read"`) || !strings.Contains(audited, "EQ_bizStep=shipping") {
 			t.Error(audited)

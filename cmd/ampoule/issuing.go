@@ -247,8 +247,8 @@ func (c *desk) mark(now time.Time) string {
 	for _, l := range c.lists {
 		fmt.Fprint(&b, " ", l.Scheme, hex.EncodeToString(l.KID), l.Counter)
 	}
-	fmt.Fprint(&b, " ", len(c.landmarks), len(c.ledger), len(c.held.lines)) // which only grow
-	fmt.Fprintf(&b, " %x", sha256.Sum256(c.held.doses))
+	fmt.Fprint(&b, " ", len(c.landmarks), len(c.ledger)) // which only grow
+	fmt.Fprintf(&b, " %x %x", sha256.Sum256(c.held.lines), sha256.Sum256(c.held.doses))
 	return b.String()
 }
 

@@ -51,21 +51,28 @@ type trustFlags struct {
 
 // verifier loads the files. The bundle's age is told to whoever watches.
 func (f *trustFlags) verifier(watcher io.Writer) (*verifier.Verifier, error) {
+	v, _, err := f.opened(watcher)
+	return v, err
+}
+
+// opened is verifier, with the bundle; nil: there is none.
+func (f *trustFlags) opened(watcher io.Writer) (*verifier.Verifier, *bundle.Opened, error) {
 	clock, err := parseClock(f.At)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var b *bundle.Opened
 	switch {
 	case f.Bundle != "":
 		if b, err = openBundle(f.Bundle, f.Root, clock()); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		fmt.Fprintln(watcher, "ampoule:", bundleAge(f.Bundle, b.Bundle, clock()))
 	case f.Root != "":
-		return nil, usageError("--root is for a bundle, and there is none: give --bundle")
+		return nil, nil, usageError("--root is for a bundle, and there is none: give --bundle")
 	}
-	return f.verifierOf(b, clock)
+	v, err := f.verifierOf(b, clock)
+	return v, b, err
 }
 
 // verifierOf loads the files and adds them to a bundle; nil: there is none.

@@ -22,7 +22,9 @@ const (
 
 type commands struct {
 	Demo     demoCmd        `cmd:"" help:"Run everything on fresh demonstration keys, with a page to try it."`
+	Country  demoCountryCmd `cmd:"" name:"demo-country" hidden:"" help:"Be another country of a demonstration, for as long as the input is open."`
 	Verify   verifyCmd      `cmd:"" help:"Say whether certificates are authentic and in force, and why."`
+	Replay   replayCmd      `cmd:"" help:"Run a verdict again from its transcript, and say whether it is the same."`
 	Inspect  inspectCmd     `cmd:"" help:"Show every layer of a code. Nothing is verified."`
 	Issue    issueCmd       `cmd:"" help:"Sign a certificate."`
 	Revoke   revokeCmd      `cmd:"" help:"Take many records of a running service out of force: by key, lot, time or list."`
@@ -37,6 +39,7 @@ type commands struct {
 	Lot      lotCmd         `cmd:"" help:"Sign and list statements about lots."`
 	Stock    stockCmd       `cmd:"" help:"Bring what other systems keep of stock into a running service."`
 	Trace    traceCmd       `cmd:"" help:"Show the proof behind a dose, from the factory to the arm, and check it."`
+	Reassess reassessCmd    `cmd:"" help:"Say which past doses move when what products bear changes, and prove it."`
 	Bundle   bundleCmd      `cmd:"" help:"Make, show and keep what offline verifiers carry."`
 	Node     nodeCmd        `cmd:"" help:"Make and look after a node of the ledger, and take part in its federation; 'serve' runs it."`
 	Log      logCmd         `cmd:"" help:"Read, prove, verify, watch and cosign the log of a ledger."`

@@ -105,7 +105,7 @@ func (c *rulesTryCmd) Run(t terminal) error {
 	}
 	failed, open := false, false
 	for _, file := range c.Files {
-		j := judgeFile(file, t.in, v)
+		j := judgeFile(file, t.in, v, nil)
 		if j.err != nil {
 			return j.err
 		}

@@ -316,18 +316,24 @@ func (s *sampler) revocations() ([]byte, error) {
 // recalledLot is the lot that the demonstration's regulator has recalled.
 const recalledLot = "DEMO-LOT-RECALLED"
 
-// lotAuthority is how the demonstration's regulator is listed.
-const lotAuthority = "DEMO-REGULATOR"
-
-// recall is a file with the one statement of the demonstration about a lot.
-func (s *sampler) recall(key *keys.Key) ([]byte, error) {
-	message, err := thing.SignLotStatement(rand.Reader, key.Signer, key.KID(), &thing.LotStatement{
-		Role: thing.Regulator, Authority: lotAuthority, Issued: s.now.AddDate(0, 0, -7).Truncate(time.Second),
-		Product: thing.Product{Code: "DEMO-YF-0001", System: cert.SystemICVPProduct}, Lot: recalledLot,
-		Part: thing.All, Value: thing.Recalled,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return thing.AppendLine([]byte("# Statements about lots of the demonstration: one in base64 a line.\n"), message), nil
+// demoAuthorities are those who speak of lots beside the participant.
+var demoAuthorities = []struct {
+	role               thing.Role
+	name, organisation string
+	says               func(now time.Time) []thing.LotStatement
+}{
+	{thing.Regulator, "DEMO-REGULATOR", "Demonstration Medicines Regulator", func(time.Time) []thing.LotStatement {
+		return []thing.LotStatement{{Product: thing.Product{Code: "DEMO-YF-0001", System: cert.SystemICVPProduct}, Lot: recalledLot, Value: thing.Recalled}}
+	}},
+	{thing.Manufacturer, "DEMO-MANUFACTURER", "Demonstration Manufacturer", func(now time.Time) (list []thing.LotStatement) {
+		for lot, product := range map[string]string{"DEMO-LOT-1": "DEMO-YF-0002", "DEMO-IPV-1": "DEMO-POLIO-0001"} {
+			list = append(list, thing.LotStatement{
+				Product: thing.Product{Code: product, System: cert.SystemICVPProduct}, Lot: lot, Value: thing.ExpiresOn, Expiry: demoExpiry(now),
+			})
+		}
+		return list
+	}},
 }
+
+// demoExpiry is the last day of the lots of the demonstration.
+func demoExpiry(now time.Time) string { return now.AddDate(1, 6, 0).Format(time.DateOnly) }

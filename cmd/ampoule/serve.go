@@ -21,6 +21,7 @@ import (
 
 	"ampoule/bundle"
 	"ampoule/format"
+	"ampoule/format/cose"
 	"ampoule/internal/access"
 	"ampoule/internal/config"
 	"ampoule/internal/control"
@@ -30,6 +31,7 @@ import (
 	"ampoule/internal/store"
 	"ampoule/party/issuer"
 	"ampoule/party/notary"
+	"ampoule/party/verifier"
 	"ampoule/trust/hotkeys"
 )
 
@@ -104,6 +106,7 @@ func (c *serveCmd) Run(t terminal) error {
 
 // hooks are what the demonstration does besides.
 type hooks struct {
+	within   context.Context                       // at whose end the server stops; nil: it stops when it is told to
 	prepare  func(context.Context, *service) error // before the first page is made
 	decorate func(*httpapi.Page)
 	serving  func(address string)
@@ -119,10 +122,26 @@ func serve(t terminal, settings *config.Config, h hooks) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	within := h.within
+	if within == nil {
+		within = context.Background()
+	}
+	ctx, stop := signal.NotifyContext(within, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s := newService(settings, front, log)
 	s.hooks = h
+	if path := settings.Verifier.TranscriptKey; path != "" {
+		lock, err := storeLock(settings)
+		if err != nil {
+			return err
+		}
+		if s.recorder, err = keys.Load(path, lock); err != nil {
+			return usageError("verifier.transcript_key: %w", err)
+		}
+		if _, err := cose.Thumbprint(s.recorder.Signer.Public()); err != nil {
+			return usageError("verifier.transcript_key: %w", err)
+		}
+	}
 	measures := newMeasures(settings)
 	var signing []*keys.Key
 	if settings.Store.Dir != "" {
@@ -351,6 +370,8 @@ type service struct {
 	registry atomic.Pointer[issuer.Registry] // that issues now; nil before the first run is over
 	ready    chan struct{}                   // closed when the first run is over
 
+	recorder *keys.Key // signs transcripts of verdicts; nil: none are written
+
 	mu      sync.Mutex // held for a refresh; what follows is guarded by it
 	hot     *hotkeys.Cache
 	keys    keyCache
@@ -445,6 +466,9 @@ func (s *service) refresh(ctx context.Context) error {
 		}
 	}
 	s.showResolver(page, desk, opened)
+	if err := s.record(page, opened); err != nil {
+		return err
+	}
 	if page.Deltas, err = s.deltas(page.Bundle); err != nil {
 		return err
 	}
@@ -480,11 +504,35 @@ func (s *service) refresh(ctx context.Context) error {
 	return nil
 }
 
-// forget has the next refresh read everything, whether it has changed or not.
+// record puts the writer of transcripts on the page, where there is a key for it. It goes
+// by the bundle that others can have, and by the policy: nothing else.
+func (s *service) record(page *httpapi.Page, opened *bundle.Opened) error {
+	if s.recorder == nil || opened == nil {
+		return nil
+	}
+	sources, err := (&trustFlags{Policy: s.settings.Verifier.Policy}).sources(opened)
+	if err != nil {
+		return err
+	}
+	v := verifier.FromBundle(opened, time.Now)
+	v.HotKeys, v.Policies = s.hot, page.Verifier.Policies
+	page.Recorder = &httpapi.Recorder{Verifier: v, Sources: sources, Read: opened.Read, Signer: s.recorder.Signer}
+	return nil
+}
+
+// forget has the next refresh read everything, whether it has changed or not, and make
+// a bundle of it.
 func (s *service) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forgetLocked()
+}
+
+func (s *service) forgetLocked() {
 	s.seen = ""
+	if s.publisher != nil {
+		s.publisher.of = ""
+	}
 }
 
 // verifierFlags are the settings of the verifier as `ampoule verify` takes them.

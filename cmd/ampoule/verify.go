@@ -8,18 +8,23 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/internal/keys"
 	"ampoule/internal/messages"
 	"ampoule/party/verifier"
 )
 
 type verifyCmd struct {
 	trustFlags
-	Show  bool     `help:"Show the content even where the certificate is not valid."`
-	JSON  bool     `name:"json" help:"One JSON object a line."`
-	Proof string   `placeholder:"F" help:"Proof that came beside the one certificate: its way to a landmark of the bundle, or a notary's receipt."`
+	Show          bool   `help:"Show the content even where the certificate is not valid."`
+	JSON          bool   `name:"json" help:"One JSON object a line."`
+	Proof         string `placeholder:"F" help:"Proof that came beside the one certificate: its way to a landmark of the bundle, or a notary's receipt."`
+	Transcript    string `placeholder:"P" help:"Write a signed transcript of the verdict to this file, or of each verdict into this folder; 'replay' runs it again."`
+	TranscriptKey string `placeholder:"F" help:"Key file that signs transcripts; a key that is forgotten afterwards otherwise."`
+	secretFlags
 	Files []string `arg:"" name:"file" help:"Text or picture (PNG, JPEG, GIF) of a code; '-' is standard input."`
 }
 
@@ -31,15 +36,34 @@ const maxProof = 1 << 16
 type judged struct {
 	file     string
 	verdicts []*verifier.Verdict
+	written  [][]byte // the transcript of each verdict, where they are asked for
 	err      error
 }
 
 // Run exits 0 if every code is valid, 1 if any is not, 2 if any could not be
 // decided and none is invalid.
 func (c *verifyCmd) Run(t terminal) error {
-	v, err := c.verifier(t.err)
+	var record *recorder
+	switch {
+	case c.Transcript != "":
+		var err error
+		if record, err = newRecorder(c.Transcript, c.TranscriptKey, func() (keys.Lock, error) { return c.lockOf(c.TranscriptKey) }); err != nil {
+			return err
+		}
+		if c.At == "" { // the sources are read at the time of the verdict
+			c.At = time.Now().UTC().Format(time.RFC3339)
+		}
+	case c.TranscriptKey != "":
+		return usageError("--transcript-key signs transcripts: say by --transcript where to")
+	}
+	v, b, err := c.opened(t.err)
 	if err != nil {
 		return err
+	}
+	if record != nil {
+		if record.known.Sources, err = c.sources(b); err != nil {
+			return err
+		}
 	}
 	if c.Proof != "" {
 		if len(c.Files) != 1 {
@@ -56,7 +80,7 @@ func (c *verifyCmd) Run(t terminal) error {
 	}
 	invalid, undecided := false, false
 	count := 0
-	for result := range c.judge(t, v) {
+	for result := range c.judge(t, v, record) {
 		count++
 		c.progress(t, count)
 		if result.err != nil {
@@ -77,6 +101,13 @@ func (c *verifyCmd) Run(t terminal) error {
 				invalid = true
 			}
 			c.print(t, file, verdict)
+			if record != nil {
+				path, err := record.write(result.written[i])
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(t.err, "ampoule: %s: transcript %s\n", file, path)
+			}
 		}
 	}
 	switch {
@@ -89,7 +120,7 @@ func (c *verifyCmd) Run(t terminal) error {
 }
 
 // judge verifies the files side by side and yields them in the order given.
-func (c *verifyCmd) judge(t terminal, v *verifier.Verifier) func(yield func(judged) bool) {
+func (c *verifyCmd) judge(t terminal, v *verifier.Verifier, record *recorder) func(yield func(judged) bool) {
 	return func(yield func(judged) bool) {
 		results := make([]chan judged, len(c.Files))
 		slots := make(chan struct{}, runtime.GOMAXPROCS(0))
@@ -107,7 +138,7 @@ func (c *verifyCmd) judge(t terminal, v *verifier.Verifier) func(yield func(judg
 				}
 				go func() {
 					defer func() { <-slots }()
-					results[i] <- judgeFile(file, t.in, v)
+					results[i] <- judgeFile(file, t.in, v, record)
 				}()
 			}
 		}()
@@ -119,7 +150,7 @@ func (c *verifyCmd) judge(t terminal, v *verifier.Verifier) func(yield func(judg
 	}
 }
 
-func judgeFile(file string, stdin io.Reader, v *verifier.Verifier) judged {
+func judgeFile(file string, stdin io.Reader, v *verifier.Verifier, record *recorder) judged {
 	data, err := readInput(file, stdin)
 	if err != nil {
 		return judged{file: file, err: err}
@@ -130,7 +161,11 @@ func judgeFile(file string, stdin io.Reader, v *verifier.Verifier) judged {
 	}
 	j := judged{file: file}
 	for _, group := range verifier.Group(codes) {
-		j.verdicts = append(j.verdicts, v.Verify(group...))
+		verdict, transcript, err := record.judge(v, group)
+		if err != nil {
+			return judged{file: file, err: err}
+		}
+		j.verdicts, j.written = append(j.verdicts, verdict), append(j.written, transcript)
 	}
 	return j
 }
@@ -188,6 +223,10 @@ func (c *verifyCmd) print(t terminal, file string, v *verifier.Verdict) {
 		fmt.Fprintf(t.out, "  key: %s\n", v.Issuer.KID)
 	}
 	fmt.Fprintf(t.out, "  dose advice: %s (%s)\n", v.Advice.Value, v.Advice.Reason)
+	if v.Advice.Asks() {
+		words := messages.English.Reason(v.Advice.Reason, messages.English.Advice(v.Advice.Value))
+		fmt.Fprintf(t.out, "    %s\n    %s: %s\n", words.Verifier, messages.English.Text("verdict.for-holder"), words.Holder)
+	}
 	fmt.Fprintln(t.out, "  checks:")
 	for _, check := range v.Checks {
 		line := fmt.Sprintf("    %-12s %-14s %s", check.Name, check.Result, check.Reason)

@@ -75,6 +75,9 @@ type Config struct {
 		Shrink int `toml:"shrink" default:"50"`
 		// HotKeys is how many issuer keys have a table of 260 KB each; 0: none.
 		HotKeys int `toml:"hot_keys" default:"64"`
+		// TranscriptKey is the file of the key that signs transcripts of verdicts, for those
+		// who ask for one. Empty: none are written.
+		TranscriptKey string `toml:"transcript_key"`
 	} `toml:"verifier"`
 
 	Store struct {

@@ -51,6 +51,8 @@ type verifyBody struct {
 	Arrival string    `json:"arrival,omitempty" pattern:"^[A-Za-z]{2}$" patternDescription:"two letters" doc:"Country of arrival, whose rules apply"`
 	Proof   []byte    `json:"proof,omitempty" maxLength:"87384" doc:"What came beside the one certificate: its way to a landmark, or a receipt, in base64"`
 	Show    bool      `json:"show,omitempty" doc:"The content even where the certificate is not valid"`
+	// Transcript asks for the record of each verdict.
+	Transcript bool `json:"transcript,omitempty" doc:"A signed transcript with each verdict, in base64. The verdict is that of the bundle at /bundle then, so that anyone who has it can reach it again"`
 }
 
 type verdictsBody struct {

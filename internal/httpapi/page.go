@@ -41,11 +41,16 @@ type Sample struct {
 // Page is the verification page.
 type Page struct {
 	Verifier *verifier.Verifier
+	// Recorder writes transcripts of verdicts; nil: none are written.
+	Recorder *Recorder
 	Samples  []Sample
 	// TrustSummary says in words whose keys are trusted. Line breaks are kept.
 	TrustSummary string
 	// Demonstration puts a banner on every page: persons and keys are fictitious.
 	Demonstration bool
+	// Scene says as JSON where things are in a demonstration, for its guided tour; nil: there
+	// is no tour.
+	Scene func() []byte
 	// Bundle is a signed bundle that pages and other verifiers may fetch, and
 	// BundleRoot the public root that signed it; nil: there is none.
 	Bundle, BundleRoot []byte

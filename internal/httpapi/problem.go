@@ -77,7 +77,7 @@ func problems() []*problem {
 		problemNoJob, problemUpload, problemUploadTooLarge, problemNotRows, problemRowsGone,
 		problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
 		problemNoEquipment, problemNoDevice, problemNoAlarm, problemFleetOrder, problemStoreFull,
-		problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct, problemNoTrace,
+		problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemProducts, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct, problemNoTrace,
 	}
 }
 
@@ -165,6 +165,7 @@ var (
 	problemNoLocation    = &problem{Status: http.StatusNotFound, Reason: "no-such-location"}
 	problemWhichLocation = &problem{Status: http.StatusUnprocessableEntity, Reason: "which-location", tries: 1}
 	problemUnfit         = &problem{Status: http.StatusConflict, Reason: "unfit-stock", tries: 1}
+	problemProducts      = &problem{Status: http.StatusConflict, Reason: "other-products", tries: 1}
 	problemStockOrder    = &problem{Status: http.StatusUnprocessableEntity, Reason: "bad-stock-order", tries: 1}
 	problemSessionEnded  = &problem{Status: http.StatusConflict, Reason: "session-ended"}
 	problemNoDose        = &problem{Status: http.StatusConflict, Reason: "no-dose-in-session", tries: 1}

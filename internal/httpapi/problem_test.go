@@ -30,7 +30,7 @@ var everyProblem = []*problem{
 	problemOldPassword, problemSettingsChanged,
 	problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
 	problemNoEquipment, problemNoDevice, problemNoAlarm, problemNoMessage, problemFleetOrder, problemStoreFull,
-	problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct, problemNoTrace,
+	problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemProducts, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct, problemNoTrace,
 }
 
 // problemDetails are the problems that have several details.

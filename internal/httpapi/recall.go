@@ -139,7 +139,7 @@ func (s *server) describeRecall(api huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		all, err := k.Custody.Stock.Concerns(ctx)
+		all, err := k.Custody.Stock.Concerns(ctx, "")
 		if err != nil {
 			return nil, stockProblem(err)
 		}
@@ -155,6 +155,7 @@ func (s *server) describeRecall(api huma.API) {
 		}
 		return out, nil
 	})
+	s.describeReassess(api, op)
 	register(api, op("lotStatements", "GET", "/v1/lots/statements", "List what this service said of lots, signed"), func(ctx context.Context, _ *struct{}) (*listAnswer[string], error) {
 		if principal(ctx) == nil {
 			return nil, problemNobody

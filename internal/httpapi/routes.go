@@ -47,6 +47,9 @@ func (s *server) handler() http.Handler {
 		mux.Handle(epcisapi.Prefix+"/", s.events())
 	}
 	s.pages(route)
+	if s.Scene != nil {
+		route("GET /tour/scene.json", s.scene)
+	}
 	var described *huma.OpenAPI
 	if s.API != nil {
 		described = s.describe(mux)
@@ -305,7 +308,9 @@ func (s *server) samplePaper(w *answer, r *http.Request, found *sample) {
 	case french:
 		o.First, o.Second = french, messages.English
 	}
-	file, err := paper.Print([]paper.Certificate{*found.Paper}, o)
+	printed := *found.Paper
+	printed.Advice = s.Verifier.Verify(found.Text).Advice
+	file, err := paper.Print([]paper.Certificate{printed}, o)
 	if err != nil {
 		// The samples are ours, and a test prints them all.
 		s.log.Error("sample not printed", "sample", found.ID)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -51,6 +52,10 @@ var builtPages = []builtPage{
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
 		"form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'",
 	}, "; "), false},
+	{"tour", strings.Join([]string{
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+		"form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
+	}, "; "), false},
 }
 
 // pageTypes are the types of the files of the pages, which a server's own table
@@ -85,7 +90,7 @@ func (s *server) pages(route func(pattern string, h func(*answer, *http.Request)
 // builtPages are those that this server has something behind.
 func (s *server) builtPages() []builtPage {
 	return slices.DeleteFunc(slices.Clone(builtPages), func(p builtPage) bool {
-		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil || p.name == "coldchain" && s.Watching == nil
+		return p.name == "issuer" && s.Issuing == nil || p.name == "ledger" && s.Ledger == nil || p.name == "coldchain" && s.Watching == nil || p.name == "tour" && s.Scene == nil
 	})
 }
 
@@ -130,6 +135,19 @@ func (s *server) page(w *answer, r *http.Request, files fs.FS, p builtPage, name
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.send(http.StatusOK, kind, body)
+}
+
+// scene tells the page of the tour where things are, and who looks at it.
+func (s *server) scene(w *answer, _ *http.Request) {
+	visitor := ""
+	if w.visitor != nil {
+		visitor = w.visitor.Account.Login
+	}
+	body, err := json.Marshal(map[string]any{"visitor": visitor, "scene": json.RawMessage(s.Scene())})
+	if err != nil {
+		panic(fmt.Sprintf("httpapi: scene: %v", err)) // whoever made the page gives JSON
+	}
+	w.send(http.StatusOK, "application/json", body)
 }
 
 // accepts reports whether a reader takes an encoding (RFC 9110 section 12.5.3).

@@ -34,6 +34,8 @@ type Stocking struct {
 	Changed func()
 	// Holds is what threads are held against here.
 	Holds thread.Options
+	// Reload reads the files of products again; nil: there are none.
+	Reload func() error
 }
 
 // by is who asks, bound to a place at which one of the actions is allowed.

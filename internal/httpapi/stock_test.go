@@ -96,6 +96,7 @@ var stocks = map[string][]access.Action{
 	"imbalances": {access.SessionRun, access.StockManage}, "locations": {access.SessionRun, access.StockManage}, "locationPut": {access.StockManage},
 	"recall": {access.TraceRead}, "recallRecords": {access.TraceRead}, "concerns": {access.SessionRun, access.StockManage, access.TraceRead},
 	"trace": {access.TraceRead}, "traceLot": {access.TraceRead},
+	"reassess":      {access.StockManage},
 	"stockImport":   {access.CustodyCapture},
 	"lotStatements": nil, "lotState": {access.LotState},
 }
@@ -165,6 +166,11 @@ func TestStockByRoleAndPlace(t *testing.T) {
 					body = `{"lot":"` + stockLot + `"}`
 				case "traceLot":
 					path = o.path + "?lot=SPEC-YF"
+				case "reassess":
+					body, _ = func() (string, error) {
+						b, err := json.Marshal(map[string]string{"products": stockTable})
+						return string(b), err
+					}()
 				case "lotState":
 					body, at.Facility = `{"product":{"code":"SPEC-YF","system":"urn:x:codes"},"lot":"SPEC-YF","value":"recalled"}`, ""
 				case "locationPut":

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -56,7 +58,15 @@ func (s *server) describeVerify(mux *http.ServeMux, api huma.API) {
 			s.fail(a, r, p)
 			return
 		}
-		v := s.Verifier.With(verifier.Options{At: in.At, Arrival: strings.ToUpper(in.Arrival), Proof: in.Proof})
+		known := s.Verifier
+		if in.Transcript {
+			if s.Recorder == nil {
+				s.fail(a, r, problemInvalid.with("body.transcript: this service writes none; its operator gives it a key by verifier.transcript_key, and a bundle"))
+				return
+			}
+			known = s.Recorder.Verifier
+		}
+		v := known.With(verifier.Options{At: in.At, Arrival: strings.ToUpper(in.Arrival), Proof: in.Proof})
 		groups := verifier.Group(in.Texts)
 		if in.Proof != nil && len(groups) != 1 {
 			s.fail(a, r, problemInvalid.with("body.proof: it is of one certificate"))
@@ -64,15 +74,45 @@ func (s *server) describeVerify(mux *http.ServeMux, api huma.API) {
 		}
 		out := append(make([]byte, 0, 4096), `{"verdicts":[`...)
 		for i, group := range groups {
-			verdict := v.Verify(group...)
+			verdict, transcript, err := s.judge(v, in.Transcript, group)
+			if err != nil {
+				s.log.Error("a transcript was not written", "error", err.Error())
+				s.fail(a, r, problemInternal)
+				return
+			}
 			if i > 0 {
 				out, a.outcome = append(out, ','), a.outcome+","
 			}
-			out = verdict.Report(in.Show).AppendJSON(out)
+			report := verdict.Report(in.Show)
+			report.Transcript = transcript
+			out = report.AppendJSON(out)
 			a.outcome += string(verdict.Outcome)
 		}
 		a.send(http.StatusOK, "application/json", append(out, "]}\n"...))
 	})
+}
+
+// Recorder writes transcripts of verdicts.
+type Recorder struct {
+	// Verifier goes by the bundle that is served, and by nothing else but a policy: what
+	// somebody else can have too.
+	Verifier *verifier.Verifier
+	Sources  []verifier.Source
+	Read     time.Time // when the bundle was opened
+	Signer   crypto.Signer
+}
+
+// judge judges the parts of one certificate, and signs the transcript of it where one is
+// asked for.
+func (s *server) judge(v *verifier.Verifier, record bool, texts []string) (*verifier.Verdict, []byte, error) {
+	if !record {
+		return v.Verify(texts...), nil, nil
+	}
+	p := verifier.Provenance{Sources: s.Recorder.Sources, Read: s.Recorder.Read}
+	_, _ = rand.Read(p.Salt[:]) // never fails
+	verdict, transcript := v.Record(p, texts...)
+	data, err := transcript.Sign(rand.Reader, s.Recorder.Signer)
+	return verdict, data, err
 }
 
 // maxProof bounds a proof: none that can be read is as large.

@@ -76,6 +76,7 @@ func version(b []byte) string {
 type frame struct {
 	Title         string // of the document; holds nothing of a person
 	Demonstration bool
+	Tour          bool // there is one
 	Access        bool // there are accounts
 	People        bool // it is a page of people, on which what is entered is kept
 	Issues        bool // the reader may issue
@@ -87,7 +88,7 @@ type frame struct {
 
 // render writes a page whole, or not at all.
 func (s *server) render(w *answer, status int, page *template.Template, f frame) {
-	f.Demonstration, f.Access, f.Ledger = s.Demonstration, s.Access != nil, s.Ledger != nil
+	f.Demonstration, f.Tour, f.Access, f.Ledger = s.Demonstration, s.Scene != nil, s.Access != nil, s.Ledger != nil
 	if w.visitor != nil {
 		f.Issues, f.Watches = s.issues(w.visitor.Organisation, w.visitor.Grants), s.watches(w.visitor.Organisation, w.visitor.Grants)
 		f.Manages = s.Access.Accounts.ManagesPeople(w.visitor)

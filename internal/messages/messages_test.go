@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"ampoule/party/verifier"
+	"ampoule/thing"
 )
 
 var (
@@ -189,8 +190,9 @@ var elsewhere = map[string][]string{
 		"validity-too-long", "x509-refused",
 	},
 	"documents behind a link, which the verifier does not open": {"bad-manifest", "malformed-label", "not-decrypted", "not-jwe"},
-	"conversions":                   {"concept-table-unknown-form", "not-carried", "too-many-pairs"},
-	"bundles, when they are opened": {"detached-payload", "duplicate-signer", "missing-signature", "not-sign", "too-many-signers"},
+	"conversions":                     {"concept-table-unknown-form", "not-carried", "too-many-pairs"},
+	"transcripts, when they are read": {"not-a-transcript"},
+	"bundles, when they are opened":   {"detached-payload", "duplicate-signer", "missing-signature", "not-sign", "too-many-signers"},
 }
 
 // TestReasons reads the sources for the reason words that a verdict can have,
@@ -419,6 +421,40 @@ func TestAccept(t *testing.T) {
 	} {
 		if got := Accept(header).Tag; got != want {
 			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+}
+
+// TestAdviceSaysWhatToDo: whatever makes a holder ask has a sentence of its own for the
+// verifier and for the holder, in every language, and none is that of another.
+func TestAdviceSaysWhatToDo(t *testing.T) {
+	reasons := []string{
+		thing.ReasonRecalled, thing.ReasonExpired, thing.ReasonSpoiled, thing.ReasonHeat, thing.ReasonFrozen, "dose-listed",
+		thing.ReasonPart, thing.ReasonPlace, thing.ReasonDate, thing.ReasonSensitivity, thing.ReasonNotMapped,
+	}
+	for _, l := range Languages {
+		seen := map[string]string{}
+		for i, reason := range reasons {
+			a := verifier.Advice{Value: verifier.Concern, Reason: reason}
+			if i > 5 {
+				a.Value = verifier.NotKnown
+			}
+			if !a.Asks() {
+				t.Errorf("%s: nobody asks", reason)
+			}
+			general := l.Advice(a.Value)
+			words := l.Reason(reason, general)
+			for _, sentence := range []string{words.Verifier, words.Holder} {
+				if other, twice := seen[sentence]; twice || sentence == general.Verifier || sentence == general.Holder || sentence == "" {
+					t.Errorf("%s: %s says %q, as does %q", l.Tag, reason, sentence, other)
+				}
+				seen[sentence] = reason
+			}
+		}
+	}
+	for _, reason := range []string{thing.ReasonMeasured, thing.ReasonStoodFreeze, thing.ReasonInDate, thing.ReasonNotCovered, thing.ReasonNoStatement, thing.ReasonNoLot, "no-lot-list", "bundle-too-old"} {
+		if (verifier.Advice{Value: verifier.NotKnown, Reason: reason}).Asks() {
+			t.Errorf("%s: somebody asks", reason)
 		}
 	}
 }

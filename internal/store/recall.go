@@ -51,8 +51,12 @@ func (g *Goods) PutConcern(ctx context.Context, c *custody.Concern) error {
 }
 
 // Concerns implements [custody.StockBook].
-func (g *Goods) Concerns(ctx context.Context) ([]custody.Concern, error) {
-	return query(ctx, g.db, `SELECT id, version, stands, content FROM concern WHERE stands = 1 ORDER BY lot, id`, nil, func(s scan) (c custody.Concern, err error) {
+func (g *Goods) Concerns(ctx context.Context, lot string) ([]custody.Concern, error) {
+	where, args := "stands = 1", []any(nil)
+	if lot != "" {
+		where, args = "stands = 1 AND lot = $1", []any{lot}
+	}
+	return query(ctx, g.db, `SELECT id, version, stands, content FROM concern WHERE `+where+` ORDER BY lot, id`, args, func(s scan) (c custody.Concern, err error) {
 		var id string
 		var stands int64
 		var content []byte

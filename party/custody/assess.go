@@ -99,55 +99,89 @@ func (c *Custody) Assess(ctx context.Context, lot, place string, at time.Time) (
 }
 
 func (c *Custody) assess(ctx context.Context, t *trail.Trail, sites *sites, place string, at time.Time) (*Known, error) {
-	k := &Known{Lot: t.Lot, Place: place, Vaccine: c.vaccineOf(t.Lot), Balance: t.Places[place], Path: t.Path(place, at)}
-	var legs []coldchain.Leg
-	for i := range k.Path {
-		leg, err := c.leg(ctx, sites, &k.Path[i])
-		if err != nil {
-			return nil, err
-		}
-		legs, k.Names = append(legs, leg), append(k.Names, leg.Where)
+	path := t.Path(place, at)
+	legs, err := c.legs(ctx, sites, path)
+	if err != nil {
+		return nil, err
+	}
+	return judge(t, place, path, legs, c.vaccineOf(t.Lot)), sites.err
+}
+
+// judge holds a path against what a product bears; nil: nobody says.
+func judge(t *trail.Trail, place string, path []trail.Stay, legs []coldchain.Leg, v *vaccine.Vaccine) *Known {
+	k := &Known{Lot: t.Lot, Place: place, Vaccine: v, Balance: t.Places[place], Path: path}
+	for i := range legs {
+		k.Names = append(k.Names, legs[i].Where)
 	}
 	bearing := coldchain.Bearing{Storage: coldchain.Refrigerated}
-	if k.Vaccine != nil {
-		bearing = k.Vaccine.Bearing()
+	if v != nil {
+		bearing = v.Bearing()
 	}
 	k.Assessment = coldchain.Assess(legs, bearing)
-	return k, sites.err
+	return k
 }
 
 // vaccineOf is the product of a lot, by the code in the lot's name.
 func (c *Custody) vaccineOf(lot string) *vaccine.Vaccine {
-	system, code, _, ok := trail.ParseLotName(lot)
-	if !ok || c.Catalogue == nil {
+	if c.Catalogue == nil {
 		return nil
 	}
-	return c.Catalogue().Find(thing.Product{Code: code, System: system})
+	return vaccineIn(c.Catalogue(), lot)
+}
+
+func vaccineIn(catalogue *vaccine.Catalogue, lot string) *vaccine.Vaccine {
+	system, code, _, ok := trail.ParseLotName(lot)
+	if !ok {
+		return nil
+	}
+	return catalogue.Find(thing.Product{Code: code, System: system})
+}
+
+// legs are what was measured along a path.
+func (c *Custody) legs(ctx context.Context, sites *sites, path []trail.Stay) ([]coldchain.Leg, error) {
+	var legs []coldchain.Leg
+	for i := range path {
+		leg, err := c.leg(ctx, sites, &path[i])
+		if err != nil {
+			return nil, err
+		}
+		legs = append(legs, leg)
+	}
+	return legs, nil
+}
+
+// watched is what measured during a stay: the devices that travelled along, or the
+// equipment in which it stood, and where that is.
+func (s *sites) watched(stay *trail.Stay) (devices []string, in *Location) {
+	if stay.Place == "" {
+		return stay.Devices, nil
+	}
+	if in = s.find(stay.Spot); stay.Spot == "" {
+		in = s.find(stay.Place)
+	}
+	if in == nil || in.Equipment == "" {
+		return nil, nil
+	}
+	return nil, in
 }
 
 // leg is what was measured during a stay.
 func (c *Custody) leg(ctx context.Context, sites *sites, s *trail.Stay) (coldchain.Leg, error) {
 	leg := coldchain.Leg{From: s.From.Unix(), Until: s.Until.Unix()}
 	var measured []Readings
-	switch {
-	case c.Fridges == nil:
-	case s.Place == "":
-		for _, device := range s.Devices {
+	if c.Fridges != nil {
+		devices, in := sites.watched(s)
+		for _, device := range devices {
 			r, err := c.Fridges.ByDevice(ctx, device, leg.From, leg.Until)
 			if err != nil {
 				return leg, fmt.Errorf("readings of %s: %w", device, err)
 			}
 			measured = append(measured, r)
 		}
-	default:
-		l := sites.find(s.Spot)
-		if s.Spot == "" {
-			l = sites.find(s.Place)
-		}
-		if l != nil && l.Equipment != "" {
-			r, err := c.Fridges.InEquipment(ctx, l.Equipment, leg.From, leg.Until)
+		if in != nil {
+			r, err := c.Fridges.InEquipment(ctx, in.Equipment, leg.From, leg.Until)
 			if err != nil {
-				return leg, fmt.Errorf("readings in %s: %w", l.URI, err)
+				return leg, fmt.Errorf("readings in %s: %w", in.URI, err)
 			}
 			measured = append(measured, r)
 		}

@@ -11,7 +11,9 @@ import (
 	"context"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"log/slog"
+	"sync"
 	"time"
 
 	"ampoule/coldchain"
@@ -100,6 +102,8 @@ type Custody struct {
 	Signer    *Signer                   // of threads; nil: none are made
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
 	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
+	// Prove begins to prove what was measured: see [Prover]; nil: nothing can be proven.
+	Prove func() Prover
 	// Secret seals what goes out and must come back as it was, and the tokens of those who
 	// subscribe. It brings its own nonces.
 	Secret cipher.AEAD
@@ -111,6 +115,9 @@ type Custody struct {
 	Log   *slog.Logger
 
 	captured wake // that there is something for those who subscribed
+
+	rolling sync.Mutex                   // guards what follows
+	rolls   map[[sha256.Size]byte][]byte // as signed, by the statements in them
 }
 
 // newID makes an identifier.

@@ -2,6 +2,7 @@ package custody
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -183,61 +184,56 @@ type Concern struct {
 	Why string `json:"why,omitempty"`
 }
 
-// Sweep assesses every lot at every place of an organisation ("" for all of the
-// service), and writes what is found against it, or is not any more. It returns what
-// changed.
-func (c *Custody) Sweep(ctx context.Context, organisation string) (changed []Concern, err error) {
-	standing, err := c.Stock.Concerns(ctx)
+// Sweep assesses lots at every registered place at which they are or were, and writes
+// what is found against them, or is not any more: those that stood in some equipment, or
+// all where none is named. It returns what changed.
+func (c *Custody) Sweep(ctx context.Context, equipment ...string) (changed []Concern, err error) {
+	locations, err := c.locationsOf(ctx, equipment)
 	if err != nil {
 		return nil, err
 	}
-	type subject struct{ lot, site string }
-	before := map[subject]*Concern{}
-	for i := range standing {
-		before[subject{standing[i].Lot, standing[i].Site}] = &standing[i]
+	lots, err := c.Events.LotsAt(ctx, locations)
+	if err != nil {
+		return nil, err
 	}
-	// The lots of each site, by all locations in it.
-	inSite := map[string][]string{}
-	for after := ""; ; {
-		page, err := c.Stock.LocationsAt(ctx, Place{Organisation: organisation}, after, 500)
+	if len(equipment) == 0 {
+		// Whatever put a lot there may have been declared wrong.
+		standing, err := c.Stock.Concerns(ctx, "")
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range page {
-			site := l.URI
-			if l.Within != "" {
-				site = l.Within
-			}
-			inSite[site] = append(inSite[site], l.URI)
-			after = l.URI
+		for _, x := range standing {
+			lots = append(lots, x.Lot)
 		}
-		if len(page) < 500 {
-			break
-		}
-	}
-	bySite := map[string][]string{}
-	for site, locations := range inSite {
-		lots, err := c.Events.LotsAt(ctx, locations)
-		if err != nil {
-			return nil, err
-		}
-		for _, lot := range lots {
-			bySite[lot] = append(bySite[lot], site)
-		}
+		slices.Sort(lots)
+		lots = slices.Compact(lots)
 	}
 	now := c.Now()
-	for lot, sites := range bySite {
-		t, known, err := c.follow(ctx, lot)
+	for _, lot := range lots {
+		t, sites, err := c.follow(ctx, lot)
 		if err != nil {
 			return nil, err
 		}
-		for _, site := range sites {
-			k, err := c.assess(ctx, t, known, site, now)
+		standing, err := c.Stock.Concerns(ctx, lot)
+		if err != nil {
+			return nil, err
+		}
+		before := map[string]*Concern{} // by site
+		for i := range standing {
+			before[standing[i].Site] = &standing[i]
+		}
+		places := slices.AppendSeq(slices.Collect(maps.Keys(t.Places)), maps.Keys(before))
+		slices.Sort(places)
+		for _, place := range slices.Compact(places) {
+			site := sites.find(place)
+			if site == nil {
+				continue // nobody gives doses where nobody registered a place
+			}
+			k, err := c.assess(ctx, t, sites, place, now)
 			if err != nil {
 				return nil, err
 			}
-			old := before[subject{lot, site}]
-			change := c.weigh(k, known.find(site), old, now)
+			change := c.weigh(k, site, before[place], now)
 			if change == nil {
 				continue
 			}
@@ -253,30 +249,54 @@ func (c *Custody) Sweep(ctx context.Context, organisation string) (changed []Con
 	return changed, nil
 }
 
+// locationsOf are the registered locations that some equipment watches, or all where none
+// is named.
+func (c *Custody) locationsOf(ctx context.Context, equipment []string) (uris []string, err error) {
+	const page = 500
+	for after := ""; ; {
+		locations, err := c.Stock.LocationsAt(ctx, Place{}, after, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range locations {
+			if after = l.URI; len(equipment) == 0 || slices.Contains(equipment, l.Equipment) {
+				uris = append(uris, l.URI)
+			}
+		}
+		if len(locations) < page {
+			return uris, nil
+		}
+	}
+}
+
 // weigh compares what is known of a lot with what was held against it; nil: nothing has
 // changed.
 func (c *Custody) weigh(k *Known, site *Location, old *Concern, now time.Time) *Concern {
-	value, harmed := map[coldchain.Outcome]thing.Value{coldchain.Heated: thing.Heat, coldchain.Froze: thing.Freeze}[k.Outcome]
-	from := time.Unix(k.At, 0).UTC()
+	n := concernOf(k, site, now)
 	switch {
-	case !harmed && old == nil:
+	case n == nil && old == nil:
 		return nil
-	case !harmed:
+	case n == nil:
 		gone := *old
 		gone.Version, gone.Stands, gone.Why = old.Version+1, false, "late-data"
 		return &gone
-	case old != nil && old.Value == value && old.From.Equal(from):
+	case old != nil && old.Value == n.Value && old.From.Equal(n.From):
 		return nil
-	}
-	n := &Concern{Version: 1, Lot: k.Lot, Site: k.Place, Value: value, From: from, Where: k.Where, Found: now.UTC().Truncate(time.Second), Stands: true}
-	_, _, n.Number, _ = trail.ParseLotName(k.Lot)
-	n.Products = productsOf(k.Lot, k.Vaccine)
-	if site != nil {
-		n.At, n.Country = site.Place, site.Country
-	}
-	if old != nil {
+	case old != nil:
 		n.ID, n.Version = old.ID, old.Version+1
 	}
+	return n
+}
+
+// concernOf is what is held against a lot at a site by what is known of it; nil: nothing.
+func concernOf(k *Known, site *Location, now time.Time) *Concern {
+	value, harmed := map[coldchain.Outcome]thing.Value{coldchain.Heated: thing.Heat, coldchain.Froze: thing.Freeze}[k.Outcome]
+	if !harmed {
+		return nil
+	}
+	n := &Concern{Version: 1, Lot: k.Lot, Site: k.Place, Value: value, From: time.Unix(k.At, 0).UTC(), Where: k.Where, Found: now.UTC().Truncate(time.Second), Stands: true}
+	_, _, n.Number, _ = trail.ParseLotName(k.Lot)
+	n.Products, n.At, n.Country = productsOf(k.Lot, k.Vaccine), site.Place, site.Country
 	return n
 }
 
@@ -301,7 +321,7 @@ type Doubt struct {
 // known against: by what happened to it here, and by what is believed of its lot. They
 // are for bundles, and never for public lists.
 func (c *Custody) Doubts(ctx context.Context, lots *thing.LotList, country string) ([]Doubt, error) {
-	concerns, err := c.Stock.Concerns(ctx)
+	concerns, err := c.Stock.Concerns(ctx, "")
 	if err != nil {
 		return nil, err
 	}

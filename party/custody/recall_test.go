@@ -108,7 +108,7 @@ func TestFrozenFridge(t *testing.T) {
 		}
 	}
 	look(nil)
-	changed, err := k.Sweep(t.Context(), "moh")
+	changed, err := k.Sweep(t.Context())
 	must(t, err)
 	if len(changed) != 1 || changed[0].Site != north || changed[0].Value != thing.Freeze || changed[0].Where != "North, fridge" || !changed[0].Stands {
 		t.Fatalf("%+v", changed)
@@ -140,7 +140,7 @@ func TestFrozenFridge(t *testing.T) {
 	// Late readings: the refrigerator was empty, and the sensor on the bank of ice.
 	delete(k.cold, "north-cold")
 	k.cold.hold("north-cold", 5, 20, 5_000)
-	if changed, err = k.Sweep(t.Context(), "moh"); err != nil || len(changed) != 1 || changed[0].Stands || changed[0].Why != "late-data" {
+	if changed, err = k.Sweep(t.Context(), "north-cold"); err != nil || len(changed) != 1 || changed[0].Stands || changed[0].Why != "late-data" {
 		t.Errorf("%+v, %v", changed, err)
 	}
 	k.now = k.now.Add(time.Minute)
@@ -162,7 +162,7 @@ func TestHeatedLot(t *testing.T) {
 	k.cold.hold("south-cold", 8, 10, 15_000) // and more than the rest
 	k.cold.hold("south-cold", 10, 20, 5_000)
 	before, after, north := k.give(1, yellow, "SPEC-YF", "south", 8), k.give(2, yellow, "SPEC-YF", "south", 9), k.give(3, yellow, "SPEC-YF", "north", 15)
-	changed, err := k.Sweep(t.Context(), "")
+	changed, err := k.Sweep(t.Context())
 	must(t, err)
 	if len(changed) != 1 || changed[0].Value != thing.Heat || !changed[0].From.Equal(day(9)) || changed[0].Site != south {
 		t.Fatalf("%+v", changed)

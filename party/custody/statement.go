@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ampoule/format"
@@ -67,7 +69,7 @@ func (c *Custody) Speak(ctx context.Context, a *Authority) (made int, err error)
 	if a == nil || a.Role != thing.Participant {
 		return 0, nil // a manufacturer or a regulator says what it decides, and not what was measured
 	}
-	concerns, err := c.Stock.Concerns(ctx)
+	concerns, err := c.Stock.Concerns(ctx, "")
 	if err != nil {
 		return 0, err
 	}
@@ -145,11 +147,51 @@ func (c *Custody) standing(ctx context.Context, a *Authority) (map[said]thing.St
 	return out, nil
 }
 
-// Lines are the statements that were kept, one a line, as verifiers read them.
+// Lines are the statements that were kept, one a line, each signed for itself.
 func (c *Custody) Lines(ctx context.Context) (lines []byte, err error) {
 	messages, err := c.Stock.Statements(ctx)
 	for _, m := range messages {
 		lines = thing.AppendLine(lines, m)
 	}
 	return lines, err
+}
+
+// Published are the statements that were kept, as bundles carry them: those that the
+// authority's key can vouch for in rolls, and others as they were signed. The same
+// statements are published in the same bytes.
+func (c *Custody) Published(ctx context.Context, a *Authority) (lines []byte, err error) {
+	messages, err := c.Stock.Statements(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var own []*thing.LotStatement
+	var of []byte
+	for _, m := range messages {
+		s, err := thing.ParseLotStatement(m)
+		if err != nil {
+			return nil, fmt.Errorf("a statement that was kept: %w", err)
+		}
+		if a.Listed.Vouches(s) {
+			own, of = append(own, s.Statement), append(of, s.ID[:]...)
+		} else {
+			lines = thing.AppendLine(lines, m)
+		}
+	}
+	c.rolling.Lock()
+	defer c.rolling.Unlock()
+	rolls := map[[sha256.Size]byte][]byte{}
+	for from := 0; from < len(own); from += thing.MaxRoll {
+		until := min(from+thing.MaxRoll, len(own))
+		content := sha256.Sum256(slices.Concat(a.KID, of[from*len(thing.StatementID{}):until*len(thing.StatementID{})]))
+		roll, ok := c.rolls[content]
+		if !ok {
+			if roll, err = thing.SignLotRoll(rand.Reader, a.Signer, a.KID, own[from:until]); err != nil {
+				return nil, err
+			}
+		}
+		rolls[content] = roll
+		lines = thing.AppendLine(lines, roll)
+	}
+	c.rolls = rolls
+	return lines, nil
 }

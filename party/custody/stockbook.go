@@ -41,8 +41,8 @@ type StockBook interface {
 	// PutConcern writes a concern whose version is one above that which is there, or
 	// returns [ErrConflict].
 	PutConcern(ctx context.Context, c *Concern) error
-	// Concerns returns those that stand, by lot.
-	Concerns(ctx context.Context) ([]Concern, error)
+	// Concerns returns those that stand, by lot: of one, or of all ("").
+	Concerns(ctx context.Context, lot string) ([]Concern, error)
 
 	// PutStatements keeps what was signed about lots, by its identifier.
 	PutStatements(ctx context.Context, at time.Time, statements map[thing.StatementID][]byte) error

@@ -70,16 +70,16 @@ func (r *Registry) Add(ctx context.Context, by Actor, g Guard, w Wanted) (*Held,
 	}
 
 	// Step 2: sign it, and keep it if the record is still the same.
-	a, leaf, err := r.sign(w, held.Record)
+	s, err := r.sign(w, held.Record)
 	if err != nil {
 		return nil, err
 	}
 	line := r.line(by, ActionAdd)
 	line.Record, line.Place = g.ID, held.Place
-	if err := r.Book.Replace(ctx, Replacement{g, None, a, leaf, line}); err != nil {
+	if err := r.Book.Replace(ctx, Replacement{g, None, s.artefact, s.leaf, line}); err != nil {
 		return nil, fmt.Errorf("record %s: %w", g.ID, err)
 	}
-	held.Version, held.Changed, held.Formats, held.Artefacts = g.Version+1, line.At, append(held.Formats, w.Format), append(held.Artefacts, a)
+	held.Version, held.Changed, held.Formats, held.Artefacts = g.Version+1, line.At, append(held.Formats, w.Format), append(held.Artefacts, s.artefact)
 	return held, nil
 }
 
@@ -198,11 +198,11 @@ func (r *Registry) reissueOne(ctx context.Context, by Actor, old []byte, held He
 		if !a.Current || !bytes.Equal(a.KID, old) {
 			continue
 		}
-		signed, leaf, err := r.sign(Wanted{a.Format, a.Expires}, held.Record)
+		s, err := r.sign(Wanted{a.Format, a.Expires}, held.Record)
 		if err == nil {
 			line := r.line(by, ActionReissue)
 			line.Record, line.Place = held.ID, held.Place
-			if err = r.Book.Replace(ctx, Replacement{guard, n, signed, leaf, line}); err == nil {
+			if err = r.Book.Replace(ctx, Replacement{guard, n, s.artefact, s.leaf, line}); err == nil {
 				guard.Version++
 				done++
 				continue

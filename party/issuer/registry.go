@@ -166,7 +166,7 @@ func (r *Registry) CheckOrder(o Order) error {
 }
 
 // draft makes the certificates of a record, by a function that signs or does not.
-func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact, print.Leaf, error)) (Entry, error) {
+func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (signedAs, error)) (Entry, error) {
 	record := *o.Record
 	id, err := NewID(r.Now(), r.Rand)
 	if err != nil {
@@ -178,27 +178,38 @@ func (r *Registry) draft(o Order, sign func(Wanted, *cert.Certificate) (Artefact
 			return Entry{}, err
 		}
 	}
+	said := []*cert.Certificate{&record}
 	for _, w := range o.Wanted {
-		a, leaf, err := sign(w, &record)
+		s, err := sign(w, &record)
 		if err != nil {
 			return Entry{}, err
 		}
-		entry.Artefacts, entry.Leaves = append(entry.Artefacts, a), append(entry.Leaves, leaf)
+		entry.Artefacts, entry.Leaves = append(entry.Artefacts, s.artefact), append(entry.Leaves, s.leaf)
+		if s.record != nil {
+			said = append(said, s.record)
+		}
 	}
-	entry.Terms, entry.Dose = termsOf(&record), doseOf(&record, o.Session)
+	entry.Terms, entry.Dose = termsOf(&record), doseOf(o.Session, said...)
 	return entry, nil
 }
 
-// doseOf is what ties a record to goods; nil where its lot is not told.
-func doseOf(record *cert.Certificate, session string) *Dose {
-	v := record.Vaccination
+// doseOf is what ties a record to goods, by all codes of the product in the record and
+// in what was signed of it, where a format brings its own code system; nil where its lot
+// is not told.
+func doseOf(session string, said ...*cert.Certificate) *Dose {
+	v := said[0].Vaccination
 	if v == nil || thing.NormalLot(v.Lot) == "" {
 		return nil
 	}
 	d := &Dose{Lot: thing.NormalLot(v.Lot), Day: string(v.Date), Session: session}
-	for _, code := range append([]cert.Code{v.Product, v.Vaccine}, v.Synonyms...) {
-		if p := (thing.Product{Code: code.Code, System: code.System}); code.Code != "" && !slices.Contains(d.Products, p) {
-			d.Products = append(d.Products, p)
+	for _, c := range said {
+		if c.Vaccination == nil {
+			continue
+		}
+		for _, code := range append([]cert.Code{c.Vaccination.Product, c.Vaccination.Vaccine}, c.Vaccination.Synonyms...) {
+			if p := (thing.Product{Code: code.Code, System: code.System}); code.Code != "" && !slices.Contains(d.Products, p) {
+				d.Products = append(d.Products, p)
+			}
 		}
 	}
 	return d
@@ -208,7 +219,7 @@ func doseOf(record *cert.Certificate, session string) *Dose {
 // be issued. Nothing is signed.
 func (r *Registry) Check(w Wanted, record *cert.Certificate) error {
 	copied := *record
-	_, _, err := r.lint(w, &copied)
+	_, err := r.lint(w, &copied)
 	return err
 }
 
@@ -220,28 +231,37 @@ func (r *Registry) replay(ctx context.Context, asked Asked, by Actor) (*Receipt,
 	return &Receipt{Held: *held, Replayed: true}, nil
 }
 
-// sign makes one certificate, ready to be kept, and its fingerprint.
-func (r *Registry) sign(w Wanted, record *cert.Certificate) (a Artefact, leaf print.Leaf, err error) {
+// signedAs is one certificate, ready to be kept, its fingerprint, and what a reader will
+// see of it; nil where nothing was signed.
+type signedAs struct {
+	artefact Artefact
+	leaf     print.Leaf
+	record   *cert.Certificate
+}
+
+// sign makes one certificate.
+func (r *Registry) sign(w Wanted, record *cert.Certificate) (s signedAs, err error) {
 	i := r.Issuers[w.Format]
 	if i == nil {
-		return a, leaf, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
+		return s, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
 	}
 	issued, err := i.Issue(Request{w.Format, record, w.Expires})
 	if err != nil {
-		return a, leaf, err
+		return s, err
 	}
-	a = Artefact{Format: w.Format, KID: issued.kid, Text: issued.Text, Expires: issued.claims.ExpiresAt, Current: true}
-	a.Scheme, a.Mark, leaf, err = issued.traces()
-	return a, leaf, err
+	s.artefact = Artefact{Format: w.Format, KID: issued.kid, Text: issued.Text, Expires: issued.claims.ExpiresAt, Current: true}
+	s.artefact.Scheme, s.artefact.Mark, s.leaf, err = issued.traces()
+	s.record = issued.Record()
+	return s, err
 }
 
 // lint is sign without a signature.
-func (r *Registry) lint(w Wanted, record *cert.Certificate) (Artefact, print.Leaf, error) {
+func (r *Registry) lint(w Wanted, record *cert.Certificate) (signedAs, error) {
 	i := r.Issuers[w.Format]
 	if i == nil {
-		return Artefact{}, print.Leaf{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
+		return signedAs{}, fmt.Errorf("%s: no key signs it here: %w", w.Format, ErrFormat)
 	}
-	return Artefact{Format: w.Format}, print.Leaf{}, i.Check(Request{w.Format, record, w.Expires})
+	return signedAs{artefact: Artefact{Format: w.Format}}, i.Check(Request{w.Format, record, w.Expires})
 }
 
 // check refuses an order that is none.
@@ -252,7 +272,7 @@ func (o Order) check() error {
 	switch {
 	case o.Record == nil:
 		return fmt.Errorf("there is no record: %w", format.RequiredMissing)
-	case o.Session != "" && doseOf(o.Record, "") == nil:
+	case o.Session != "" && doseOf("", o.Record) == nil:
 		return fmt.Errorf("from a session is given what has a lot: %w", format.RequiredMissing)
 	case len(o.Wanted) == 0:
 		return fmt.Errorf("no format is asked for: %w", ErrOrder)

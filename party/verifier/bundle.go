@@ -54,7 +54,7 @@ func (v *Verifier) checkAge(out *Verdict, p *Policy, now time.Time) {
 			out.set(s, CannotTell, reasonTooOld, fmt.Sprintf("%s, as far as was known when a newer bundle was due, %s", was.Reason, until.UTC().Format(time.RFC3339)))
 		}
 	}
-	if out.Advice.Value == NoConcern {
-		out.Advice = Advice{NotKnown, reasonTooOld}
+	if dose := out.Checks[StepDose]; dose.Reason == reasonTooOld {
+		out.Advice = dose.advice()
 	}
 }

@@ -9,10 +9,9 @@ import (
 // checkDose makes step 9: is anything known against the dose itself? Its advice
 // stands beside the outcome and never changes it, whatever a policy says.
 func (v *Verifier) checkDose(out *Verdict, c *certificate) {
-	c.policy.Required[StepDose] = false
 	answer := func(r Result, a thing.Advice) {
-		out.Advice = Advice{AdviceValue(a.Value), a.Reason}
 		out.set(StepDose, r, a.Reason, a.Detail)
+		out.Advice = out.Checks[StepDose].advice()
 	}
 	listed, isListed := trust.StatusHit{}, false
 	if c.key != nil && c.domain != trust.SHC {
@@ -23,7 +22,7 @@ func (v *Verifier) checkDose(out *Verdict, c *certificate) {
 		answer(Fail, thing.Advice{Value: thing.Concern, Reason: reasonDoseListed, Detail: listed.Detail})
 		return
 	case v.Lots == nil:
-		answer(NotChecked, thing.Advice{Value: thing.NotKnown, Reason: "no-lot-list"})
+		answer(NotChecked, thing.Advice{Value: thing.NotKnown, Reason: reasonNoLots})
 		return
 	case c.key == nil:
 		// Nobody is known to have said what dose it was.
@@ -54,6 +53,25 @@ func (v *Verifier) checkDose(out *Verdict, c *certificate) {
 	default:
 		answer(CannotTell, worst)
 	}
+}
+
+// unread is the advice where step 9 was not reached.
+func (v *Verifier) unread() Advice {
+	if v.Lots == nil {
+		return Advice{NotKnown, reasonNoLots}
+	}
+	return Advice{NotKnown, reasonNotReached}
+}
+
+// advice is what follows from the check of the dose.
+func (c Check) advice() Advice {
+	switch c.Result {
+	case Fail:
+		return Advice{Concern, c.Reason}
+	case Pass:
+		return Advice{NoConcern, c.Reason}
+	}
+	return Advice{NotKnown, c.Reason}
 }
 
 // doses are those of the record, the one that it is about first.

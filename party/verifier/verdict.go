@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/format"
+	"ampoule/thing"
 	"ampoule/trust"
 )
 
@@ -102,6 +104,16 @@ type Advice struct {
 	Reason string      `json:"reason,omitempty"`
 }
 
+// Asks reports whether the holder should ask somebody: something is known against the
+// dose, or it may be one of those against which something is.
+func (a Advice) Asks() bool {
+	switch a.Reason {
+	case thing.ReasonPart, thing.ReasonPlace, thing.ReasonDate, thing.ReasonSensitivity, thing.ReasonNotMapped:
+		return true
+	}
+	return a.Value == Concern
+}
+
 // AdviceValue is one of three.
 type AdviceValue string
 
@@ -128,6 +140,8 @@ type Verdict struct {
 	Checks  [steps]Check
 	Issuer  Issuer
 
+	Required [steps]bool // which checks were asked for, in the end
+
 	// Certificate is the content, as far as it could be read. It is shown after
 	// the verdict and only when that is Valid, unless a person asked for it: see
 	// [Verdict.Report].
@@ -144,6 +158,9 @@ type Report struct {
 	Checks      []Check           `json:"checks"`
 	Issuer      Issuer            `json:"issuer"`
 	Certificate *cert.Certificate `json:"certificate,omitempty"`
+	// Transcript is the signed record of the verdict, see [Transcript], where it was
+	// asked for.
+	Transcript []byte `json:"transcript,omitempty"`
 }
 
 // Report returns the verdict with the content where it may be shown: when it is
@@ -202,6 +219,9 @@ func (r Report) AppendJSON(b []byte) []byte {
 	b = append(b, '}')
 	if r.Certificate != nil {
 		b = appendValue(append(b, `,"certificate":`...), r.Certificate)
+	}
+	if r.Transcript != nil {
+		b = append(base64.StdEncoding.AppendEncode(append(b, `,"transcript":"`...), r.Transcript), '"')
 	}
 	return append(b, '}')
 }

@@ -128,10 +128,7 @@ type envelope interface {
 // Verify judges one certificate by the text of its code. Several texts are for
 // the one that was split over several codes, in any order.
 func (v *Verifier) Verify(texts ...string) *Verdict {
-	out := &Verdict{Advice: Advice{NotKnown, "no-lot-list"}}
-	if v.Lots != nil {
-		out.Advice.Reason = "not-read" // until step 9 is reached
-	}
+	out := &Verdict{Advice: v.unread()}
 	for s := range steps {
 		out.set(s, NotChecked, "", "")
 	}
@@ -171,24 +168,32 @@ func (v *Verifier) judge(out *Verdict, c *certificate) {
 
 // decide derives the outcome from the checks.
 func (v *Verdict) decide(p *Policy) {
-	v.Outcome, v.Reason = Valid, ""
-	for s, c := range v.Checks {
+	v.Required = p.Required
+	v.Outcome, v.Reason, v.Decided = decide(&v.Checks, p.Required)
+}
+
+// decide derives an outcome from the checks, and from those of them that were asked for.
+// A transcript is held against it without the certificate.
+func decide(checks *[steps]Check, required [steps]bool) (outcome Outcome, reason string, decided Step) {
+	outcome = Valid
+	for s, c := range checks {
 		var o Outcome
 		switch {
-		case c.Result == Fail && (p.Required[s] || Step(s) == StepProof || Step(s) <= StepDecode):
+		case c.Result == Fail && (required[s] || Step(s) == StepProof || Step(s) <= StepDecode):
 			o = failure(Step(s), c.Reason)
-		case p.Required[s] && (c.Result == CannotTell || c.Result == NotChecked):
+		case required[s] && (c.Result == CannotTell || c.Result == NotChecked):
 			o = Unknown
 		default:
 			continue
 		}
-		if worse(o, v.Outcome) {
-			v.Outcome, v.Reason, v.Decided = o, c.Reason, Step(s)
+		if worse(o, outcome) {
+			outcome, reason, decided = o, c.Reason, Step(s)
 		}
 	}
-	if v.Outcome == Valid {
-		v.Reason = "all-required-checks-passed"
+	if outcome == Valid {
+		reason = "all-required-checks-passed"
 	}
+	return outcome, reason, decided
 }
 
 // failure names the outcome of a failed check.
@@ -248,6 +253,8 @@ const (
 	reasonDoseListed   = "dose-listed"
 	reasonNoSignature  = "no-signature"
 	reasonTooOld       = "bundle-too-old"
+	reasonNoLots       = "no-lot-list"
+	reasonNotReached   = "not-read"
 )
 
 // readers are the formats, by how their texts begin. A reader fills the
@@ -299,6 +306,7 @@ func (v *Verifier) decode(out *Verdict, c *certificate, texts []string) bool {
 			return false
 		}
 		c.policy = v.policy(c.domain)
+		c.policy.Required[StepDose] = false // it gives advice and never decides
 		return c.judgeProfile(out)
 	}
 	for _, o := range others {

@@ -8,6 +8,7 @@ package vaccine
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"ampoule/coldchain"
@@ -167,6 +168,29 @@ func profileOf(id string) *coldchain.Profile {
 		}
 	}
 	return nil
+}
+
+// With is the catalogue with other products in it: each takes the place of those that
+// share a code with it.
+func (c *Catalogue) With(others *Catalogue) (*Catalogue, error) {
+	all := slices.Clone(others.Vaccines)
+	for i := range c.Vaccines {
+		if others.Find(c.Vaccines[i].Codes...) == nil {
+			all = append(all, c.Vaccines[i])
+		}
+	}
+	return New(all)
+}
+
+// Has reports whether each product of another catalogue is in this one, in every word.
+func (c *Catalogue) Has(others *Catalogue) bool {
+	for i := range others.Vaccines {
+		v := &others.Vaccines[i]
+		if found := c.Find(v.Codes...); found == nil || !reflect.DeepEqual(*found, *v) {
+			return false
+		}
+	}
+	return true
 }
 
 // Find returns the product of a code, or of the first of several that is known; nil

@@ -8,4 +8,5 @@ export const texts = {
   issuer: ['desk', 'stock', 'trace', 'result', 'content', 'fact', 'value', 'format', 'outcome', 'reason', 'settings'],
   ledger: ['ledger', 'settings'],
   coldchain: ['cold', 'settings'],
+  tour: ['tour', 'outcome', 'advice', 'settings'],
 } as const

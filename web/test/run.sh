@@ -9,12 +9,12 @@ trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm
 server=$!
 for _ in $(seq 600); do
 	url=$(sed -n 's/^open: *//p' "$work/out")
-	[ -n "$url" ] && break
+	grep -q '^scene ready' "$work/out" && break
 	kill -0 "$server" 2>/dev/null || { cat "$work/err"; exit 1; }
 	sleep 0.1
 done
-[ -n "$url" ] || { echo "the demonstration did not start"; cat "$work/err"; exit 1; }
+grep -q '^scene ready' "$work/out" || { echo "the demonstration did not start"; cat "$work/err"; exit 1; }
 export AMPOULE_URL=$url AMPOULE_DEMO=$work/demo AMPOULE=$PWD/../../bin/ampoule AMPOULE_LOGINS=$work/out
-if [ $# -eq 0 ]; then set -- page.test.mjs people.test.mjs engine.test.mjs verifier.test.mjs camera.test.mjs issuer.test.mjs clinic.test.mjs admin.test.mjs ledger.test.mjs coldchain.test.mjs sessions.test.mjs mqtt.test.mjs resolver.test.mjs; fi
+if [ $# -eq 0 ]; then set -- page.test.mjs people.test.mjs engine.test.mjs verifier.test.mjs camera.test.mjs issuer.test.mjs clinic.test.mjs admin.test.mjs ledger.test.mjs coldchain.test.mjs sessions.test.mjs mqtt.test.mjs resolver.test.mjs tour.test.mjs; fi
 case $1 in *.test.mjs) set -- node --test --test-concurrency=1 "$@" ;; *) set -- node "$@" ;; esac
 "$@"
