@@ -103,7 +103,7 @@ func (d *demo) equip(ctx context.Context, s *service) error {
 	if err := f.Register(ctx, fleetActor, l); err != nil {
 		return err
 	}
-	d.scene.Shipper = l.ID.String()
+	d.scene.Lot, d.scene.Shipper = demoPolioLot, l.ID.String()
 	return nil
 }
 

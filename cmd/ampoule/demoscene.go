@@ -19,6 +19,7 @@ type scene struct {
 	Shipper  string       `json:"shipper"` // device that went with the pallets
 	Freeze   sceneFault   `json:"freeze"`
 	PowerCut sceneFault   `json:"power_cut"`
+	Lot      string       `json:"lot"` // that froze, as events name it
 	Doses    []sceneDose  `json:"doses"`
 	Country  sceneCountry `json:"country"` // the other one
 	Stolen   *sceneStolen `json:"stolen,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"ampoule/party/verifier"
 	"ampoule/web"
 )
 
@@ -121,5 +122,37 @@ func TestVerifierPage(t *testing.T) {
 	}
 	if rec.Code != http.StatusNotFound || !strings.Contains(rec.Body.String(), "make build") {
 		t.Errorf("%d %.200s", rec.Code, rec.Body)
+	}
+}
+
+// TestTour: there is a tour where there is a scene, and nowhere else; it tells where
+// things are, and that nobody is logged in.
+func TestTour(t *testing.T) {
+	ask := func(p *Page, method, path string) *httptest.ResponseRecorder {
+		rec := httptest.NewRecorder()
+		p.Handler().ServeHTTP(rec, httptest.NewRequest(method, path, nil))
+		return rec
+	}
+	none := &Page{Verifier: &verifier.Verifier{}}
+	for _, path := range []string{"/tour/", "/tour/scene.json"} {
+		if got := ask(none, "GET", path).Code; got != http.StatusNotFound {
+			t.Errorf("%s without a scene: %d", path, got)
+		}
+	}
+	page := &Page{Verifier: &verifier.Verifier{}, Demonstration: true, Scene: func() []byte { return []byte(`{"ready":true}`) }}
+	rec := ask(page, "GET", "/tour/scene.json")
+	if got, want := rec.Body.String(), `{"scene":{"ready":true},"visitor":""}`; rec.Code != http.StatusOK || got != want {
+		t.Errorf("the scene: %d %s, want %s", rec.Code, got, want)
+	}
+	if got := rec.Header().Get("Cache-Control"); got != "no-store" {
+		t.Errorf("the scene may be kept: %s", got)
+	}
+	if got := ask(page, "POST", "/tour/scene.json").Code; got != http.StatusMethodNotAllowed {
+		t.Errorf("a scene is sent: %d", got)
+	}
+	for p, want := range map[*Page]bool{none: false, page: true} {
+		if got := strings.Contains(ask(p, "GET", "/").Body.String(), `href="/tour/"`); got != want {
+			t.Errorf("the tour is linked to: %v, want %v", got, want)
+		}
 	}
 }

@@ -57,6 +57,11 @@ test('each station leads where it says', async () => {
     certificate: () => page.locator('main[data-view=record]').getByText('Jonas').first().waitFor(),
     border: () => page.locator('main[data-engine=ready]').waitFor({ timeout: 30e3 }),
     freeze: async () => { await page.getByRole('heading', { name: scene.freeze.name }).waitFor() },
+    trace: async () => {
+      await page.locator('#trace-lot').fill(scene.lot)
+      await page.locator('main[data-view=trace] button.primary').click()
+      await page.getByText('North clinic, fridge 2').first().waitFor()
+    },
     power: async () => { await page.getByRole('heading', { name: scene.power_cut.name }).waitFor() },
     ledger: () => page.getByText('Batch of fingerprints').first().waitFor(),
   }

@@ -7,7 +7,7 @@ interface Fault { equipment: string; name: string; at: string }
 export interface Scene {
   ready: boolean; seconds?: number; trouble?: string; federation: boolean
   guide: { login: string; password: string }
-  shipper: string; freeze: Fault; power_cut: Fault
+  shipper: string; lot: string; freeze: Fault; power_cut: Fault
   doses: { sample: string; record: string; facility: string; lot: string }[]
   country: { participant: string; address?: string; said?: Verdict[] }
   stolen?: { kid: string; reissued: number; before: Verdict[]; after: Verdict[] }
