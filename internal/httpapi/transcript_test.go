@@ -60,6 +60,9 @@ func TestTranscript(t *testing.T) {
 			}
 		}
 	}
+	if r := ask(h, "POST", "/v1/verify", body(`,"at":"1960-01-01T00:00:00Z"`, b.text["good"])); r.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("of a time before all: %d %s", r.StatusCode, readAll(t, r))
+	}
 	// Nobody gets one who does not ask.
 	if text := readAll(t, ask(h, "POST", "/v1/verify", requestOf(b.text["good"]))); strings.Contains(text, "transcript") {
 		t.Error("a transcript for nobody")

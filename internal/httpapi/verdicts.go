@@ -75,6 +75,10 @@ func (s *server) describeVerify(mux *http.ServeMux, api huma.API) {
 		out := append(make([]byte, 0, 4096), `{"verdicts":[`...)
 		for i, group := range groups {
 			verdict, transcript, err := s.judge(v, in.Transcript, group)
+			if errors.Is(err, verifier.ErrTranscript) {
+				s.fail(a, r, problemInvalid.with("body.at: of that time no transcript is written"))
+				return
+			}
 			if err != nil {
 				s.log.Error("a transcript was not written", "error", err.Error())
 				s.fail(a, r, problemInternal)

@@ -17,9 +17,9 @@ import (
 	"ampoule/trust"
 )
 
-// Edition numbers the rules by which a verdict is reached. It is raised with every
-// change after which the same code, judged by the same sources at the same time, may
-// be answered otherwise.
+// Edition numbers the rules by which a verdict is reached, with the value sets, concept
+// maps and other tables that are built in. It is raised with every change after which the
+// same code, judged by the same sources at the same time, may be answered otherwise.
 const Edition = 1
 
 // The kinds of defect of a transcript, besides those of its envelope.
@@ -132,9 +132,16 @@ func (v *Verifier) Record(p Provenance, texts ...string) (*Verdict, *Transcript)
 		t.Checks[s] = Check{Name: c.Name, Result: c.Result, Reason: c.Reason}
 	}
 	if out.Checks[StepSignature].Result == Pass {
-		t.Issuer = out.Issuer // otherwise the code alone says whose key it is
+		// Otherwise the code alone says whose key it is.
+		t.Issuer = Issuer{listedName(out.Issuer.Participant), listedName(out.Issuer.KID)}
 	}
 	return out, t
+}
+
+// listedName is a name of a trust list, in as many bytes as there is room for.
+func listedName(name string) string {
+	name = format.Visible(strings.ToValidUTF8(name, "\ufffd"))
+	return strings.ToValidUTF8(name[:min(len(name), maxIssuer)], "")
 }
 
 // commitment names a code to those who have it, and to nobody else: the texts of a

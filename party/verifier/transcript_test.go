@@ -226,6 +226,19 @@ func TestTranscriptSalt(t *testing.T) {
 	}
 }
 
+// TestTranscriptNames: whatever a trust list calls a participant, there is a transcript.
+func TestTranscriptNames(t *testing.T) {
+	for _, name := range []string{strings.Repeat("é", 300), "XX\u202eA", "X\x00\xffA", strings.Repeat("\u202e", 100)} {
+		n := newNet(t)
+		n.only(trust.ICVP, name, n.dsc)
+		text := n.text(code{subclaim: -6, payload: icvp3()})
+		v, written, _ := record(t, n.Verifier, text)
+		if v.Outcome != Valid || written.Issuer.Participant == "" || len(written.Again(n.Verifier, nil, text)) > 0 {
+			t.Errorf("%q: %s, %+v", name, v.Outcome, written.Issuer)
+		}
+	}
+}
+
 func TestTranscriptExample(t *testing.T) {
 	n := newNet(t)
 	n.Lots = new(thing.LotList)
