@@ -119,7 +119,7 @@ page: build
 # Every state of the pages in every language, theme and size. SHOTS names
 # a folder for pictures of them.
 faces: build
-	web/test/run.sh faces.test.mjs issuer-faces.test.mjs
+	web/test/run.sh faces.test.mjs issuer-faces.test.mjs border.test.mjs
 	FACES=1 web/test/run.sh people.test.mjs
 
 # The pages as a slow phone would load them.
