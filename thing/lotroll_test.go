@@ -159,3 +159,36 @@ func FuzzParseLots(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkLotList reads 100,000 statements in rolls, and looks doses up in them.
+func BenchmarkLotList(b *testing.B) {
+	const lots = 100_000
+	s := newSigner(b, "XA")
+	keys := LotKeys{s.as(b, Participant, "XXA", "")}
+	said := frosts(lots)
+	var lines []byte
+	for from := 0; from < lots; from += MaxRoll {
+		lines = AppendLine(lines, s.roll(b, said[from:min(from+MaxRoll, lots)]...))
+	}
+	list := new(LotList)
+	b.Run("read", func(b *testing.B) {
+		b.ReportMetric(float64(len(lines)), "bytes")
+		b.ReportAllocs()
+		for b.Loop() {
+			list = new(LotList)
+			if err := list.Add("said", lines, keys, noon); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("look up", func(b *testing.B) {
+		n := 0
+		for b.Loop() {
+			n = (n + 7919) % lots
+			x := said[n]
+			if a := list.Advise(Dose{Products: []Product{x.Product}, Lot: x.Lot, Country: "XA", Centre: "north", Given: "2026-02-03"}); a.Reason == ReasonNoStatement {
+				b.Fatal(n, a)
+			}
+		}
+	})
+}

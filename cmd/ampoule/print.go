@@ -111,7 +111,7 @@ func (c *printCmd) Run(t terminal) error {
 				return usageError("%s: a card in %d parts, which needs as many codes, is not printed", file, len(group))
 			}
 			certificates = append(certificates, paper.Certificate{
-				Format: cert.Format(verdict.Format), Text: group[0], Participant: verdict.Issuer.Participant, Record: verdict.Certificate,
+				Format: cert.Format(verdict.Format), Text: group[0], Participant: verdict.Issuer.Participant, Record: verdict.Certificate, Advice: verdict.Advice,
 			})
 		}
 	}

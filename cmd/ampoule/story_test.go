@@ -5,11 +5,14 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ampoule/internal/keys"
 	"ampoule/internal/storetest"
@@ -81,16 +84,8 @@ func must(t *testing.T, err error) {
 // tell captures what happened to a lot.
 func (s *story) tell(id string, at time.Time, lot string, packs int, action, step, rest string) {
 	s.t.Helper()
-	document := fmt.Sprintf(`{"@context":"https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld","type":"EPCISDocument","schemaVersion":"2.0","creationDate":"2026-11-01T10:00:00Z","epcisBody":{"eventList":[
-{"type":"ObjectEvent","eventID":"urn:x:%s","eventTime":%q,"eventTimeZoneOffset":"+00:00","action":%q,"bizStep":%q,"quantityList":[{"epcClass":%q,"quantity":%d}],%s}]}}`,
-		id, at.Format(time.RFC3339), action, step, lot, packs, rest)
-	res, text, err := s.goods.ask("POST", "/epcis/capture", document)
-	if err != nil || res.StatusCode != http.StatusAccepted {
-		s.t.Fatal(err, text)
-	}
-	if done := s.goods.want(http.StatusOK, "GET", res.Header.Get("Location"), ""); done["success"] != true {
-		s.t.Fatalf("%s: %v", id, done)
-	}
+	s.event(fmt.Sprintf(`{"type":"ObjectEvent","eventID":"urn:x:%s","eventTime":%q,"eventTimeZoneOffset":"+00:00","action":%q,"bizStep":%q,"quantityList":[{"epcClass":%q,"quantity":%d}],%s}`,
+		url.PathEscape(id), at.Format(time.RFC3339), action, step, lot, packs, rest))
 }
 
 // read sends what a refrigerator measured every 15 minutes, from one time until another.
@@ -105,25 +100,40 @@ func (s *story) read(facility string, from, until time.Time, degrees float64) {
 	}
 }
 
-// give issues the certificate of a dose.
-func (s *story) give(desk *caller, called string, n int, facility, product, lot string, at time.Time) {
+// give issues the certificate of a dose of some day.
+func (s *story) give(called string, n int, facility, product, lot string, at time.Time) {
+	s.t.Helper()
+	s.texts[called] = textsOf(s.issue(n, facility, "", map[string]any{"product": map[string]any{"code": product}, "lot": lot, "date": at.Format(time.DateOnly), "clinician": "Specimen clinic"}))["icvp"]
+}
+
+// dose issues the certificate of a dose that is given now, from a session.
+func (s *story) dose(n int, facility, session string) map[string]any {
+	s.t.Helper()
+	return s.issue(n, facility, session, map[string]any{"date": time.Now().UTC().Format(time.DateOnly), "clinician": "Specimen clinic"})
+}
+
+func (s *story) issue(n int, facility, session string, vaccination map[string]any) map[string]any {
 	s.t.Helper()
 	person := storetest.Dose(n).Person
 	s.seeded("name", person.Name.Family, person.Name.Given)
 	s.seeded("birth date", string(person.BirthDate))
 	s.seeded("document", person.Document.Number)
-	order, err := json.Marshal(map[string]any{
+	order := map[string]any{
 		"record": map[string]any{
 			"person": map[string]any{
 				"name": map[string]any{"full": person.Name.Given + " " + person.Name.Family}, "birth_date": person.BirthDate, "sex": "female", "nationality": "XXA",
 				"document": map[string]any{"number": person.Document.Number, "type": "PPN"},
 			},
-			"vaccination": map[string]any{"product": map[string]any{"code": product}, "lot": lot, "date": at.Format(time.DateOnly), "clinician": "Specimen clinic"},
+			"vaccination": vaccination,
 		},
 		"facility": facility, "formats": []map[string]any{{"format": "icvp", "expires": time.Now().AddDate(1, 0, 0).Format(time.RFC3339)}},
-	})
+	}
+	if session != "" {
+		order["session"] = session
+	}
+	body, err := json.Marshal(order)
 	must(s.t, err)
-	s.texts[called] = textsOf(desk.want(http.StatusCreated, "POST", "/v1/certificates", string(order)))["icvp"]
+	return s.supervisor.want(http.StatusCreated, "POST", "/v1/certificates", string(body))
 }
 
 // advice verifies every certificate offline by a bundle, and returns what is said of the
@@ -193,11 +203,10 @@ func TestStories(t *testing.T) {
 		s.read(site, s.day(1), s.day(12), 5)
 	}
 	s.read("south", s.day(12), s.day(20), 5)
-	desk := s.supervisor
-	s.give(desk, "before", 1, "north", "DEMO-POLIO-0001", "SPEC-IPV", s.day(11))
-	s.give(desk, "after", 2, "north", "DEMO-POLIO-0001", "SPEC-IPV", s.day(15))
-	s.give(desk, "yellow fever", 3, "north", "DEMO-YF-0001", "SPEC-YF", s.day(15))
-	s.give(desk, "elsewhere", 4, "south", "DEMO-POLIO-0001", "SPEC-IPV", s.day(15))
+	s.give("before", 1, "north", "DEMO-POLIO-0001", "SPEC-IPV", s.day(11))
+	s.give("after", 2, "north", "DEMO-POLIO-0001", "SPEC-IPV", s.day(15))
+	s.give("yellow fever", 3, "north", "DEMO-YF-0001", "SPEC-YF", s.day(15))
+	s.give("elsewhere", 4, "south", "DEMO-POLIO-0001", "SPEC-IPV", s.day(15))
 	s.until("after", "not-known no-lot-list")
 
 	// It freezes. What stood in it is assessed when the alarm is raised, and not an hour
@@ -243,5 +252,155 @@ func (s *story) hears(bundle, root string, want map[string]string) {
 		if want[called] != got && (want[called] != "" || strings.HasPrefix(got, "concern")) {
 			s.t.Errorf("%s: %s: %s, want %s", bundle, called, got, want[called])
 		}
+	}
+}
+
+// TestRecall is the sixth acceptance scenario: from a lot over its boxes and the clinics
+// to the doses, in the numbers that were dealt; those who are to be told are listed, and
+// an auditor has the thread of one of them checked from its file alone.
+func TestRecall(t *testing.T) {
+	s := newStory(t)
+	random := dice(t)
+	const opening = 12 // doses of a session
+	const other = "https://id.gs1.org/01/09521321123458/10/SPEC-IPV-2"
+	at := time.Now().UTC().AddDate(0, 0, -30).Truncate(time.Hour)
+	depot := "https://id.gs1.org/414/9521321000025"
+	s.manager.want(http.StatusOK, "POST", "/v1/locations", fmt.Sprintf(`{"uri":%q,"version":0,"name":"Specimen depot","facility":"depot","country":"XA"}`, depot))
+	where := func(uri string) string { return `"bizLocation":{"id":"` + uri + `"}` }
+	sites := map[string]string{"north": storyNorth, "south": storySouth}
+
+	// Boxes of two lots go to the clinics; one of the recalled lot is still on its way.
+	boxes := 0
+	arrived := map[string]int{}
+	for lot, recalled := range map[string]bool{storyIPV: true, other: false} {
+		name := lot[strings.LastIndex(lot, "/")+1:]
+		s.tell(name+" made", at, lot, 1000, "OBSERVE", "receiving", where(depot))
+		send := func(facility string, packs int, arrives bool) {
+			boxes++
+			box := fmt.Sprintf("https://id.gs1.org/00/%018d", 95213210000000000+boxes)
+			sent := at.Add(time.Duration(boxes) * time.Hour)
+			s.event(fmt.Sprintf(`{"type":"AggregationEvent","eventID":"urn:x:pack%d","eventTime":%q,"eventTimeZoneOffset":"+00:00","action":"ADD","bizStep":"packing","parentID":%q,"childQuantityList":[{"epcClass":%q,"quantity":%d}],%s}`,
+				boxes, sent.Format(time.RFC3339), box, lot, packs, where(depot)))
+			s.event(fmt.Sprintf(`{"type":"ObjectEvent","eventID":"urn:x:send%d","eventTime":%q,"eventTimeZoneOffset":"+00:00","action":"OBSERVE","bizStep":"shipping","epcList":[%q],"readPoint":{"id":%q},"destinationList":[{"type":"location","destination":%q}]}`,
+				boxes, sent.Add(time.Hour).Format(time.RFC3339), box, depot, sites[facility]))
+			if !arrives {
+				return
+			}
+			s.event(fmt.Sprintf(`{"type":"ObjectEvent","eventID":"urn:x:come%d","eventTime":%q,"eventTimeZoneOffset":"+00:00","action":"OBSERVE","bizStep":"receiving","epcList":[%q],%s}`,
+				boxes, sent.Add(3*time.Hour).Format(time.RFC3339), box, where(sites[facility])))
+			s.event(fmt.Sprintf(`{"type":"AggregationEvent","eventID":"urn:x:open%d","eventTime":%q,"eventTimeZoneOffset":"+00:00","action":"DELETE","bizStep":"unpacking","parentID":%q,%s}`,
+				boxes, sent.Add(4*time.Hour).Format(time.RFC3339), box, where(sites[facility])))
+		}
+		for facility := range sites {
+			for range 2 + random.IntN(2) {
+				packs := 20 + random.IntN(10)
+				send(facility, packs, true)
+				if recalled {
+					arrived[facility] += packs
+				}
+			}
+		}
+		if recalled {
+			send("south", 33, false)
+		}
+	}
+
+	// Sessions at both clinics; some certificates are revoked since, some doses wasted.
+	given, inForce := map[string]int{}, map[string]int{}
+	var one string // a record of the recalled lot at the north
+	wanted := map[string]bool{}
+	n := 0
+	for _, lot := range []string{storyIPV, other} {
+		for facility, site := range sites {
+			opened := s.supervisor.want(http.StatusOK, "POST", "/v1/stock/sessions", fmt.Sprintf(`{"facility":%q,"lot":%q,"location":%q,"doses":%d,"expiry":%q}`, facility, lot, site, opening, time.Now().AddDate(1, 0, 0).Format(time.DateOnly)))
+			session := opened["id"].(string)
+			for range 3 + random.IntN(5) {
+				n++
+				made := s.dose(n, facility, session)
+				id := made["id"].(string)
+				if lot != storyIPV {
+					continue
+				}
+				given[facility]++
+				if random.IntN(4) == 0 {
+					s.supervisor.want(http.StatusOK, "POST", "/v1/certificates/"+id+"/revoke", `{"reason":"wrong-data"}`, "If-Match", `"1"`)
+					continue
+				}
+				inForce[facility]++
+				if wanted[id] = true; facility == "north" {
+					one = id
+				}
+			}
+			version := s.supervisor.want(http.StatusOK, "GET", "/v1/stock/sessions/"+session, "")["version"]
+			s.supervisor.want(http.StatusOK, "POST", "/v1/stock/sessions/"+session+"/waste", `{"doses":1,"reason":"broken"}`, "If-Match", fmt.Sprintf(`"%v"`, version))
+			version = s.supervisor.want(http.StatusOK, "GET", "/v1/stock/sessions/"+session, "")["version"]
+			s.supervisor.want(http.StatusOK, "POST", "/v1/stock/sessions/"+session+"/end", `{}`, "If-Match", fmt.Sprintf(`"%v"`, version))
+		}
+	}
+
+	q := "?system=https://id.gs1.org/01&code=09521321123458&lot=spec-ipv"
+	r := s.supervisor.want(http.StatusOK, "GET", "/v1/recall"+q, "")
+	got := map[string]float64{"doses": r["doses"].(float64), "certificates": r["certificates"].(float64), "on the way": r["on_the_way"].(float64)}
+	want := map[string]float64{"doses": float64(len(wanted)), "certificates": float64(len(wanted)), "on the way": 33, "here depot": 1000 - 33}
+	for _, x := range r["places"].([]any) {
+		place := x.(map[string]any)
+		facility := place["facility"].(string)
+		got["here "+facility] = place["here"].(float64)
+		if facility == "depot" {
+			continue
+		}
+		got["given "+facility], got["gone "+facility], got["doses "+facility] = place["given"].(float64), place["gone"].(float64), place["doses"].(float64)
+		want["here depot"] -= float64(arrived[facility])
+		want["here "+facility], want["given "+facility] = float64(arrived[facility]-opening), float64(given[facility])
+		want["gone "+facility], want["doses "+facility] = float64(opening-given[facility]), float64(inForce[facility])
+		if sessions := place["sessions"].([]any); len(sessions) != 1 {
+			t.Errorf("sessions of %s: %v", facility, sessions)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+
+	// Those who are to be told are these, and nobody else; a clinic sees its own.
+	records := func(by *caller) map[string]bool {
+		out := map[string]bool{}
+		for cursor := ""; ; {
+			page := by.want(http.StatusOK, "GET", "/v1/recall/records"+q+"&limit=2&cursor="+cursor, "")
+			for _, id := range page["items"].([]any) {
+				out[id.(string)] = true
+			}
+			next, more := page["next"].(string)
+			if !more || next == "" {
+				return out
+			}
+			cursor = next
+		}
+	}
+	if diff := cmp.Diff(wanted, records(s.supervisor)); diff != "" {
+		t.Error(diff)
+	}
+	if own := records(s.admin.letIn("specimen.north", "supervisor", "north")); len(own) != inForce["north"] {
+		t.Errorf("the clinic sees %d records of its %d", len(own), inForce["north"])
+	}
+
+	// An auditor has the file, and no service.
+	tracer := s.supervisor.program("trace:read")
+	must(t, os.WriteFile(filepath.Join(s.dir, "token"), []byte(tracer.token+"\n"), 0o600))
+	s.run(0, "trace", "--server", s.url(""), "--token-file", "token", "--record", one, "-o", "dose.thread")
+	s.stop()
+	if said := s.run(0, "trace", "verify", "dose.thread", "--ca", filepath.Join(s.store(), "devices", "authority.pem")); !strings.Contains(said, "SPEC-IPV") {
+		t.Error(said)
+	}
+}
+
+// event captures one event.
+func (s *story) event(text string) {
+	s.t.Helper()
+	res, said, err := s.goods.ask("POST", "/epcis/capture", `{"@context":"https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld","type":"EPCISDocument","schemaVersion":"2.0","creationDate":"2026-11-01T10:00:00Z","epcisBody":{"eventList":[`+text+`]}}`)
+	if err != nil || res.StatusCode != http.StatusAccepted {
+		s.t.Fatal(err, said)
+	}
+	if done := s.goods.want(http.StatusOK, "GET", res.Header.Get("Location"), ""); done["success"] != true {
+		s.t.Fatalf("%s: %v", text, done)
 	}
 }

@@ -338,6 +338,7 @@ type HeldBody struct {
 	HeadBody
 	Record       *cert.Certificate `json:"record"`
 	Certificates []artefactBody    `json:"certificates"`
+	Advice       *verifier.Advice  `json:"advice,omitempty" doc:"What is known against the dose, when a record is read and there is something that the holder should be told"`
 }
 
 func heldOf(h issuer.Held) HeldBody {
@@ -569,7 +570,7 @@ func (s *server) describeIssuing(api huma.API) {
 		return out, nil
 	})
 
-	register(api, at("read", "GET", "/v1/certificates/{id}", "Read a record with its certificates", "That it was read is on the audit log before it is. The ETag is of the record: it tells nothing of the way into the log.", 404, 410), func(ctx context.Context, r *struct {
+	register(api, at("read", "GET", "/v1/certificates/{id}", "Read a record with its certificates", "That it was read is on the audit log before it is. The ETag is of the record: it tells nothing of the way into the log, or of what is known against the dose.", 404, 410), func(ctx context.Context, r *struct {
 		IDParameter
 		Match string `header:"If-None-Match"`
 	}) (*heldAnswer, error) {
@@ -591,6 +592,9 @@ func (s *server) describeIssuing(api huma.API) {
 		body := heldOf(*held)
 		for n, l := range logged {
 			body.Certificates[n].Log = l
+		}
+		if a := s.advice(held); a.Asks() {
+			body.Advice = &a
 		}
 		return &heldAnswer{etag(held.Version), "no-store", body}, nil
 	})
@@ -810,6 +814,9 @@ func (s *server) apiPaper(ctx context.Context, r *struct {
 	if len(certificates) == 0 {
 		return nil, problemNoRecord
 	}
+	for n := range certificates {
+		certificates[n].Advice = s.advice(held)
+	}
 	o := paper.Options{First: messages.Accept(r.First), Second: languageOf(ctx), PerSheet: r.PerSheet, Made: held.Issued}
 	if r.Second != "" {
 		o.Second = messages.Accept(r.Second)
@@ -822,6 +829,20 @@ func (s *server) apiPaper(ctx context.Context, r *struct {
 		return nil, problemNotPrinted.with(err.Error())
 	}
 	return &fileAnswer{"application/pdf", "no-store", `inline; filename="` + r.ID + `.pdf"`, file}, nil
+}
+
+// advice is what the service's own verifier says of the dose of a record: by the first of
+// its certificates that has something against it, or leaves that possible.
+func (s *server) advice(h *issuer.Held) (open verifier.Advice) {
+	for _, c := range s.Issuing.printed(*h, nil) {
+		switch a := s.Verifier.Verify(c.Text).Advice; {
+		case a.Value == verifier.Concern:
+			return a
+		case a.Asks():
+			open = a
+		}
+	}
+	return open
 }
 
 // printed are the certificates of a record that go on paper.

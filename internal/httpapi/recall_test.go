@@ -20,7 +20,8 @@ const recallQuery = "?system=https%3A%2F%2Fid.gs1.org%2F01&code=" + stockGTIN + 
 // TestRecallOverHTTP counts what a recall reaches, and signs one.
 func TestRecallOverHTTP(t *testing.T) {
 	b := newStockBed(t)
-	registry := storetest.NewKit(t, b.page.Access.Audit.(issuer.Book)).Registry
+	kit := storetest.NewKit(t, b.page.Access.Audit.(issuer.Book))
+	registry := kit.Registry
 	for n := range 3 {
 		record := storetest.Dose(n)
 		record.Vaccination.Lot, record.Vaccination.Product.Code, record.Vaccination.Product.System = "SPEC-YF", "DEMO-YF-0001", "http://smart.who.int/icvp/CodeSystem/ICVPProductIds"
@@ -97,5 +98,28 @@ func TestRecallOverHTTP(t *testing.T) {
 	must(t, list.Add("service", []byte(strings.Join(said.Items, "\n")), thing.LotKeys{listed}, storetest.Day.Add(time.Hour)))
 	if len(list.Numbers()) != 1 || list.Entries()[0].Refused != nil {
 		t.Errorf("%d statements: %v", len(said.Items), list.Entries())
+	}
+
+	// Who reads a record of that lot is told what to tell the holder, and the paper says it.
+	for _, c := range []struct {
+		lots *thing.LotList
+		want string
+	}{{list, "recalled"}, {nil, ""}} {
+		v := kit.Verifier(t)
+		v.Lots = c.lots
+		b.page.Verifier = v
+		for id := range seen {
+			res := ask(b.handler, "GET", "/v1/certificates/"+id, "")
+			text := readAll(t, res)
+			b.described(t, "GET", "/v1/certificates/{id}", res, text)
+			var held HeldBody
+			must(t, json.Unmarshal([]byte(text), &held))
+			if (held.Advice != nil) != (c.want != "") || held.Advice != nil && held.Advice.Reason != c.want {
+				t.Errorf("advice %+v, want %q", held.Advice, c.want)
+			}
+			if res := ask(b.handler, "GET", "/v1/certificates/"+id+"/certificate.pdf", ""); res.StatusCode != 200 {
+				t.Errorf("on paper: %d %s", res.StatusCode, readAll(t, res))
+			}
+		}
 	}
 }

@@ -308,7 +308,9 @@ func (s *server) samplePaper(w *answer, r *http.Request, found *sample) {
 	case french:
 		o.First, o.Second = french, messages.English
 	}
-	file, err := paper.Print([]paper.Certificate{*found.Paper}, o)
+	printed := *found.Paper
+	printed.Advice = s.Verifier.Verify(found.Text).Advice
+	file, err := paper.Print([]paper.Certificate{printed}, o)
 	if err != nil {
 		// The samples are ours, and a test prints them all.
 		s.log.Error("sample not printed", "sample", found.ID)

@@ -351,8 +351,22 @@ func (a *artist) signatures(b *box, height float64) {
 	b.y = b.bottom
 }
 
+// advice says what the holder should do, in both languages, where something is known
+// against the dose or may be.
+func (a *artist) advice(b *box, look letter) {
+	if !a.Advice.Asks() {
+		return
+	}
+	look.bold = true
+	for _, words := range []*messages.Language{a.first, a.second} {
+		a.paragraph(b, "P", said{words.Reason(a.Advice.Reason, words.Advice(a.Advice.Value)).Holder, words.Tag, true}, look)
+		b.down(a.mm(0.8))
+	}
+}
+
 // check draws how the code is checked, in both languages.
 func (a *artist) check(b *box) {
+	a.advice(b, noteLetter)
 	one, two := a.both("paper.check")
 	a.pair(b, "H2", one, two, titleLetter, secondLabel)
 	one, two = a.both("paper.check.text")

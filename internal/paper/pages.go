@@ -343,6 +343,7 @@ func (a *artist) tryField(b *box, f fact) bool {
 // notes say how the code is checked, and that a part of a sheet is not the page
 // of the Regulations.
 func (a *artist) notes(b *box) {
+	a.advice(b, letter{size: 5.6, least: 5})
 	for _, words := range []*messages.Language{a.first, a.second} {
 		text := words.Text("paper.check.short")
 		if a.Format == cert.FormatICVP {

@@ -24,6 +24,7 @@ import (
 	"ampoule/format"
 	"ampoule/internal/messages"
 	"ampoule/internal/qr"
+	"ampoule/party/verifier"
 )
 
 // Defects of what is to be printed.
@@ -44,6 +45,9 @@ type Certificate struct {
 	Text        string // of the QR code
 	Participant string // who issued it, by the code of the trust network
 	Record      *cert.Certificate
+	// Advice is what is known against the dose when it is printed. What the holder should
+	// do about it is on the paper, and the certificate is what it was.
+	Advice verifier.Advice
 }
 
 // Options say how to print.

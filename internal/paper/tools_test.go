@@ -2,6 +2,7 @@ package paper
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,10 @@ import (
 	"testing"
 
 	"golang.org/x/text/unicode/norm"
+
+	"ampoule/internal/messages"
+	"ampoule/party/verifier"
+	"ampoule/thing"
 )
 
 // need skips where a tool is missing, and fails where checks are complete.
@@ -205,5 +210,51 @@ func TestReadingOrder(t *testing.T) {
 			t.Fatalf("%q does not follow: what is left is\n%s", part, tree)
 		}
 		tree = after
+	}
+}
+
+// TestAdvice: where something is known against the dose, or may be, each sheet says to the
+// holder what to do, in both languages; where nothing is, it says nothing of it. A part of
+// a sheet that has no room for it is refused, and never printed without.
+func TestAdvice(t *testing.T) {
+	need(t, "pdftotext")
+	printed := func(c Certificate, o Options) (string, error) {
+		data, err := Print([]Certificate{c}, o)
+		if err != nil {
+			return "", err
+		}
+		file := filepath.Join(t.TempDir(), "sheet.pdf")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(strings.Fields(norm.NFC.String(output(t, "pdftotext", "-enc", "UTF-8", file, "-"))), " "), nil
+	}
+	for _, second := range []string{"fr", "es", "pt"} {
+		for _, perSheet := range []int{1, 2, 4} {
+			for _, reason := range []string{thing.ReasonRecalled, thing.ReasonFrozen, "dose-listed", thing.ReasonPlace, thing.ReasonNoStatement} {
+				o := languages("en", second)
+				o.PerSheet = perSheet
+				c := icvp("SPECIMEN DEMO")
+				c.Advice = verifier.Advice{Value: verifier.Concern, Reason: reason}
+				if reason == thing.ReasonPlace || reason == thing.ReasonNoStatement {
+					c.Advice.Value = verifier.NotKnown
+				}
+				text, err := printed(c, o)
+				if perSheet > 1 && errors.Is(err, ErrNoRoom) {
+					t.Logf("%s, %s, %d on a sheet: %v", second, reason, perSheet, err)
+					continue
+				}
+				if err != nil {
+					t.Errorf("%s, %s, %d on a sheet: %v", second, reason, perSheet, err)
+					continue
+				}
+				for _, l := range []*messages.Language{o.First, o.Second} {
+					sentence := l.Reason(reason, l.Advice(c.Advice.Value)).Holder
+					if got := strings.Contains(text, strings.Join(strings.Fields(norm.NFC.String(sentence)), " ")); got != c.Advice.Asks() {
+						t.Errorf("%s, %s, %d on a sheet: %q is there: %v", l.Tag, reason, perSheet, sentence, got)
+					}
+				}
+			}
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ampoule/format/uuid"
 	"ampoule/party/custody"
 	"ampoule/thing"
 )
@@ -56,6 +57,9 @@ func testStockSessions(t *testing.T, b GoodsBook) {
 	}
 	if _, err := b.Session(ctx, second.ID); !errors.Is(err, custody.ErrNoSession) {
 		t.Errorf("a session of what was refused: %v", err)
+	}
+	if _, err := b.Dosed(ctx, uuid.UUID{1}); !errors.Is(err, custody.ErrNoDose) {
+		t.Errorf("the dose of a record that is none: %v", err)
 	}
 
 	next := *first

@@ -25,6 +25,7 @@ export interface Head {
 }
 export interface Held extends Head {
   record: Certificate
+  advice?: { value: 'concern' | 'not-known'; reason: string }
   certificates: { format: Format; kid: string; text: string; expires?: string; current: boolean; revocable: boolean; log?: Logged }[]
 }
 export interface Logged { state: 'waiting' | 'closed' | 'submitted' | 'logged'; batch?: number; root?: string; reason?: string; index?: number; checkpoint?: string }
