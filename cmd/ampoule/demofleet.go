@@ -120,7 +120,7 @@ func (d *demo) readings(ctx context.Context, s *service) error {
 			return err
 		}
 	}
-	// The carrier's was on for as long as it was on its way: see [demo.stock].
+	// The carrier's was on for the first three days, in which the pallets went: see [demo.stock].
 	if err := d.carrier.deliver(ctx, s.fleet.Fleet, fleetActor, 3*86400/demoEvery); err != nil {
 		return err
 	}
