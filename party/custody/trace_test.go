@@ -239,7 +239,7 @@ func TestTraceChanged(t *testing.T) {
 	k, w := frozen(t)
 	record := k.recordOf(1, ipv, "SPEC-IPV", "north", 15)
 	country := authority(t, thing.Participant, "XAA", "XA")
-	_, err := k.Sweep(t.Context(), "moh")
+	_, err := k.Sweep(t.Context())
 	must(t, err)
 	_, err = k.Speak(t.Context(), country)
 	must(t, err)

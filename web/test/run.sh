@@ -15,6 +15,6 @@ for _ in $(seq 600); do
 done
 grep -q '^scene ready' "$work/out" || { echo "the demonstration did not start"; cat "$work/err"; exit 1; }
 export AMPOULE_URL=$url AMPOULE_DEMO=$work/demo AMPOULE=$PWD/../../bin/ampoule AMPOULE_LOGINS=$work/out
-if [ $# -eq 0 ]; then set -- page.test.mjs people.test.mjs engine.test.mjs verifier.test.mjs camera.test.mjs issuer.test.mjs clinic.test.mjs admin.test.mjs ledger.test.mjs coldchain.test.mjs sessions.test.mjs mqtt.test.mjs resolver.test.mjs tour.test.mjs; fi
+if [ $# -eq 0 ]; then set -- page.test.mjs people.test.mjs engine.test.mjs verifier.test.mjs camera.test.mjs issuer.test.mjs clinic.test.mjs admin.test.mjs ledger.test.mjs coldchain.test.mjs sessions.test.mjs trace.test.mjs mqtt.test.mjs resolver.test.mjs tour.test.mjs; fi
 case $1 in *.test.mjs) set -- node --test --test-concurrency=1 "$@" ;; *) set -- node "$@" ;; esac
 "$@"
