@@ -17,7 +17,7 @@ import (
 // after a dose. That it came after is all that is said; whether it came of the dose is for
 // those who investigate. It has the core variables of WHO's standard reporting form for
 // AEFI (Global manual on surveillance of adverse events following immunization, revised
-// 2016, annex 4) that the record of the dose does not have already. It is personal.
+// 2016) that the record of the dose does not have already. It is personal.
 type Adverse struct {
 	What  []Untoward `json:"what"`
 	Onset cert.Date  `json:"onset"` // on which day it began
