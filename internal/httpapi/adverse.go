@@ -87,7 +87,7 @@ func (s *server) describeAdverse(api huma.API) {
 		}
 	}
 	report := at("adverseReport", "POST", "Report an adverse event that followed the dose of a record, put a report right, or withdraw it",
-		"It is kept with the record, under its key, and erased with it. That something followed a dose does not say that it came of it.", 400, 404, 409, 412, 415, 422)
+		"It is kept with the record, under its key, and erased with it. The same once more makes no second report. That something followed a dose does not say that it came of it.", 400, 404, 409, 412, 415, 422)
 	report.DefaultStatus = http.StatusCreated
 	register(api, report, func(ctx context.Context, r *struct {
 		IDParameter

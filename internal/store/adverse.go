@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ampoule/cert"
 	"ampoule/party/issuer"
@@ -40,14 +41,27 @@ func (s *Store) PutAdverse(ctx context.Context, a *issuer.AdverseReport, line is
 	if err != nil {
 		return fmt.Errorf("store: adverse event: %w", err)
 	}
+	var same *issuer.AdverseReport
 	err = s.db.write(ctx, func(t tx) error {
+		same = nil
+		// What else is done to the record at the same time waits for this, or this for it.
+		err := t.all(stmt{sql: `UPDATE record SET version = version WHERE id = $1 AND state <> $2`, args: []any{a.Record[:], string(issuer.Superseded)}, one: issuer.ErrState})
+		if err != nil {
+			return err
+		}
 		record := a.Record
 		known, err := s.readAdverse(t, `WHERE a.counted = $1`, record[:])
 		if err != nil {
 			return err
 		}
-		if a.Version == 1 && len(known) >= issuer.MaxAdverse {
-			return issuer.ErrManyAdverse
+		if a.Version == 1 {
+			if n := slices.IndexFunc(known, a.Says); n >= 0 {
+				same = &known[n]
+				return nil
+			}
+			if len(known) >= issuer.MaxAdverse {
+				return issuer.ErrManyAdverse
+			}
 		}
 		if a.Version > 1 {
 			found := false
@@ -76,8 +90,6 @@ func (s *Store) PutAdverse(ctx context.Context, a *issuer.AdverseReport, line is
 			return err
 		}
 		return t.all(
-			// A correction of the record at the same time waits for this, or this for it.
-			stmt{sql: `UPDATE record SET version = version WHERE id = $1 AND state <> $2`, args: []any{a.Record[:], string(issuer.Superseded)}, one: issuer.ErrState},
 			stmt{
 				sql:   `INSERT INTO adverse (id, version, record, counted, content) VALUES ($1, $2, $3, $4, $5)`,
 				args:  []any{a.ID[:], a.Version, record[:], a.Record[:], key.aead.Seal(nil, nil, content, sealForAdverse(record, a.ID, a.Version))},
@@ -87,6 +99,9 @@ func (s *Store) PutAdverse(ctx context.Context, a *issuer.AdverseReport, line is
 	})
 	if errors.Is(err, errNoRow) {
 		return issuer.ErrNotFound
+	}
+	if err == nil && same != nil {
+		*a = *same
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -15,6 +16,13 @@ import (
 func Fever() issuer.Adverse {
 	hours := 6
 	return issuer.Adverse{What: []issuer.Untoward{issuer.Fever}, Onset: "2026-10-01", Hours: &hours, Outcome: issuer.Recovered, Role: "clerk", Text: "Adalovelace slept badly"}
+}
+
+// another is one with other hours.
+func another(n int) issuer.Adverse {
+	a, hours := Fever(), n%24
+	a.Hours, a.Text = &hours, fmt.Sprint("report ", n)
+	return a
 }
 
 var doseProduct = thing.Product{Code: "EU/1/20/1528", System: "https://ec.europa.eu/health/documents/community-register/html/"}
@@ -137,8 +145,12 @@ func testAdverse(t *testing.T, k *Kit) {
 	if r := report(t, k, fixed.ID, issuer.Guard{ID: first.ID, Version: 1}, Fever()); r.Version != 2 {
 		t.Errorf("put right after its record: %+v", r)
 	}
-	report(t, k, fixed.ID, issuer.Guard{}, Fever())
-	if got := reports(t, k, fixed.ID); len(got) != 2 || got[0].Version != 2 {
+	if r := report(t, k, fixed.ID, issuer.Guard{}, Fever()); r.ID != first.ID || r.Version != 2 || len(reports(t, k, fixed.ID)) != 1 {
+		t.Errorf("reported twice: %+v", r)
+	}
+	report(t, k, fixed.ID, issuer.Guard{}, another(1))
+	// Identifiers are of milliseconds: within one, chance decides.
+	if got := reports(t, k, fixed.ID); len(got) != 2 || got[0].Version+got[1].Version != 3 {
 		t.Errorf("two of it: %+v", got)
 	}
 
@@ -185,19 +197,32 @@ func testAdverse(t *testing.T, k *Kit) {
 		t.Errorf("of no lot: %v", err)
 	}
 	for n := 1; n < issuer.MaxAdverse; n++ {
-		report(t, k, records[3].ID, issuer.Guard{}, Fever())
+		report(t, k, records[3].ID, issuer.Guard{}, another(n))
 	}
-	if _, err := k.Registry.Report(ctx, By("clerk-1"), records[3].ID, issuer.Guard{}, Fever()); !errors.Is(err, issuer.ErrManyAdverse) {
+	if _, err := k.Registry.Report(ctx, By("clerk-1"), records[3].ID, issuer.Guard{}, another(issuer.MaxAdverse)); !errors.Is(err, issuer.ErrManyAdverse) {
 		t.Errorf("of more than a record takes: %v", err)
 	}
 }
 
-// testAdverseAtOnce: of many who put the same report right, one does.
+// testAdverseAtOnce: of many who report the same it becomes one report, and of many who
+// put it right, one does.
 func testAdverseAtOnce(t *testing.T, k *Kit) {
 	record := issue(t, k, Order("", Dose(1)))
-	first := report(t, k, record.ID, issuer.Guard{}, Fever())
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
+	for range errs {
+		wg.Go(func() {
+			if _, err := k.Registry.Report(t.Context(), By("clerk-1"), record.ID, issuer.Guard{}, Fever()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	once := reports(t, k, record.ID)
+	if len(once) != 1 || once[0].Version != 1 {
+		t.Fatalf("reported at once: %+v", once)
+	}
+	first := once[0]
 	for n := range errs {
 		wg.Go(func() {
 			_, errs[n] = k.Registry.Report(t.Context(), By("clerk-1"), record.ID, issuer.Guard{ID: first.ID, Version: 1}, Fever())

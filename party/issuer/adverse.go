@@ -153,6 +153,13 @@ func (a *Adverse) Check(dose cert.Date, now time.Time) error {
 	return nil
 }
 
+// Says reports whether another report says the same, whoever said it and when.
+func (r *AdverseReport) Says(o AdverseReport) bool {
+	a, b := r.Adverse, o.Adverse
+	hours := a.Hours == b.Hours || a.Hours != nil && b.Hours != nil && *a.Hours == *b.Hours
+	return hours && slices.Equal(a.What, b.What) && a.Onset == b.Onset && slices.Equal(a.Serious, b.Serious) && a.Outcome == b.Outcome && a.Text == b.Text && a.Withdrawn == b.Withdrawn
+}
+
 // knownOnce reports whether each word is a known one, and none there twice.
 func knownOnce[T ~string](path string, words, known []T) error {
 	for n, w := range words {
@@ -165,7 +172,8 @@ func knownOnce[T ~string](path string, words, known []T) error {
 
 // Report keeps an adverse event that followed the dose of a record. Where corrects names
 // an earlier report of that record in the version that was seen, this is its next version;
-// the earlier one stays and counts no more. One that is withdrawn says nothing else.
+// the earlier one stays and counts no more. One that is withdrawn says nothing else. To
+// report once more what stands already makes no second report, but returns the first.
 func (r *Registry) Report(ctx context.Context, by Actor, record ID, corrects Guard, a Adverse) (*AdverseReport, error) {
 	// Step 1: refuse what can be refused by what is known now.
 	head, err := r.Head(ctx, by, record)

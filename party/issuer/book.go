@@ -320,8 +320,9 @@ type Book interface {
 	// which the first was reported, and records the line. It returns [ErrConflict] if that
 	// is not the next version, [ErrNoAdverse] where a later one is of no report of the
 	// record, [ErrWithdrawn], [ErrManyAdverse], or [ErrState] where the record was
-	// corrected meanwhile. What is reported of a record is of the one that corrects it
-	// from then on, and is erased with them.
+	// corrected meanwhile. A first version that says what another report of the record does
+	// adds nothing, and becomes that one. What is reported of a record is of the one that
+	// corrects it from then on, and is erased with them.
 	PutAdverse(ctx context.Context, a *AdverseReport, line Line) error
 
 	// Adverse returns the newest versions of the adverse events of a record, and records
