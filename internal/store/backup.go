@@ -86,6 +86,7 @@ var backedUp = []table{
 	{"lot_number", []string{"number", "lot"}},
 	{"concern", []string{"id", "version", "stands", "lot", "content"}},
 	{"lot_statement", []string{"id", "at", "message"}},
+	{"handover", []string{"id", "n", "version", "giver", "giver_facility", "receiver", "receiver_facility", "at", "content"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the
