@@ -86,8 +86,8 @@ var backedUp = []table{
 	{"lot_number", []string{"number", "lot"}},
 	{"concern", []string{"id", "version", "stands", "lot", "content"}},
 	{"lot_statement", []string{"id", "at", "message"}},
-	{"adverse", []string{"id", "version", "record", "counted", "content"}},
 	{"handover", []string{"id", "n", "version", "giver", "giver_facility", "receiver", "receiver_facility", "at", "content"}},
+	{"adverse", []string{"id", "version", "record", "counted", "content"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the
