@@ -7,9 +7,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,10 +80,14 @@ func openGoods(s *service) (*goodsNode, error) {
 			return nil, usageError("custody: %w", err)
 		}
 	}
+	hands, err := g.hands()
+	if err != nil {
+		return nil, usageError("custody.partners: %w", err)
+	}
 	kept := s.store.Goods()
 	out := notify.Sender{Fetch: fetch.New(fetch.Options{Bytes: 64 << 10, Timeout: 20 * time.Second, PrivateHosts: s.settings.Fleet.Private})}
 	g.Custody = &custody.Custody{
-		Events: kept, Stock: kept, Catalogue: g.catalogue.Load,
+		Events: kept, Stock: kept, Hands: hands, Catalogue: g.catalogue.Load,
 		Lots: g.lots.Load, Secret: kept.Secret(), Now: time.Now, Log: s.log,
 		Send: func(ctx context.Context, r custody.Report) error {
 			return out.Report(ctx, r.Dest, r.ID, r.Token, r.Body)
@@ -125,6 +131,33 @@ func (g *goodsNode) speakFor(key *keys.Key, role thing.Role, name string) error 
 	g.authority = &custody.Authority{Role: role, Name: name, Signer: key.Signer, KID: key.KID(), Listed: listed}
 	g.listed = bundle.LotAuthority{Role: string(role), Authority: name, Certificate: certificate.Raw}
 	return nil
+}
+
+// hands is with what hand-overs are signed, and whose are believed; nil where the service
+// has no key.
+func (g *goodsNode) hands() (*custody.Hands, error) {
+	if g.authority == nil {
+		if len(g.settings.Custody.Partners) > 0 {
+			return nil, errors.New("hand-overs are signed with custody.key, and there is none")
+		}
+		return nil, nil
+	}
+	h := &custody.Hands{Signer: g.authority.Signer, Partners: map[string]*x509.Certificate{}}
+	for _, entry := range g.settings.Custody.Partners {
+		name, path, ok := strings.Cut(entry, "=")
+		if !ok || name == "" || h.Partners[name] != nil {
+			return nil, fmt.Errorf("%s: not NAME=file, or a name twice", entry)
+		}
+		certificates, err := readCertificates(path)
+		if err != nil {
+			return nil, err
+		}
+		if len(certificates) != 1 {
+			return nil, fmt.Errorf("%s has %d certificates, and a partner has one", path, len(certificates))
+		}
+		h.Partners[name] = certificates[0]
+	}
+	return h, nil
 }
 
 // read reads the catalogues of products: in our own form, or WHO's list as a table. What

@@ -277,6 +277,12 @@ var printedToken = regexp.MustCompile(`token: +(\S+)`)
 // setUp goes through the first run, and returns its administrator.
 func (s *box) setUp() *caller {
 	s.t.Helper()
+	return s.setUpAs("org-1")
+}
+
+// setUpAs sets it up for an organisation.
+func (s *box) setUpAs(organisation string) *caller {
+	s.t.Helper()
 	m := printedToken.FindAllStringSubmatch(s.out.String(), -1)
 	if m == nil {
 		s.t.Fatalf("no token: %s", s.out.String())
@@ -287,7 +293,7 @@ func (s *box) setUp() *caller {
 	s.seeded("login name", "specimen.administrator")
 	admin := s.caller()
 	admin.want(http.StatusSeeOther, "POST", "/setup", url.Values{
-		"token": {token}, "organisation": {"org-1"}, "name": {"Health authority of the tests"}, "participant": {"XA"}, "country": {"XA"},
+		"token": {token}, "organisation": {organisation}, "name": {"Health authority of the tests"}, "participant": {"XA"}, "country": {"XA"},
 		"language": {"en"}, "zone": {"UTC"}, "login": {"specimen.administrator"}, "password": {password},
 	}.Encode())
 	return admin

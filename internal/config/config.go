@@ -182,6 +182,10 @@ type Config struct {
 		Key       string `toml:"key"`
 		Role      string `toml:"role" default:"participant"`
 		Authority string `toml:"authority"`
+		// Partners are those at other services to whom goods are handed over, and their
+		// certificates: NAME=file. NAME is what their hand-overs say. With Key, hand-overs
+		// of this service's own organisations are signed.
+		Partners []string `toml:"partners"`
 		// Assess is how often all that is in stock is assessed anew. 0: never.
 		Assess time.Duration `toml:"assess" default:"1h"`
 	} `toml:"custody"`

@@ -98,6 +98,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		s.describeStock(api)
 		s.describeRecall(api)
 		s.describeTrace(api)
+		s.describeHandovers(api)
 	}
 	s.describeVerify(mux, api)
 	huma.Register(api, huma.Operation{

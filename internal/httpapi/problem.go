@@ -78,6 +78,7 @@ func problems() []*problem {
 		problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
 		problemNoEquipment, problemNoDevice, problemNoAlarm, problemFleetOrder, problemStoreFull,
 		problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemProducts, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct, problemNoTrace,
+		problemNoHandover, problemHandover, problemAnswered,
 	}
 }
 
@@ -171,6 +172,9 @@ var (
 	problemNoDose        = &problem{Status: http.StatusConflict, Reason: "no-dose-in-session", tries: 1}
 	problemOtherLot      = &problem{Status: http.StatusUnprocessableEntity, Reason: "other-lot", tries: 1}
 	problemNotProduct    = &problem{Status: http.StatusUnprocessableEntity, Reason: "not-a-product-code"}
+	problemNoHandover    = &problem{Status: http.StatusNotFound, Reason: "no-such-hand-over"}
+	problemHandover      = &problem{Status: http.StatusUnprocessableEntity, Reason: "bad-hand-over", tries: 1}
+	problemAnswered      = &problem{Status: http.StatusConflict, Reason: "hand-over-answered"}
 	problemNoTrace       = &problem{Status: http.StatusNotFound, Reason: "nothing-to-trace", tries: 1}
 
 	problemBusy     = &problem{Status: http.StatusServiceUnavailable, Reason: "busy", tries: 2}

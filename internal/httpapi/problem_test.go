@@ -31,6 +31,7 @@ var everyProblem = []*problem{
 	problemTransaction, problemNotLogged, problemNotCosigned, problemNoActor, problemNoEntry, problemLedgerAway,
 	problemNoEquipment, problemNoDevice, problemNoAlarm, problemNoMessage, problemFleetOrder, problemStoreFull,
 	problemNoSession, problemNoLocation, problemWhichLocation, problemUnfit, problemStockOrder, problemProducts, problemSessionEnded, problemNoDose, problemOtherLot, problemNotProduct, problemNoTrace,
+	problemNoHandover, problemHandover, problemAnswered,
 }
 
 // problemDetails are the problems that have several details.

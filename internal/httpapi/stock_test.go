@@ -97,6 +97,8 @@ var stocks = map[string][]access.Action{
 	"recall": {access.TraceRead}, "recallRecords": {access.TraceRead}, "concerns": {access.SessionRun, access.StockManage, access.TraceRead},
 	"adverseCounts": {access.TraceRead},
 	"trace":         {access.TraceRead}, "traceLot": {access.TraceRead},
+	"handovers": {access.CustodyRead}, "handoverOffer": {access.CustodyCapture}, "handoverTake": {access.CustodyCapture},
+	"handoverAccept": {access.CustodyCapture}, "handoverRefuse": {access.CustodyCapture},
 	"reassess":      {access.StockManage},
 	"stockImport":   {access.CustodyCapture},
 	"lotStatements": nil, "lotState": {access.LotState},
@@ -105,6 +107,9 @@ var stocks = map[string][]access.Action{
 // TestStockByRoleAndPlace asks for every operation on stock as everybody.
 func TestStockByRoleAndPlace(t *testing.T) {
 	b := newStockBed(t)
+	b.told(t, 2, storetest.Day.Add(-24*time.Hour), "OBSERVE", "receiving", 10)
+	b.told(t, 3, storetest.Day.Add(-12*time.Hour), "OBSERVE", "shipping", 1)
+	works := b.partner(t, "works")
 	clerk := &access.Principal{ID: "u-clerk", Organisation: "org-a", Grants: []access.Grant{{Role: access.Clerk, Facility: "north"}}}
 	description := newServer(b.page).describe(http.NewServeMux())
 	type operation struct{ id, method, path string }
@@ -147,6 +152,20 @@ func TestStockByRoleAndPlace(t *testing.T) {
 				switch o.id {
 				case "stockFitness", "stockOpen":
 					body = `{"lot":"` + stockLot + `"}`
+				case "handoverOffer":
+					body = fmt.Sprintf(`{"event":"urn:x:3","to":"urn:x:works:%d","receiver":"works"}`, n)
+				case "handoverTake":
+					file, err := json.Marshal(map[string][]byte{"file": b.offered(t, works, n)})
+					must(t, err)
+					body = string(file)
+				case "handoverAccept", "handoverRefuse":
+					h, err := b.custody.Take(t.Context(), custody.Actor{ID: "u-1", Within: custody.Place(north)}, b.offered(t, works, n))
+					must(t, err)
+					path = strings.Replace(o.path, "{id}", h.ID, 1)
+					body = `{"event":"urn:x:2"}`
+					if o.id == "handoverRefuse" {
+						body = `{"reason":"damaged"}`
+					}
 				case "scan":
 					body = `{"text":"(01)09521321123458(10)SPEC-YF"}`
 				case "stockWaste":
@@ -186,7 +205,7 @@ func TestStockByRoleAndPlace(t *testing.T) {
 					allowed = allowed || ok
 				}
 				// Elsewhere there are other sites, or none: nothing of this lot is known there.
-				nowhere := slices.Contains([]string{"stockFitness", "stockOpen", "trace", "traceLot"}, o.id) && at != north
+				nowhere := slices.Contains([]string{"stockFitness", "stockOpen", "trace", "traceLot", "handoverOffer", "handoverTake"}, o.id) && at != north
 				b.who = nil
 				if res := ask(b.handler, o.method, path, body, header...); res.StatusCode != 401 {
 					t.Errorf("%s as nobody: %d", o.id, res.StatusCode)

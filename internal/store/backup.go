@@ -87,6 +87,7 @@ var backedUp = []table{
 	{"concern", []string{"id", "version", "stands", "lot", "content"}},
 	{"lot_statement", []string{"id", "at", "message"}},
 	{"adverse", []string{"id", "version", "record", "counted", "content"}},
+	{"handover", []string{"id", "n", "version", "giver", "giver_facility", "receiver", "receiver_facility", "at", "content"}},
 }
 
 // Backup writes the database of one moment, while others go on. It returns the

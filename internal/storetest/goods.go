@@ -26,7 +26,7 @@ type GoodsBook interface {
 func Goods(t *testing.T, open func(t *testing.T) GoodsBook) {
 	for name, test := range map[string]func(*testing.T, GoodsBook){
 		"capture": testCapture, "declared wrong": testDeclaredWrong, "moves": testMoves, "locations": testLocations, "sessions": testStockSessions,
-		"who sees what": testFind, "jobs": testCaptures, "subscriptions": testSubscriptions,
+		"who sees what": testFind, "jobs": testCaptures, "subscriptions": testSubscriptions, "hand-overs": testHandovers,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

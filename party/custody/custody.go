@@ -100,6 +100,7 @@ type Custody struct {
 	Fridges   Fridges                   // nil: nothing is measured
 	Witnesses Witnesses                 // nil: nothing that was measured is signed
 	Signer    *Signer                   // of threads; nil: none are made
+	Hands     *Hands                    // with what hand-overs are signed; nil: none are
 	Catalogue func() *vaccine.Catalogue // what products bear; it may change
 	Lots      func() *thing.LotList     // what is believed of lots; it may change. nil: nothing
 	// Prove begins to prove what was measured: see [Prover]; nil: nothing can be proven.

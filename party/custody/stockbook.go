@@ -8,16 +8,18 @@ import (
 	"ampoule/thing"
 )
 
-// Line is a line of the audit log, about a session.
+// Line is a line of the audit log, about a session or a hand-over.
 type Line struct {
 	At     time.Time
 	By     string
 	Action string
 	Reason string
+	// Organisation is whose line it is of a hand-over; that of a session is its place's.
+	Organisation string
 }
 
 // A StockBook keeps where goods can be, what is known of products, the sessions of
-// clinics, and what is said of lots. Each method that changes something is one durable
+// clinics, what is said of lots, and who handed what over. Each method that changes something is one durable
 // step: what it was given is on the disk when it returns nil. It is used by many at once.
 type StockBook interface {
 	// PutLocation writes a location whose version is one above that which is there, or
@@ -48,6 +50,16 @@ type StockBook interface {
 	PutStatements(ctx context.Context, at time.Time, statements map[thing.StatementID][]byte) error
 	// Statements returns all of them, the oldest first.
 	Statements(ctx context.Context) ([][]byte, error)
+
+	// PutHandover writes a hand-over whose version is one above that which is there and a
+	// line of the audit log, both or none, and numbers one that is new; [ErrConflict]
+	// where it changed meanwhile.
+	PutHandover(ctx context.Context, h *Handover, l Line) error
+	// Handover returns [ErrNoHandover] where there is none.
+	Handover(ctx context.Context, id string) (*Handover, error)
+	// HandoversAt returns those from or to a place before one (0 for the newest), newest
+	// first.
+	HandoversAt(ctx context.Context, at Place, before int64, limit int) ([]Handover, error)
 
 	// Dosed returns what a record ties to goods, be it in force or not, or [ErrNoDose].
 	Dosed(ctx context.Context, record uuid.UUID) (*Dosed, error)
