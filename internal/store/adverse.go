@@ -57,7 +57,7 @@ func (s *Store) PutAdverse(ctx context.Context, a *issuer.AdverseReport, line is
 		if a.Version == 1 {
 			if n := slices.IndexFunc(known, a.Says); n >= 0 {
 				same = &known[n]
-				return nil
+				return t.all(s.audit(line))
 			}
 			if len(known) >= issuer.MaxAdverse {
 				return issuer.ErrManyAdverse
