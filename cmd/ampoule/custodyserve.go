@@ -340,7 +340,6 @@ func (g *goodsNode) show(p *httpapi.Page) {
 		return
 	}
 	g.lots.Store(p.Verifier.Lots)
-	p.Goods = &httpapi.Goods{Custody: g.Custody, Policy: g.policy}
 	p.Stocking = &httpapi.Stocking{Custody: g.Custody, Policy: g.policy, Authority: g.authority, Changed: g.wake, Holds: g.holds(), Reload: g.read}
 }
 

@@ -33,6 +33,9 @@ func ParseGLN(s string) (GLN, error) {
 	return GLN(k.Value), err
 }
 
+// GTINSystem is the code system of products that are named by their GTIN of 14 digits.
+const GTINSystem = "https://id.gs1.org/01"
+
 // Key is what identifies: a primary key, and the key qualifiers that make it narrower.
 // A GTIN with a serial number is one item (SGTIN), with a lot all of a lot (LGTIN).
 type Key struct {

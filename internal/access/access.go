@@ -56,6 +56,7 @@ const (
 	StockManage          Action = "stock:manage"   // where stock can be
 	TraceRead            Action = "trace:read"     // from a lot to the certificates, and back
 	LotState             Action = "lot:state"      // what the service says of lots: recalls
+	AdverseReport        Action = "aefi:report"    // adverse events that followed a dose
 )
 
 // Actions are all of them.
@@ -63,7 +64,7 @@ var Actions = []Action{
 	CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke, CertificateReinstate,
 	CertificateErase, KeyReissue, JobRun, JobRead, AuditRead, PeopleManage, SettingsManage,
 	LedgerVote, CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend,
-	SessionRun, StockOverride, StockManage, TraceRead, LotState,
+	SessionRun, StockOverride, StockManage, TraceRead, LotState, AdverseReport,
 }
 
 // Grant is a role at a place.

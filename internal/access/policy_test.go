@@ -17,10 +17,10 @@ var (
 
 // mayDo is what each role may do at its place, said again by hand.
 var mayDo = map[Role][]Action{
-	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, CustodyRead, FleetRead, SessionRun},
+	Clerk: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, JobRun, JobRead, CustodyRead, FleetRead, SessionRun, AdverseReport},
 	Supervisor: {CertificateIssue, CertificateRead, CertificateSearch, CertificateList, CertificateCorrect, CertificateRevoke,
 		CertificateReinstate, CertificateErase, KeyReissue, JobRun, JobRead, CustodyCapture, CustodyRead, FleetRead, AlarmAcknowledge,
-		SessionRun, StockOverride, StockManage, TraceRead, LotState},
+		SessionRun, StockOverride, StockManage, TraceRead, LotState, AdverseReport},
 	Verifier: {}, Epidemiologist: {},
 	ColdChainManager: {CustodyCapture, CustodyRead, FleetRead, FleetManage, AlarmAcknowledge, ReadingsSend, StockManage, TraceRead},
 	Technician:       {FleetRead, FleetManage, ReadingsSend},

@@ -81,6 +81,7 @@ func (s *server) describe(mux *http.ServeMux) *huma.OpenAPI {
 		s.describeStatus(api)
 		s.describeOutbox(api)
 		s.describeFHIR(api)
+		s.describeAdverse(api)
 		if s.Issuing.Bulk != nil {
 			s.describeJobs(api)
 			s.describeRevocations(api)

@@ -148,7 +148,7 @@ func issuingProblem(err error) error {
 		return problemNoRecord
 	case errors.Is(err, issuer.ErrConflict), errors.Is(err, issuer.ErrCount):
 		return problemChanged
-	case errors.Is(err, issuer.ErrState):
+	case errors.Is(err, issuer.ErrState), errors.Is(err, issuer.ErrWithdrawn):
 		return problemState
 	case errors.Is(err, issuer.ErrKeyReused):
 		return problemKeyReused

@@ -466,6 +466,7 @@ var needs = map[string]access.Action{
 	"jobStart": access.JobRun, "jobPause": access.JobRun, "jobResume": access.JobRun, "jobCancel": access.JobRun, "jobDelete": access.JobRun,
 	"affected": access.CertificateRevoke, "revokeMany": access.CertificateRevoke, "revokeListed": access.CertificateRevoke,
 	"audit": access.AuditRead, "outbox": access.AuditRead,
+	"adverseReport": access.AdverseReport, "adverseReports": access.CertificateRead,
 }
 
 // anybodys are the operations that ask for no login.
@@ -577,6 +578,8 @@ func TestEveryRouteByRoleAndPlace(t *testing.T) {
 					b.who = chief
 					b.do(t, "POST", "/v1/certificates/"+id+"/revoke", `{"reason":"fraud"}`, 200, "If-Match", `"1"`)
 					header = []string{"If-Match", `"2"`}
+				case "adverseReport":
+					body = feverReport
 				case "healthCardsIssue":
 					body = `{"resourceType":"Parameters","parameter":[{"name":"credentialType","valueUri":"Immunization"}]}`
 				}

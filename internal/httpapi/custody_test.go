@@ -22,7 +22,7 @@ const northStore = "https://id.gs1.org/414/9521321000018"
 func newGoodsBed(t *testing.T) *issuingBed {
 	return newIssuingBed(t, func(p *Page) {
 		kept := p.Access.Audit.(*store.Store).Goods()
-		p.Goods = &Goods{Policy: access.NewPolicy(), Custody: &custody.Custody{
+		p.Stocking = &Stocking{Policy: access.NewPolicy(), Custody: &custody.Custody{
 			Events: kept, Stock: kept, Secret: kept.Secret(), Now: func() time.Time { return storetest.Day }, Log: slog.New(slog.DiscardHandler),
 		}}
 		must(t, kept.PutLocation(t.Context(), &custody.Location{URI: northStore, Place: custody.Place{Organisation: "org-a", Facility: "north"}, Version: 1, Name: "North store"}))
@@ -70,7 +70,7 @@ func TestGoodsByRoleAndPlace(t *testing.T) {
 					body = fmt.Sprintf(`{"name":"q%d","query":{}}`, n)
 				case "POST/epcis/events", "POST/epcis/capture":
 					if like.Grants[0].Facility != "" { // whose places are registered
-						must(t, b.page.Goods.Custody.Stock.PutLocation(t.Context(), &custody.Location{URI: own, Place: custody.Place{Organisation: like.Organisation, Facility: "north"}, Version: 1, Name: "Specimen"}))
+						must(t, b.page.Stocking.Custody.Stock.PutLocation(t.Context(), &custody.Location{URI: own, Place: custody.Place{Organisation: like.Organisation, Facility: "north"}, Version: 1, Name: "Specimen"}))
 					}
 					body = stored(fmt.Sprint(n), own)
 				default:

@@ -68,11 +68,9 @@ type Page struct {
 	LedgerVote func(ctx context.Context, proposal tlog.Hash, yes bool) (tlog.Hash, error)
 	// Watching is the part of the API for devices and the cold chain; nil: there is none.
 	Watching *Watching
-	// Stocking is the part of the API for stock and the sessions of clinics; nil: there is
-	// none.
+	// Stocking is the part of the API for what is told of goods, for stock and for the sessions
+	// of clinics; nil: there is none.
 	Stocking *Stocking
-	// Goods is the part of the API for events of goods and their places; nil: there is none.
-	Goods *Goods
 	// Devices answers below /devices/: to suppliers and gateways with tokens; nil: nobody.
 	Devices http.Handler
 	// Resolver answers for identifiers, at whatever address it takes that is nobody else's;

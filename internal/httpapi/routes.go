@@ -43,7 +43,7 @@ func (s *server) handler() http.Handler {
 	if s.Devices != nil {
 		mux.Handle("/devices/", s.Devices)
 	}
-	if s.Goods != nil {
+	if s.Stocking != nil {
 		mux.Handle(epcisapi.Prefix+"/", s.events())
 	}
 	s.pages(route)

@@ -24,7 +24,8 @@ import (
 	"ampoule/thing/vaccine"
 )
 
-// Stocking is the part of the API for stock and the sessions of clinics.
+// Stocking is the part of the API for what is told of goods, for stock and for the
+// sessions of clinics.
 type Stocking struct {
 	Custody *custody.Custody
 	Policy  *access.Policy
@@ -342,7 +343,7 @@ func scanned(text string, year int) (out ScanBody, err error) {
 	if gtin == "" {
 		return out, problemNotProduct
 	}
-	out = ScanBody{Product: ProductCode{gtin, vaccine.GTINSystem}, Number: es.Get("10"), Serial: es.Get("21")}
+	out = ScanBody{Product: ProductCode{gtin, gs1.GTINSystem}, Number: es.Get("10"), Serial: es.Get("21")}
 	if day := es.Get("17"); day != "" {
 		if out.Expiry, err = gs1.Date(day, year); err != nil {
 			return out, err

@@ -95,7 +95,8 @@ var stocks = map[string][]access.Action{
 	"stockSessions": {access.SessionRun}, "stockOpen": {access.SessionRun}, "stockSession": {access.SessionRun}, "stockWaste": {access.SessionRun}, "stockEnd": {access.SessionRun},
 	"imbalances": {access.SessionRun, access.StockManage}, "locations": {access.SessionRun, access.StockManage}, "locationPut": {access.StockManage},
 	"recall": {access.TraceRead}, "recallRecords": {access.TraceRead}, "concerns": {access.SessionRun, access.StockManage, access.TraceRead},
-	"trace": {access.TraceRead}, "traceLot": {access.TraceRead},
+	"adverseCounts": {access.TraceRead},
+	"trace":         {access.TraceRead}, "traceLot": {access.TraceRead},
 	"handovers": {access.CustodyRead}, "handoverOffer": {access.CustodyCapture}, "handoverTake": {access.CustodyCapture},
 	"handoverAccept": {access.CustodyCapture}, "handoverRefuse": {access.CustodyCapture},
 	"reassess":      {access.StockManage},
@@ -179,7 +180,7 @@ func TestStockByRoleAndPlace(t *testing.T) {
 					body, header = `{}`, []string{"If-Match", `"1"`}
 				case "stockImport":
 					body = fmt.Sprintf(`{"file":"gtin,lot,facility,quantity,date\n%s,SPEC-YF,%s,9,2026-11-%02d\n"}`, stockGTIN, stockSite, 1+n%28)
-				case "recall", "recallRecords":
+				case "recall", "recallRecords", "adverseCounts":
 					path += "?system=https%3A%2F%2Fid.gs1.org%2F01&code=" + stockGTIN + "&lot=SPEC-YF"
 				case "trace":
 					body = `{"lot":"` + stockLot + `"}`

@@ -183,7 +183,7 @@ func TestRead(t *testing.T) {
 		{"looks like Shift JIS", "\xb1\xb2\xb3\xb4", M, shot{dot: 4, quiet: 4}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if testing.Short() && test.shot.width > 2000 {
+			if testing.Short() && test.shot.width > 1000 {
 				t.Skip("several megapixels")
 			}
 			img := take(encode(t, test.text, test.level), test.shot)

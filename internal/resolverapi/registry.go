@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ampoule/device"
+	"ampoule/format/gs1"
 	"ampoule/format/linkset"
 	"ampoule/format/oid"
 	"ampoule/party/custody"
@@ -164,7 +165,7 @@ func (x *exchange) find(codes ...thing.Product) *vaccine.Vaccine {
 // goods is a trade item, a lot of it, or one piece. Of the two finer ones there is what
 // there is of every lot and every piece: none is looked up.
 func (x *exchange) goods(id resolve.Identifier) *row {
-	v := x.find(thing.Product{Code: id.Key.Value, System: vaccine.GTINSystem})
+	v := x.find(thing.Product{Code: id.Key.Value, System: gs1.GTINSystem})
 	if v == nil {
 		return nil
 	}
@@ -199,7 +200,7 @@ func (x *exchange) gtins(p thing.Product) (out []resolve.Identifier) {
 		return nil
 	}
 	for _, c := range v.Codes {
-		if c.System == vaccine.GTINSystem {
+		if c.System == gs1.GTINSystem {
 			if id, err := resolve.Parse("(01)" + c.Code); err == nil {
 				out = append(out, id)
 			}
@@ -442,7 +443,7 @@ func (x *exchange) statements() error {
 	}
 	product, lot := thing.Product{Code: id.Code, System: id.System}, id.Number
 	if id.Scheme == resolve.GS1 && id.Key.AI == "01" {
-		product, lot = thing.Product{Code: id.Key.Value, System: vaccine.GTINSystem}, id.Key.Qualifiers.Get("10")
+		product, lot = thing.Product{Code: id.Key.Value, System: gs1.GTINSystem}, id.Key.Qualifiers.Get("10")
 	}
 	v := x.find(product)
 	if v == nil || lot == "" {
@@ -495,7 +496,7 @@ func (x *exchange) things() error {
 			for i := range x.Products.Vaccines {
 				v := &x.Products.Vaccines[i]
 				for _, c := range v.Codes {
-					if c.System != vaccine.GTINSystem {
+					if c.System != gs1.GTINSystem {
 						continue
 					}
 					id, err := resolve.Parse("(01)" + c.Code)

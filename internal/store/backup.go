@@ -86,6 +86,7 @@ var backedUp = []table{
 	{"lot_number", []string{"number", "lot"}},
 	{"concern", []string{"id", "version", "stands", "lot", "content"}},
 	{"lot_statement", []string{"id", "at", "message"}},
+	{"adverse", []string{"id", "version", "record", "counted", "content"}},
 	{"handover", []string{"id", "n", "version", "giver", "giver_facility", "receiver", "receiver_facility", "at", "content"}},
 }
 

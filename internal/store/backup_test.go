@@ -81,6 +81,11 @@ func TestRestore(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		for n := 2; n < 4; n++ {
+			if _, err := k.Registry.Report(t.Context(), storetest.By("clerk-1"), receipts[n].ID, issuer.Guard{}, storetest.Fever()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		revoke(0)
 		erase(1)
 		old := backup(t, s)
@@ -127,6 +132,12 @@ func TestRestore(t *testing.T) {
 			want := slices.DeleteFunc(slices.Clone(before), func(h issuer.Head) bool { return h.ID == receipts[0].ID || h.ID == receipts[2].ID })
 			if diff := cmp.Diff(want, after); diff != "" {
 				t.Error(diff)
+			}
+			for n, want := range map[int]int{2: 0, 3: 1} {
+				reports, err := r.Adverse(t.Context(), receipts[n].ID, issuer.Line{By: "test", Action: issuer.ActionRead})
+				if err != nil || len(reports) != want || want == 1 && reports[0].Text != storetest.Fever().Text {
+					t.Errorf("adverse events of record %d: %+v, %v", n, reports, err)
+				}
 			}
 			// The lists say what they said, and are newer than any that were published.
 			restored := k.Lists(t)

@@ -21,6 +21,7 @@ import (
 const (
 	sealRecord   = "record"
 	sealArtefact = "artefact"
+	sealAdverse  = "adverse"
 )
 
 // sealFor binds content to its record, its kind and its number.
@@ -137,7 +138,7 @@ func (s *Store) Append(ctx context.Context, e issuer.Entry) (same []issuer.ID, e
 		stmts = append(stmts, insertTerms(macs, e.ID))
 	}
 	if e.Corrects != (issuer.Guard{}) {
-		stmts = append(append(stmts, correct(e)), list(e.Corrects.ID)...)
+		stmts = append(append(stmts, correct(e), moveAdverse(e)), list(e.Corrects.ID)...)
 	}
 	drawn, err := s.draw(e)
 	if err != nil {
@@ -661,6 +662,7 @@ func (s *Store) forget(t tx, ids []issuer.ID, done int64, line issuer.Line) erro
 			},
 			stmt{sql: `UPDATE revoked SET record = NULL WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM artefact WHERE record = $1`, args: []any{id[:]}},
+			stmt{sql: `DELETE FROM adverse WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM dose WHERE record = $1`, args: []any{id[:]}},
 			stmt{sql: `DELETE FROM record WHERE id = $1`, args: []any{id[:]}})
 		line.Record = id

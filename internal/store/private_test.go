@@ -49,6 +49,15 @@ func TestNothingPersonal(t *testing.T) {
 		if _, err := k.Registry.Search(ctx, storetest.By("clerk-1"), issuer.Query{Name: cert.Name{Full: receipts[0].Record.Person.Name.Family}, BirthDate: "1950-01-01"}); err != nil {
 			say(err)
 		}
+		event := storetest.Fever()
+		event.Text = "slept badly in the Rue Fictive"
+		if _, err := k.Registry.Report(ctx, storetest.By("clerk-1"), receipts[2].ID, issuer.Guard{}, event); err != nil {
+			t.Fatal(err)
+		}
+		needles = append(needles, event.Text, "\"fever\"")
+		event.Text = "before a \x00"
+		_, err = k.Registry.Report(ctx, storetest.By("clerk-1"), receipts[2].ID, issuer.Guard{}, event)
+		say(err)
 		if _, err := k.Registry.Erase(ctx, storetest.By("officer-1"), receipts[7].ID); err != nil {
 			t.Fatal(err)
 		}

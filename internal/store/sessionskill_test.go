@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"ampoule/format/gs1"
 	"ampoule/internal/keys"
 	"ampoule/party/custody"
 	"ampoule/thing"
@@ -31,7 +32,7 @@ const killedLot, killedSite, killedPacks = "https://id.gs1.org/01/09521321123458
 
 // clinicOf is custody over a store, with one product of ten doses.
 func clinicOf(s *Store) (*custody.Custody, custody.Actor, error) {
-	catalogue, err := vaccine.New([]vaccine.Vaccine{{Name: "Example", Doses: 10, Codes: []thing.Product{{Code: "09521321123458", System: vaccine.GTINSystem}}}})
+	catalogue, err := vaccine.New([]vaccine.Vaccine{{Name: "Example", Doses: 10, Codes: []thing.Product{{Code: "09521321123458", System: gs1.GTINSystem}}}})
 	return &custody.Custody{
 		Events: s.Goods(), Stock: s.Goods(), Catalogue: func() *vaccine.Catalogue { return catalogue }, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	}, custody.Actor{ID: "u-clerk", Within: custody.Place{Organisation: "moh", Facility: "north"}}, err

@@ -37,6 +37,8 @@ func Issuing(t *testing.T, open func(*testing.T) issuer.Book) {
 		{"revoke many", testRevokeMany},
 		{"revoke a list", testRevokeListed},
 		{"erase", testErase},
+		{"adverse events", testAdverse},
+		{"adverse events at once", testAdverseAtOnce},
 		{"places", testPlaces},
 		{"a further format", testAdd},
 		{"pages", testPages},

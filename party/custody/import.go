@@ -17,6 +17,7 @@ import (
 
 	"ampoule/format"
 	"ampoule/format/epcis"
+	"ampoule/format/gs1"
 	"ampoule/format/strictjson"
 	"ampoule/thing"
 	"ampoule/thing/trail"
@@ -465,7 +466,7 @@ func (r *stockReader) row(line int, columns, cells []string) {
 	}
 	switch {
 	case get["gtin"] != "":
-		t.product = thing.Product{Code: get["gtin"], System: gtinSystem}
+		t.product = thing.Product{Code: get["gtin"], System: gs1.GTINSystem}
 	case get["system"] != "":
 		t.product = thing.Product{Code: get["product"], System: get["system"]}
 	default:
@@ -473,9 +474,6 @@ func (r *stockReader) row(line int, columns, cells []string) {
 	}
 	r.take(t)
 }
-
-// gtinSystem is the code system of products that are named by their GTIN.
-const gtinSystem = "https://id.gs1.org/01"
 
 // --- Events ---
 

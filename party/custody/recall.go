@@ -60,7 +60,7 @@ type RecalledAt struct {
 func (c *Custody) Recall(ctx context.Context, by Actor, product thing.Product, number string) (*Recalled, error) {
 	r := &Recalled{Product: product, Number: number, ByFormat: map[string]int{}}
 	normal := thing.NormalLot(number)
-	codes := c.synonyms(product)
+	codes := c.Synonyms(product)
 	lots, err := c.Events.LotsNumbered(ctx, normal)
 	if err != nil {
 		return nil, err
@@ -141,7 +141,7 @@ func (c *Custody) Recall(ctx context.Context, by Actor, product thing.Product, n
 // Records calls each for every record of a dose that a recall reaches at the actor's
 // place, once.
 func (c *Custody) Records(ctx context.Context, by Actor, product thing.Product, number string, each func(uuid.UUID, Place) error) error {
-	codes := c.synonyms(product)
+	codes := c.Synonyms(product)
 	var last uuid.UUID
 	return c.Stock.Certified(ctx, thing.NormalLot(number), func(x *Certified) error {
 		if x.Record == last || !by.Within.Holds(x.At) || !slices.ContainsFunc(x.Products, func(p thing.Product) bool { return slices.Contains(codes, p) }) {
@@ -152,8 +152,8 @@ func (c *Custody) Records(ctx context.Context, by Actor, product thing.Product, 
 	})
 }
 
-// synonyms are all codes of the product that one is of.
-func (c *Custody) synonyms(product thing.Product) []thing.Product {
+// Synonyms are all codes of the product that one is of.
+func (c *Custody) Synonyms(product thing.Product) []thing.Product {
 	if c.Catalogue != nil {
 		if v := c.Catalogue().Find(product); v != nil {
 			return v.Codes

@@ -12,6 +12,7 @@ import (
 	"ampoule/coldchain"
 	"ampoule/format"
 	"ampoule/format/epcis"
+	"ampoule/format/gs1"
 	"ampoule/thing"
 	"ampoule/thing/trail"
 	"ampoule/thing/vaccine"
@@ -459,7 +460,7 @@ func (c *Custody) Open(ctx context.Context, by Actor, o Opening) (*Session, *Fit
 // certified is the code by which certificates name a product: one that is of no pack.
 func certified(v *vaccine.Vaccine) thing.Product {
 	for _, code := range v.Codes {
-		if code.System != vaccine.GTINSystem {
+		if code.System != gs1.GTINSystem {
 			return code
 		}
 	}

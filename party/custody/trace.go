@@ -196,7 +196,7 @@ func (c *Custody) named(ctx context.Context, by Actor, at Place, product thing.P
 	if err != nil {
 		return err
 	}
-	codes := c.synonyms(product)
+	codes := c.Synonyms(product)
 	lots = slices.DeleteFunc(lots, func(lot string) bool {
 		system, code, _, _ := trail.ParseLotName(lot)
 		return product.Code != "" && !slices.Contains(codes, thing.Product{Code: code, System: system})
@@ -352,7 +352,7 @@ func (c *Custody) witness(ctx context.Context, by Actor, t *thread.Thread, l *th
 // saidOf adds the statements about the lot that are kept.
 func (c *Custody) saidOf(ctx context.Context, t *thread.Thread) error {
 	system, code, number, _ := trail.ParseLotName(t.Lot)
-	codes := c.synonyms(thing.Product{Code: code, System: system})
+	codes := c.Synonyms(thing.Product{Code: code, System: system})
 	messages, err := c.Stock.Statements(ctx)
 	if err != nil {
 		return err

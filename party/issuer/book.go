@@ -86,6 +86,7 @@ const (
 	ActionReissue   Action = "reissue"
 	ActionAdd       Action = "add" // a certificate in a further format
 	ActionErase     Action = "erase"
+	ActionAdverse   Action = "adverse-event" // one was reported, put right or withdrawn
 )
 
 // Line is one line of the audit log. It names persons on neither side: who acted
@@ -311,4 +312,25 @@ type Book interface {
 
 	// Batches returns closed batches in the order of their numbers: those after one.
 	Batches(ctx context.Context, after int64, limit int) ([]ClosedBatch, error)
+
+	// DoseDay returns the day on which the dose of a record was given, or [ErrNoLot].
+	DoseDay(ctx context.Context, id ID) (cert.Date, error)
+
+	// PutAdverse adds a version of an adverse event, sealed with the key of the record of
+	// which the first was reported, and records the line. It returns [ErrConflict] if that
+	// is not the next version, [ErrNoAdverse] where a later one is of no report of the
+	// record, [ErrWithdrawn], [ErrManyAdverse], or [ErrState] where the record was
+	// corrected meanwhile. A first version that says what another report of the record does
+	// adds nothing, and becomes that one. What is reported of a record is of the one that
+	// corrects it from then on, and is erased with them.
+	PutAdverse(ctx context.Context, a *AdverseReport, line Line) error
+
+	// Adverse returns the newest versions of the adverse events of a record, and records
+	// the line before it does.
+	Adverse(ctx context.Context, id ID, line Line) ([]AdverseReport, error)
+
+	// LotAdverse tells of the doses of a lot by the letters and digits of its number, that
+	// records of a place tell of, by place and product, with what was reported of them and
+	// not withdrawn. A dose that was not given, and a record that was corrected, is none.
+	LotAdverse(ctx context.Context, lot string, within Place, each func(LotDoses) error) error
 }

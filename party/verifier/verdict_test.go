@@ -427,6 +427,9 @@ const maxAllocated = 16 << 20
 // TestMemory measures every attack that fits a QR code, and texts made to be
 // costly.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what memory takes under the detector is its own")
+	}
 	type costly struct {
 		name string
 		text func(n *net) string

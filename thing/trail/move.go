@@ -86,16 +86,13 @@ func Name(uri string) string {
 	return key.Finest().DigitalLink()
 }
 
-// gtinSystem is the code system of products that are named by their GTIN.
-const gtinSystem = "https://id.gs1.org/01"
-
 // lotURN begins the names of lots of products without a GTIN.
 const lotURN = "urn:ampoule:lot:"
 
 // LotName is the name of a lot of a product, by the code system of the product. A GTIN is
 // of the system "https://id.gs1.org/01".
 func LotName(system, code, lot string) string {
-	if system == gtinSystem {
+	if system == gs1.GTINSystem {
 		if k, err := gs1.NewKey("01", code, gs1.Element{AI: "10", Value: lot}); err == nil {
 			return k.DigitalLink()
 		}
@@ -123,7 +120,7 @@ func ParseLotName(name string) (system, code, lot string, ok bool) {
 	if err != nil || d.Key.AI != "01" || len(d.Key.Qualifiers) != 1 || d.Key.Qualifiers[0].AI != "10" {
 		return "", "", "", false
 	}
-	return gtinSystem, d.Key.Value, d.Key.Qualifiers[0].Value, true
+	return gs1.GTINSystem, d.Key.Value, d.Key.Qualifiers[0].Value, true
 }
 
 // CBV's attribute for the lot of an item (CBV 2.0 section 10), in its namespaces.
@@ -231,7 +228,7 @@ func itemLot(e *epcis.Event, item string) string {
 	}
 	for _, a := range lotAttributes {
 		if lot, ok := e.Extension(a[0], a[1]).Text(); ok && lot != "" {
-			return LotName(gtinSystem, d.Key.Value, lot)
+			return LotName(gs1.GTINSystem, d.Key.Value, lot)
 		}
 	}
 	return ""

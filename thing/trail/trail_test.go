@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ampoule/format/epcis"
+	"ampoule/format/gs1"
 )
 
 // The places of the tests. Refrigerators stand in the store.
@@ -159,7 +160,7 @@ func TestMoves(t *testing.T) {
 
 func TestLotName(t *testing.T) {
 	for _, c := range []struct{ system, code, lot, want string }{
-		{gtinSystem, "09521321123458", "A/1", "https://id.gs1.org/01/09521321123458/10/A%2F1"},
+		{gs1.GTINSystem, "09521321123458", "A/1", "https://id.gs1.org/01/09521321123458/10/A%2F1"},
 		{"http://hl7.org/fhir/sid/cvx", "10", "a:1", "urn:ampoule:lot:http%3A%2F%2Fhl7.org%2Ffhir%2Fsid%2Fcvx:10:a%3A1"},
 	} {
 		name := LotName(c.system, c.code, c.lot)

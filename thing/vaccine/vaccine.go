@@ -18,9 +18,6 @@ import (
 	"ampoule/thing"
 )
 
-// GTINSystem is the code system of products that are named by their GTIN of 14 digits.
-const GTINSystem = "https://id.gs1.org/01"
-
 // Form is in what state a vaccine comes.
 type Form string
 
@@ -108,7 +105,7 @@ func New(vaccines []Vaccine) (*Catalogue, error) {
 			return nil, fmt.Errorf("catalogue of products: vaccine %d, %q: %w", i+1, v.Name, err)
 		}
 		for k, code := range v.Codes {
-			if code.System == GTINSystem {
+			if code.System == gs1.GTINSystem {
 				gtin, _ := gs1.ParseGTIN(code.Code) // it was checked
 				code.Code = string(gtin)
 				v.Codes[k] = code
@@ -149,7 +146,7 @@ func (v *Vaccine) check() error {
 		if code.Code == "" || code.System == "" || len(code.Code) > 128 || len(code.System) > 128 {
 			return bad("codes")
 		}
-		if code.System == GTINSystem {
+		if code.System == gs1.GTINSystem {
 			if _, err := gs1.ParseGTIN(code.Code); err != nil {
 				return err
 			}

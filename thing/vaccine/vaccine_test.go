@@ -8,6 +8,7 @@ import (
 
 	"ampoule/cert"
 	"ampoule/coldchain"
+	"ampoule/format/gs1"
 	"ampoule/thing"
 )
 
@@ -24,7 +25,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A GTIN of 13 digits is that of 14.
-	ipv := c.Find(thing.Product{Code: "no", System: "such"}, thing.Product{Code: "09521321123458", System: GTINSystem})
+	ipv := c.Find(thing.Product{Code: "no", System: "such"}, thing.Product{Code: "09521321123458", System: gs1.GTINSystem})
 	if ipv == nil || ipv.Name != "Specimen IPV" || ipv.PerPack() != 50 {
 		t.Fatalf("%+v", ipv)
 	}
