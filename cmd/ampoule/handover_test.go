@@ -71,9 +71,30 @@ func TestHandoverBetweenServices(t *testing.T) {
 		gives.want(http.StatusUnprocessableEntity, "POST", "/v1/handovers/messages", message(map[string]any{"file": base64.StdEncoding.EncodeToString(data)}))
 		gives.want(http.StatusOK, "POST", "/v1/handovers/messages", message(accepted))
 
+		// The same by the command line: a second way of the goods, which is refused.
+		gives.want(http.StatusCreated, "POST", "/epcis/events", fmt.Sprintf(event, "left-2", 3, "shipping", 10, `"readPoint":{"id":"`+from+`"},"destinationList":[{"type":"location","destination":"`+to+`"}]`))
+		by := func(c *caller, code int, words ...string) string {
+			t.Helper()
+			token := filepath.Join(c.s.dir, "token")
+			must(t, os.WriteFile(token, []byte(c.token), 0o600))
+			return c.s.run(code, append(append([]string{"stock", "handover"}, words...), "--server", "http://127.0.0.1:"+c.s.port, "--token-file", token)...)
+		}
+		offered, refused := filepath.Join(warehouse.dir, "offer.handover"), filepath.Join(ministry.dir, "refused.handover")
+		if out := by(gives, exitOK, "offer", "urn:x:left-2", "--receiver", "ministry", "-o", offered); !strings.Contains(out, "state     offered") || !strings.Contains(out, "left      10,") {
+			t.Error(out)
+		}
+		second := strings.Fields(by(takes, exitOK, "take", offered))[1]
+		by(takes, exitUndecided, "accept", id, "urn:x:came") // it is answered
+		by(takes, exitUsage, "refuse", second, "no-reason")
+		by(takes, exitOK, "refuse", second, "damaged", "-o", refused)
+		if out := by(gives, exitOK, "take", refused); !strings.Contains(out, "refused   damaged") {
+			t.Error(out)
+		}
+		by(gives, exitNotValid, "take", filepath.Join(warehouse.dir, "hands.pem"))
+
 		for _, c := range []*caller{gives, takes} {
 			all := c.want(http.StatusOK, "GET", "/v1/handovers", "")["items"].([]any)
-			if len(all) != 1 || all[0].(map[string]any)["file"] != accepted["file"] {
+			if len(all) != 2 || all[0].(map[string]any)["state"] != "refused" || all[1].(map[string]any)["file"] != accepted["file"] {
 				t.Errorf("%v", all)
 			}
 		}

@@ -12,6 +12,8 @@ import (
 type stockCmd struct {
 	Check  stockCheckCmd  `cmd:"" help:"Look at a file of stock before it is brought: what is in it, and which rows cannot be taken."`
 	Import stockImportCmd `cmd:"" help:"Bring a file of stock: a table, or what DHIS2, OpenLMIS or open mSupply give out."`
+
+	Handover stockHandoverCmd `cmd:"" help:"Hand goods over to another organisation, signed by both."`
 }
 
 // stockFile is a file, and what its names mean.
