@@ -22,29 +22,41 @@ import (
 	"ampoule/party/fleet"
 )
 
+// fleetKit is what a fleet of three days ago stands on.
+type fleetKit struct {
+	now                time.Time
+	dir                string
+	authority, service *keys.Key
+	kid                []byte
+	book               *store.Fleet
+}
+
+func newFleetKit(t *testing.T) *fleetKit {
+	t.Helper()
+	k := &fleetKit{now: time.Now().UTC().Truncate(time.Second).Add(-72 * time.Hour), dir: t.TempDir()}
+	var err error
+	k.authority, err = keys.NewDeviceCA(k.now.Add(-time.Hour), rand.Reader)
+	must(t, err)
+	k.service, err = keys.NewService(k.authority, k.now.Add(-time.Hour), rand.Reader)
+	must(t, err)
+	k.kid, err = device.KeyID(k.service.Signer.Public())
+	must(t, err)
+	master, err := keys.NewMasterKey(rand.Reader)
+	must(t, err)
+	folder := filepath.Join(k.dir, "store")
+	must(t, os.Mkdir(folder, 0o700))
+	k.book, err = store.OpenFleet(t.Context(), store.Config{Dir: folder, Master: master, NoSync: true})
+	must(t, err)
+	t.Cleanup(func() { _ = k.book.Close() })
+	return k
+}
+
 // TestDeviceVerifyAnchored: segments that are under a root in the log are told, under the
 // policy that believes it and no other; a proof that was changed proves nothing.
 func TestDeviceVerifyAnchored(t *testing.T) {
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir := t.TempDir()
-	now := time.Now().UTC().Truncate(time.Second).Add(-72 * time.Hour)
-	authority, err := keys.NewDeviceCA(now.Add(-time.Hour), rand.Reader)
-	must(err)
-	service, err := keys.NewService(authority, now.Add(-time.Hour), rand.Reader)
-	must(err)
-	kid, err := device.KeyID(service.Signer.Public())
-	must(err)
-	master, err := keys.NewMasterKey(rand.Reader)
-	must(err)
-	must(os.Mkdir(filepath.Join(dir, "store"), 0o700))
-	book, err := store.OpenFleet(t.Context(), store.Config{Dir: filepath.Join(dir, "store"), Master: master, NoSync: true})
-	must(err)
-	t.Cleanup(func() { _ = book.Close() })
+	k := newFleetKit(t)
+	must := func(err error) { t.Helper(); must(t, err) }
+	now, dir, authority, service, kid, book := k.now, k.dir, k.authority, k.service, k.kid, k.book
 	clock := now
 	f := &fleet.Fleet{Book: book, Signer: service.Signer, KID: kid, Now: func() time.Time { return clock }, Log: slog.New(slog.DiscardHandler)}
 	by := fleet.Actor{ID: "specimen", Within: fleet.Place{Organisation: "moh"}}

@@ -3,19 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/x509"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"ampoule/coldchain"
 	"ampoule/device"
-	"ampoule/internal/keys"
-	"ampoule/internal/store"
 	"ampoule/ledger/tlog"
 	"ampoule/party/fleet"
 )
@@ -41,26 +36,9 @@ func (b damaged) Segments(ctx context.Context, stream int64, o fleet.Origin, fro
 // what is unsigned is counted, and a segment that was changed, or whose signer nobody
 // stands for, is told.
 func TestProver(t *testing.T) {
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir := t.TempDir()
-	now := time.Now().UTC().Truncate(time.Second).Add(-72 * time.Hour)
-	authority, err := keys.NewDeviceCA(now.Add(-time.Hour), rand.Reader)
-	must(err)
-	service, err := keys.NewService(authority, now.Add(-time.Hour), rand.Reader)
-	must(err)
-	kid, err := device.KeyID(service.Signer.Public())
-	must(err)
-	master, err := keys.NewMasterKey(rand.Reader)
-	must(err)
-	must(os.Mkdir(filepath.Join(dir, "store"), 0o700))
-	book, err := store.OpenFleet(t.Context(), store.Config{Dir: filepath.Join(dir, "store"), Master: master, NoSync: true})
-	must(err)
-	t.Cleanup(func() { _ = book.Close() })
+	k := newFleetKit(t)
+	must := func(err error) { t.Helper(); must(t, err) }
+	now, authority, service, kid, book := k.now, k.authority, k.service, k.kid, k.book
 	clock := now
 	open := func(seq uint64) *fleet.Fleet {
 		return &fleet.Fleet{Book: damaged{book, seq}, Signer: service.Signer, KID: kid, Now: func() time.Time { return clock }, Log: slog.New(slog.DiscardHandler)}
