@@ -106,11 +106,11 @@ unit:
 	go test ./...
 	cd interop/logs && go test ./...
 
-# Of the store the contracts alone, and not the tables that ask for everything as
+# Of the store the contracts alone, on SQLite, and not the tables that ask for everything as
 # everybody, one after the other: a database in Go is ten times as slow under the detector.
 race:
 	CGO_ENABLED=1 go test -race -short -skip 'ByRole' -tags pkcs11 ./party/... $$(go list ./internal/... | grep -v '/internal/store$$') ./trust
-	CGO_ENABLED=1 go test -race -short -run '^(TestIssuing|TestOutbox|TestFleet|TestSubmit)$$' ./internal/store
+	CGO_ENABLED=1 go test -race -short -run '^(TestIssuing|TestOutbox|TestFleet|TestSubmit)$$/^sqlite$$' ./internal/store
 
 # The pages in a real browser.
 page: build
